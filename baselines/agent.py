@@ -1,0 +1,91 @@
+"""What an agent promises to whoever runs it.
+
+An agent is built for one game, one budget and one seed. It owns its environments and its random streams, touches no
+file, prints nothing, and is driven from outside:
+
+    for event in agent.train():          # until the budget is spent
+        match event:
+            case Tick(): ...             # still alive, inside an update; nothing to record
+            case Progress(): ...         # an update is complete: record it; state_dict() is valid here, and only here
+
+Resuming: build the same agent, `load_state_dict(state)`, then exhaust `replay(action_log)`, which steps fresh
+environments through the logged actions and gives the finished games again; then `train()` goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+FRAME_SKIP = 4  # emulator frames per agent step, pinned by every protocol of the suite
+
+
+@dataclass(frozen=True)
+class FinishedGame:
+    """One whole game, all lives, as it is scored."""
+
+    frames: int  # training emulator frames of the run when it ended
+    environment: int  # index among the environments of its kind
+    episode_return: float  # sum of unclipped rewards
+    length: int  # agent steps, reset steps not counted
+    kind: str  # "train" or "greedy"
+    end: str  # "game_over", "time_limit" or "unreported"
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A sign of life inside a long update."""
+
+    frames: float  # emulator frames' worth of work done so far, for display only
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A complete update (or a fixed block of agent steps, for agents that learn every few steps)."""
+
+    frames: int  # training emulator frames so far
+    updates: int  # gradient-step groups so far: PQN's rollout updates, a replay agent's single updates
+    actions: np.ndarray  # [T, environments] uint8, every action since the Progress before, all environments
+    games: tuple[FinishedGame, ...]  # games finished since the Progress before, in order of time, then environment
+    metrics: Mapping[str, float]  # "loss", "value", "epsilon", "gradient_norm", ...: means over this update
+
+
+class Agent(Protocol):
+    """Structural: agents share functions, not parents."""
+
+    total_frames: int  # the budget, rounded down to what the agent will really play, in emulator frames
+    total_updates: int
+    updates: int  # done so far
+    environments: int  # bytes a vector step in the action log
+    off_protocol: list[str]  # what a short budget scaled, in words; empty for a run that counts
+    unreported_game_ends: int  # games whose end only their lives told
+
+    def train(self) -> Iterator[Tick | Progress]: ...
+
+    def replay(self, action_log: np.ndarray) -> Iterator[FinishedGame | Tick]:
+        """Steps through `action_log` [T, environments] uint8.
+
+        Raises ReplayMismatch if the emulator went another way.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+    def diagnose(self) -> dict[str, float]:
+        """Effective rank, dead fraction, norms of activation and gradient by layer: {'effective_rank/conv2': 71.0}."""
+        ...
+
+    def provenance(self) -> dict[str, Any]:
+        """{envpool_id, envpool_config, rom_sha256, train_seeds, greedy_seeds} for the manifest."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ReplayMismatch(RuntimeError):
+    """The emulator, fed the logged actions, did not arrive where the checkpoint was written."""

@@ -1,0 +1,216 @@
+"""C51 (Bellemare et al. 2017, arXiv 1707.06887) as in the paper's second experiment, and Hadamax-C51.
+
+The loop is DQN's with a distribution of returns per action: act epsilon-greedily, store, and every few agent steps
+regress the distribution of a past action on the projected one of its best successor, by the target network.
+Hadamax-C51 (arXiv 2505.15345) is the same algorithm with another encoder. Deviations are listed in
+docs/baselines/c51.md.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.agent import FinishedGame, Progress, Tick
+from baselines.background_play import BackgroundPlay
+from baselines.c51_networks import DistributionNetwork, build_c51_network
+from baselines.diagnostics import layer_diagnostics
+from baselines.distributional import action_values, c51_losses, double_q_targets, support
+from baselines.envs import AtariEnvironments, EnvironmentConfig, rom_sha256
+from baselines.exploration import linear_epsilon
+from baselines.replay import ReplayBatch, ReplayMemory
+from baselines.replay_schedule import ReplayConfig, replay_layout, schedule
+from baselines.seeding import Streams
+
+DIAGNOSTIC_BATCH = 256
+
+
+@dataclass(frozen=True)
+class C51Config(ReplayConfig):
+    """Everything that shapes C51's learning; values come from a pinned file."""
+
+    encoder: str
+    epsilon_start: float
+    epsilon_end: float
+    epsilon_decay_fraction: float
+
+
+def c51_update(
+    network: DistributionNetwork,
+    target: DistributionNetwork,
+    optimizer: torch.optim.Optimizer,
+    batch: ReplayBatch,
+    atoms: Tensor,
+) -> Tensor:
+    """One gradient step (algorithm 1 of the paper). Returns the mean loss before it, a scalar, without sync."""
+    with torch.no_grad():
+        next_logits = target(batch.next_observations)
+        next_values = action_values(next_logits, atoms)  # the target network also chooses: no double Q-learning
+    targets = double_q_targets(next_logits, next_values, batch.rewards, batch.discounts, atoms)
+    loss = c51_losses(network(batch.observations), batch.actions, targets).mean()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+class C51Agent:
+    """C51 on one game; see `baselines.agent.Agent` for what its methods promise."""
+
+    def __init__(
+        self,
+        config: C51Config,
+        environment: EnvironmentConfig,
+        envpool_id: str,
+        *,
+        budget_frames: int,
+        seed: int,
+        device: torch.device,
+        emulator_threads: int,
+    ):
+        self.config = config
+        self.device = device
+        self.schedule = schedule(config, budget_frames)
+        self.total_frames = self.schedule.total_frames
+        self.total_updates = self.schedule.total_updates
+        self.environments = config.train_environments
+        self.off_protocol = list(self.schedule.off_protocol)
+        self.updates = 0
+
+        self._streams = Streams(seed)
+        self._seeds = self._streams.environment_seeds("train", config.train_environments)
+        self._envs = AtariEnvironments(envpool_id, self._seeds, environment, threads=emulator_threads)
+        self._memory = ReplayMemory(replay_layout(config, budget_frames), discount=config.discount, device=device)
+        self._play = BackgroundPlay(self._envs, self._memory)
+        self._resume_digest: str | None = None
+
+        network = build_c51_network(
+            config.encoder, self._envs.num_actions, config.atoms, self._streams.torch_generator()
+        )
+        self.network = network.to(device)
+        self.target = copy.deepcopy(self.network)
+        self.atoms = support(config.value_min, config.value_max, config.atoms).to(device, torch.float32)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(),
+            lr=config.learning_rate,
+            betas=(config.adam_beta1, config.adam_beta2),
+            eps=config.adam_epsilon,
+            fused=True,
+        )
+
+    # The algorithm ------------------------------------------------------------------------------------------------
+
+    def train(self) -> Iterator[Tick | Progress]:
+        """Deep Q-learning with distributions, one `Progress` a block of vector steps."""
+        config = self.config
+        while self._play.frames < self.total_frames:
+            actions = np.empty((config.block_vector_steps, self.environments), dtype=np.uint8)
+            games: list[FinishedGame] = []
+            losses: list[Tensor] = []
+            values = torch.zeros((), device=self.device)
+            for t in range(config.block_vector_steps):
+                epsilon = self._epsilon()
+                actions[t], value = self._act(epsilon)
+                values += value
+                self._play.begin(actions[t])
+                losses += self._learn()
+                games += self._play.finish().games
+                yield Tick(self._play.frames)
+            metrics = {"epsilon": epsilon, "value": float(values) / config.block_vector_steps}
+            if losses:
+                metrics["loss"] = float(torch.stack(losses).mean())
+            yield Progress(self._play.frames, self.updates, actions, tuple(games), metrics)
+
+    def _act(self, epsilon: float) -> tuple[np.ndarray, Tensor]:
+        """Epsilon-greedy actions [N], and the mean value of the greedy ones without sync."""
+        explores = self._streams.exploration.random(self.environments) < epsilon
+        random_actions = self._streams.exploration.integers(self._envs.num_actions, size=self.environments)
+        with torch.no_grad():
+            logits = self.network(torch.from_numpy(self._play.observations).to(self.device))
+            best = action_values(logits, self.atoms).max(dim=1)
+        return np.where(explores, random_actions, best.indices.cpu().numpy()), best.values.mean()
+
+    def _learn(self) -> list[Tensor]:
+        """The updates that are due in this vector step; returns their losses."""
+        counts = self.schedule.updates_in(self._play.vector_steps)
+        if not counts:
+            return []
+        # Nothing enters the memory between them, so their batches can be put together at once.
+        indices = self._memory.draw_uniform(len(counts) * self.config.batch, self._streams.replay)
+        batches = self._memory.gather(indices, self.device).split(self.config.batch)
+        losses = []
+        for agent_steps, batch in zip(counts, batches, strict=True):
+            losses.append(c51_update(self.network, self.target, self.optimizer, batch, self.atoms))
+            self.updates += 1
+            if self.schedule.copies_target_at(agent_steps):
+                self.target.load_state_dict(self.network.state_dict())
+        return losses
+
+    def _epsilon(self) -> float:
+        """By the agent steps taken so far, over the first share of this run's own budget."""
+        return linear_epsilon(
+            self._play.vector_steps * self.environments,
+            start=self.config.epsilon_start,
+            end=self.config.epsilon_end,
+            decay=self.config.epsilon_decay_fraction * self.schedule.total_agent_steps,
+        )
+
+    # State, diagnostics, provenance ---------------------------------------------------------------------------------
+
+    @property
+    def unreported_game_ends(self) -> int:
+        return self._play.tracker.unreported
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "updates": self.updates,
+            "network": self.network.state_dict(),
+            "target": self.target.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "streams": self._streams.state_dict(),
+            "observations_sha256": self._play.digest(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores all but emulators and memory, which `replay` brings to where `state` was taken."""
+        self.updates = state["updates"]
+        self.network.load_state_dict(state["network"])
+        self.target.load_state_dict(state["target"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._streams.load_state_dict(state["streams"])
+        self._resume_digest = state["observations_sha256"]
+
+    def replay(self, action_log: np.ndarray) -> Iterator[FinishedGame | Tick]:
+        """Steps the fresh environments through `action_log` [T, environments] uint8; the memory fills again.
+
+        Raises:
+            ReplayMismatch: the observations at the end are not those the checkpoint was written at.
+        """
+        for event in self._play.replay(action_log, self._resume_digest):
+            if isinstance(event, Tick):
+                yield event
+            else:
+                yield from event.games
+
+    def diagnose(self) -> dict[str, float]:
+        """Diagnostics on a fixed sample of the memory's observations; gradients are the last update's."""
+        indices = self._memory.draw_uniform(DIAGNOSTIC_BATCH, np.random.default_rng(0))
+        return layer_diagnostics(self.network, self._memory.gather(indices, self.device).observations)
+
+    def provenance(self) -> dict[str, Any]:
+        return {
+            "envpool_id": self._envs.envpool_id,
+            "envpool_config": self._envs.config(),
+            "rom_sha256": rom_sha256(self._envs.envpool_id),
+            "train_seeds": self._seeds,
+            "greedy_seeds": [],
+        }
+
+    def close(self) -> None:
+        self._play.close()

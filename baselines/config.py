@@ -1,0 +1,88 @@
+"""Pinned configurations: TOML in which every value names its source, read into frozen dataclasses.
+
+A pinned file looks like
+
+    name = "pqn"
+    title = "PQN"
+    algorithm = "pqn"
+    [sources]
+    official = "where the values come from"
+    [values]
+    train_envs = { value = 128, source = "official: NUM_ENVS" }
+
+There is no second default anywhere: a key that the dataclass does not know, or one that the file lacks, is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+Config = TypeVar("Config")
+
+
+class ConfigError(ValueError):
+    """A pinned file that cannot be used; the message is one line and says which key of which file."""
+
+
+@dataclass(frozen=True)
+class PinnedFile:
+    """A pinned file as read, before its values are put into a dataclass."""
+
+    path: Path
+    header: Mapping[str, str]  # name, title, ...: the plain strings at the top
+    references: Mapping[str, str]  # what each source name stands for
+    values: Mapping[str, Any]
+    sources: Mapping[str, str]  # of each value
+
+
+def read_pinned(path: Path, *, header: tuple[str, ...]) -> PinnedFile:
+    """Reads a pinned file whose top-level strings are exactly `header`.
+
+    Raises:
+        ConfigError: the file is absent or no TOML, a top-level key is missing or unknown, or a value lacks its source.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read pinned file {path}: {error}") from error
+    _require_keys(document.keys(), {*header, "sources", "values"}, f"{path}")
+    values, sources = {}, {}
+    for key, entry in document["values"].items():
+        if not isinstance(entry, dict):
+            raise ConfigError(f'{path}: {key} must be written {{ value = ..., source = "..." }}')
+        _require_keys(entry.keys(), {"value", "source"}, f"{path}: {key}")
+        values[key], sources[key] = entry["value"], entry["source"]
+    return PinnedFile(path, {key: document[key] for key in header}, document["sources"], values, sources)
+
+
+def fill(config: type[Config], values: Mapping[str, Any], *, where: str) -> Config:
+    """An instance of the frozen dataclass `config` from `values`, every field given, none unknown, types as annotated.
+
+    Raises:
+        ConfigError: naming `where` and the offending key.
+    """
+    types = get_type_hints(config)
+    fields = {field.name: types[field.name] for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    _require_keys(values.keys(), fields.keys(), where)
+    checked = {}
+    for key, wanted in fields.items():
+        value = values[key]
+        if wanted is float and type(value) is int:  # TOML writes 1 and 1.0; both mean the number
+            value = float(value)
+        if type(value) is not wanted:
+            raise ConfigError(f"{where}: {key} must be {wanted.__name__}, is {value!r}")
+        checked[key] = value
+    return config(**checked)
+
+
+def _require_keys(given: Any, wanted: Any, where: str) -> None:
+    missing, unknown = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
+    if missing:
+        raise ConfigError(f"{where}: missing {', '.join(missing)}")
+    if unknown:
+        raise ConfigError(f"{where}: unknown {', '.join(unknown)} (allowed: {', '.join(sorted(wanted))})")

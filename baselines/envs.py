@@ -1,0 +1,132 @@
+"""envpool's Atari behind one small interface that tells what each step was.
+
+What the emulator does at an episode's end, and peers have miscounted:
+
+* The step after a `done` step is a *reset step*: its action is ignored, its reward is 0, its observation starts the
+  next episode.
+* With episodic life `done` also marks a lost life while the game goes on, its frame stack running on. Only
+  `game_over` or `truncated` ends a game.
+* A truncated game (27,000 agent steps) ends without `game_over`; the observation of that step is its true last one.
+* A reset step plays up to 30 no-op frames and FIRE, after a lost life too. See `games.py` for the game that ends there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class EnvironmentConfig:
+    """The emulator's settings; a protocol pins them."""
+
+    frame_skip: int
+    frame_stack: int
+    image_size: int
+    noop_max: int
+    fire_reset: bool
+    episodic_life: bool
+    reward_clip: bool
+    repeat_action_probability: float
+    max_agent_steps: int  # a game longer than this is cut
+    seeds: str  # how environments get theirs; only "spawned" is known
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of N environments gave. Arrays are the emulator's own and valid until dropped."""
+
+    observations: np.ndarray  # [N, 4, 84, 84] uint8, oldest frame first
+    rewards: np.ndarray  # [N] float32, clipped to -1..1 where the protocol clips
+    raw_rewards: np.ndarray  # [N] float32, as the game gave them
+    dones: np.ndarray  # [N] bool, an episode ended: a lost life, game over, or the time limit
+    game_over: np.ndarray  # [N] bool
+    truncated: np.ndarray  # [N] bool, cut by the time limit
+    resets: np.ndarray  # [N] bool, this was a reset step
+    lives: np.ndarray  # [N] int32
+
+
+class AtariEnvironments:
+    """N environments of one game, stepped together.
+
+    The bytes depend on `seeds` and the actions alone, not on `threads` or on how environments are spread over pools.
+    """
+
+    def __init__(self, envpool_id: str, seeds: Sequence[int], config: EnvironmentConfig, *, threads: int):
+        import envpool
+
+        self._pool = envpool.make_gymnasium(
+            envpool_id,
+            num_envs=len(seeds),
+            seed=list(seeds),
+            num_threads=threads,
+            frame_skip=config.frame_skip,
+            stack_num=config.frame_stack,
+            img_height=config.image_size,
+            img_width=config.image_size,
+            gray_scale=True,
+            noop_max=config.noop_max,
+            use_fire_reset=config.fire_reset,
+            episodic_life=config.episodic_life,
+            reward_clip=config.reward_clip,
+            repeat_action_probability=config.repeat_action_probability,
+            max_episode_steps=config.max_agent_steps,
+        )
+        self.envpool_id = envpool_id
+        self.num_envs = len(seeds)
+        self.num_actions = int(self._pool.action_space.n)
+        self._previous_dones = np.zeros(self.num_envs, dtype=bool)
+
+    def reset(self) -> np.ndarray:
+        """Starts every environment; call once. Returns observations [N, 4, 84, 84] uint8."""
+        observations, info = self._pool.reset()
+        self.lives = info["lives"].copy()
+        return observations
+
+    def step(self, actions: np.ndarray) -> Step:
+        """Steps all environments. `actions` [N] of any integer type."""
+        observations, rewards, terminated, truncated, info = self._pool.step(actions.astype(np.int32))
+        resets = self._previous_dones
+        self._previous_dones = terminated | truncated
+        return Step(
+            observations=observations,
+            rewards=rewards,
+            raw_rewards=info["reward"],
+            dones=self._previous_dones,
+            game_over=info["terminated"].astype(bool),
+            truncated=truncated,
+            resets=resets,
+            lives=info["lives"],
+        )
+
+    def config(self) -> dict[str, Any]:
+        """envpool's own full configuration, as plain data, without what is particular to this pool."""
+        particular = {
+            "base_path",
+            "seed",
+            "env_seed",
+            "num_threads",
+            "num_envs",
+            "batch_size",
+            "thread_affinity_offset",
+        }
+        full = self._pool.spec.config._asdict()
+        return {key: value for key, value in full.items() if key not in particular}
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def rom_sha256(envpool_id: str) -> str:
+    """SHA-256 of the ROM that envpool plays for a game id such as "Pong-v5"."""
+    import envpool_assets
+    from envpool.registration import registry
+
+    task = registry.specs[envpool_id][2]["task"]
+    rom = Path(envpool_assets.__file__).parent / "atari" / "roms" / f"{task}.bin"
+    return hashlib.sha256(rom.read_bytes()).hexdigest()

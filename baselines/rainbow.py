@@ -1,0 +1,263 @@
+"""Rainbow (Hessel et al. 2018, arXiv 1710.02298): six improvements of DQN in one agent.
+
+Double Q-learning, dueling heads, return distributions, noisy networks for exploration, 3-step returns and prioritised
+replay. The arithmetic is dqn_zoo's, the noise scale the published 0.5. Deviations are listed in
+docs/baselines/rainbow.md.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.agent import FinishedGame, Progress, Tick
+from baselines.background_play import BackgroundPlay, Played
+from baselines.diagnostics import layer_diagnostics
+from baselines.distributional import action_values, cross_entropy, double_q_targets, support
+from baselines.envs import AtariEnvironments, EnvironmentConfig, rom_sha256
+from baselines.noise import FactorisedNoise
+from baselines.optim import clip_by_global_norm_
+from baselines.priorities import PrioritizedSampler, importance_weights, linear_schedule
+from baselines.rainbow_networks import RainbowNetwork, build_rainbow_network
+from baselines.replay import ReplayBatch, ReplayMemory
+from baselines.replay_schedule import ReplayConfig, replay_layout, schedule
+from baselines.seeding import Streams
+
+DIAGNOSTIC_BATCH = 256
+
+
+@dataclass(frozen=True)
+class RainbowConfig(ReplayConfig):
+    """Everything that shapes Rainbow's learning; values come from a pinned file."""
+
+    noise_scale: float
+    max_gradient_norm: float
+    max_priority: float
+    priority_exponent: float
+    uniform_sample_probability: float
+    importance_exponent_start: float
+    importance_exponent_end: float
+
+
+def rainbow_update(
+    network: RainbowNetwork,
+    target: RainbowNetwork,
+    optimizer: torch.optim.Optimizer,
+    batch: ReplayBatch,
+    weights: Tensor,
+    noise: Tensor,
+    atoms: Tensor,
+    max_gradient_norm: float,
+) -> tuple[Tensor, Tensor]:
+    """One gradient step.
+
+    Args:
+        weights: [B] float32, importance-sampling weights.
+        noise: [3, width] float32, for the network on observations, on next observations, and for the target network.
+    Returns: losses [B] before it, unweighted, and the global gradient norm before clipping, both without sync.
+    """
+    with torch.no_grad():
+        selector_values = action_values(network(batch.next_observations, noise=noise[1:2]), atoms)
+        next_logits = target(batch.next_observations, noise=noise[2:3])
+    targets = double_q_targets(next_logits, selector_values, batch.rewards, batch.discounts, atoms)
+    losses = cross_entropy(network(batch.observations, noise=noise[0:1]), batch.actions, targets)
+    optimizer.zero_grad(set_to_none=True)
+    (losses * weights).mean().backward()
+    gradient_norm = clip_by_global_norm_(network.parameters(), max_gradient_norm)
+    optimizer.step()
+    return losses.detach(), gradient_norm
+
+
+class RainbowAgent:
+    """Rainbow on one game; see `baselines.agent.Agent` for what its methods promise."""
+
+    def __init__(
+        self,
+        config: RainbowConfig,
+        environment: EnvironmentConfig,
+        envpool_id: str,
+        *,
+        budget_frames: int,
+        seed: int,
+        device: torch.device,
+        emulator_threads: int,
+    ):
+        self.config = config
+        self.device = device
+        self.schedule = schedule(config, budget_frames)
+        self.total_frames = self.schedule.total_frames
+        self.total_updates = self.schedule.total_updates
+        self.environments = config.train_environments
+        self.off_protocol = list(self.schedule.off_protocol)
+        self.updates = 0
+
+        self._streams = Streams(seed)
+        self._seeds = self._streams.environment_seeds("train", config.train_environments)
+        self._envs = AtariEnvironments(envpool_id, self._seeds, environment, threads=emulator_threads)
+        layout = replay_layout(config, budget_frames)
+        self._memory = ReplayMemory(layout, discount=config.discount, device=device)
+        self._sampler = PrioritizedSampler(
+            layout.slots * layout.environments,
+            exponent=config.priority_exponent,
+            uniform_probability=config.uniform_sample_probability,
+        )
+        self._play = BackgroundPlay(self._envs, self._memory)
+        self._resume_digest: str | None = None
+
+        network = build_rainbow_network(
+            self._envs.num_actions, config.atoms, config.noise_scale, self._streams.torch_generator()
+        )
+        self.network = network.to(device)
+        self.target = copy.deepcopy(self.network)
+        self.atoms = support(config.value_min, config.value_max, config.atoms).to(device, torch.float32)
+        self._noise = FactorisedNoise(self._streams.noise, device)
+        self._noise_width = sum(network.noise_sizes)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(),
+            lr=config.learning_rate,
+            betas=(config.adam_beta1, config.adam_beta2),
+            eps=config.adam_epsilon,
+            fused=True,
+        )
+
+    # The algorithm ------------------------------------------------------------------------------------------------
+
+    def train(self) -> Iterator[Tick | Progress]:
+        """Acts by noise, learns by priority; one `Progress` a block of vector steps."""
+        config = self.config
+        while self._play.frames < self.total_frames:
+            actions = np.empty((config.block_vector_steps, self.environments), dtype=np.uint8)
+            games: list[FinishedGame] = []
+            losses: list[float] = []
+            norms: list[Tensor] = []
+            values = torch.zeros((), device=self.device)
+            for t in range(config.block_vector_steps):
+                actions[t], value = self._act()
+                values += value
+                self._play.begin(actions[t])
+                for agent_steps in self.schedule.updates_in(self._play.vector_steps):
+                    loss, norm = self._learn(agent_steps)
+                    losses.append(loss)
+                    norms.append(norm)
+                games += self._store(self._play.finish())
+                yield Tick(self._play.frames)
+            metrics = {"importance_exponent": self._importance_exponent(self._play.vector_steps * self.environments)}
+            metrics["value"] = float(values) / config.block_vector_steps
+            if losses:
+                metrics |= {"loss": float(np.mean(losses)), "gradient_norm": float(torch.stack(norms).mean())}
+            yield Progress(self._play.frames, self.updates, actions, tuple(games), metrics)
+
+    @torch.no_grad()
+    def _act(self) -> tuple[np.ndarray, Tensor]:
+        """Greedy actions [N] of the noisy network, fresh noise for each environment; mean value, without sync."""
+        noise = self._noise.draw(self.environments, self._noise_width)
+        logits = self.network(torch.from_numpy(self._play.observations).to(self.device), noise=noise)
+        best = action_values(logits, self.atoms).max(dim=1)
+        return best.indices.cpu().numpy(), best.values.mean()
+
+    def _learn(self, agent_steps: int) -> tuple[float, Tensor]:
+        """The update due at this count of agent steps. Returns mean unweighted loss and gradient norm."""
+        config = self.config
+        indices, probabilities = self._sampler.draw(
+            config.batch,
+            self._streams.replay,
+            size=self._memory.size,
+            uniform=lambda count: self._memory.draw_uniform(count, self._streams.replay),
+        )
+        weights = importance_weights(
+            probabilities, self._memory.size, exponent=self._importance_exponent(agent_steps)
+        ).astype(np.float32)
+        losses, norm = rainbow_update(
+            self.network,
+            self.target,
+            self.optimizer,
+            self._memory.gather(indices, self.device),
+            torch.from_numpy(weights).to(self.device),
+            self._noise.draw(3, self._noise_width),
+            self.atoms,
+            config.max_gradient_norm,
+        )
+        priorities = losses.cpu().numpy()
+        self._sampler.update(indices, np.minimum(priorities, config.max_priority))
+        self.updates += 1
+        if self.schedule.copies_target_at(agent_steps):
+            self.target.load_state_dict(self.network.state_dict())
+        return float(priorities.mean()), norm
+
+    def _store(self, played: Played) -> list[FinishedGame]:
+        self._sampler.remove(played.closed)
+        self._sampler.insert(played.opened)
+        return played.games
+
+    def _importance_exponent(self, agent_steps: int) -> float:
+        return linear_schedule(
+            agent_steps,
+            start=self.config.importance_exponent_start,
+            end=self.config.importance_exponent_end,
+            first=self.schedule.learning_start,
+            last=self.schedule.total_agent_steps,
+        )
+
+    # State, diagnostics, provenance ---------------------------------------------------------------------------------
+
+    @property
+    def unreported_game_ends(self) -> int:
+        return self._play.tracker.unreported
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "updates": self.updates,
+            "network": self.network.state_dict(),
+            "target": self.target.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "streams": self._streams.state_dict(),
+            "priorities": self._sampler.state_dict(),
+            "observations_sha256": self._play.digest(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores all but emulators and memory, which `replay` brings to where `state` was taken."""
+        self.updates = state["updates"]
+        self.network.load_state_dict(state["network"])
+        self.target.load_state_dict(state["target"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._streams.load_state_dict(state["streams"])
+        self._sampler.load_state_dict(state["priorities"])
+        self._resume_digest = state["observations_sha256"]
+
+    def replay(self, action_log: np.ndarray) -> Iterator[FinishedGame | Tick]:
+        """Steps the fresh environments through `action_log` [T, environments] uint8; the memory fills again.
+
+        Priorities are the checkpoint's: what was opened and closed on the way is in them already.
+
+        Raises:
+            ReplayMismatch: the observations at the end are not those the checkpoint was written at.
+        """
+        for event in self._play.replay(action_log, self._resume_digest):
+            if isinstance(event, Tick):
+                yield event
+            else:
+                yield from event.games
+
+    def diagnose(self) -> dict[str, float]:
+        """Diagnostics on a fixed sample of the memory's observations; gradients are the last update's."""
+        indices = self._memory.draw_uniform(DIAGNOSTIC_BATCH, np.random.default_rng(0))
+        return layer_diagnostics(self.network, self._memory.gather(indices, self.device).observations)
+
+    def provenance(self) -> dict[str, Any]:
+        return {
+            "envpool_id": self._envs.envpool_id,
+            "envpool_config": self._envs.config(),
+            "rom_sha256": rom_sha256(self._envs.envpool_id),
+            "train_seeds": self._seeds,
+            "greedy_seeds": [],
+        }
+
+    def close(self) -> None:
+        self._play.close()

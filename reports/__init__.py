@@ -1,0 +1,1 @@
+"""What the results say: aggregation, claims, figures and the generated site."""

@@ -1,0 +1,50 @@
+"""What a report must know of baselines and protocol, as plain data.
+
+The report imports neither; whoever builds it fills these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class BaselineInfo:
+    """One pinned baseline."""
+
+    name: str
+    title: str
+    config_hash: str  # of the pinned baseline under the pinned protocol; runs with another one are not comparable
+    values: Mapping[str, Any]
+    sources: Mapping[str, str]  # of each value, by its name
+    references: Mapping[str, str]  # what each source's short name stands for
+    deviations_markdown: str  # from the official code, numbered; "" where none are written down
+
+
+@dataclass(frozen=True)
+class ProtocolInfo:
+    """The pinned protocol."""
+
+    name: str
+    values: Mapping[str, Any]
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All baselines, in the order in which they are shown, and the protocol they are pinned under."""
+
+    baselines: tuple[BaselineInfo, ...]
+    protocol: ProtocolInfo
+    command: str = "python -m suite"  # what the commands that the report prints begin with
+
+    def find(self, name: str) -> BaselineInfo | None:
+        """The baseline of that name, if it is pinned."""
+        return next((baseline for baseline in self.baselines if baseline.name == name), None)
+
+    def title(self, name: str) -> str:
+        """How a baseline is called in text; its name where it is not pinned."""
+        found = self.find(name)
+        return name if found is None else found.title

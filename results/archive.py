@@ -1,0 +1,211 @@
+"""Runs on the move: packed into one tar.gz, and taken from one, whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from results.atomic import write_bytes
+from results.errors import ResultsError
+from results.schema import EPISODES_FILE, MANIFEST_FILE, METRICS_FILE, TIMING_FILE, RunSpec
+from results.store import BrokenRun, Run, open_run, scan
+from results.verify import verify_run
+
+RUN_FILES = (MANIFEST_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE)
+_RUN_PATH = re.compile(r"[a-z0-9][a-z0-9._-]*/[A-Za-z]+/[1-9][0-9]*[kM]?/seed-(0|[1-9][0-9]*)")
+_MAX_FILE_BYTES = 256 << 20  # a table of a million games is a tenth of that
+_MAX_ARCHIVE_BYTES = 16 << 30  # unpacked
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an archive brought."""
+
+    added: tuple[RunSpec, ...]
+    present: tuple[RunSpec, ...]  # were here already, byte for byte
+
+
+def export_archive(
+    root: Path, out_file: Path, select: Callable[[Run], bool] = lambda run: run.is_done
+) -> list[RunSpec]:
+    """Packs the runs below `root` that `select` wants, manifest and tables only, as `<run's place>/<file>`.
+
+    The same runs give the same bytes. Folders that hold no sound run are passed over.
+
+    Returns: the runs packed.
+    Raises:
+        ResultsError: none was selected, or a selected one does not pass `verify_run`; nothing is written.
+    """
+    chosen = [run for run in scan(root) if isinstance(run, Run) and select(run)]
+    if not chosen:
+        raise ResultsError(f"no run to export below {root}; see what is there with: python -m suite status")
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0, filename="") as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for run in chosen:
+            problems = verify_run(run)
+            if problems:
+                raise ResultsError(f"will not export {run.spec}: {problems[0]}; see: python -m suite verify")
+            for name in RUN_FILES:
+                if (run.directory / name).exists():
+                    data = (run.directory / name).read_bytes()
+                    member = tarfile.TarInfo(str(run.spec.directory / name))  # time 0, owner 0: equal bytes
+                    member.size = len(data)
+                    member.mode = 0o644
+                    archive.addfile(member, io.BytesIO(data))
+    write_bytes(Path(out_file), packed.getbuffer())
+    return [run.spec for run in chosen]
+
+
+def import_archive(file: Path, root: Path) -> Imported:
+    """Adds the runs of an archive to the results folder `root`.
+
+    Every run is unpacked aside and passes `verify_run` before the first is put in its place. A run that is already
+    there byte for byte stays as it is. On any error nothing is added; a process killed while runs are being placed
+    leaves whole runs only, and importing again adds the rest.
+
+    Raises:
+        ResultsError: no readable archive, a member that is no file of a run or points elsewhere, a run that does not
+            pass its checks, or one that would replace a different run.
+    """
+    root = Path(root)
+    if root.exists() and not root.is_dir():
+        raise ResultsError(f"{root} is a file, not a folder of results; choose another --results")
+    first_made = next((folder for folder in [*reversed(root.parents), root] if not folder.exists()), None)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".import.tmp-", dir=root))
+    except OSError as error:
+        raise ResultsError(f"{root}: cannot be written ({error.strerror or error})") from None
+    try:
+        runs = [_checked(staging, place) for place in _unpack(Path(file), staging)]
+        new = [run for run in runs if not _is_present(run, root)]
+        _place(new, root)
+    except BaseException:
+        shutil.rmtree(staging)
+        if first_made is not None:
+            _remove_empty(root, first_made)
+        raise
+    shutil.rmtree(staging)
+    added = {run.spec for run in new}
+    return Imported(tuple(sorted(added)), tuple(sorted(run.spec for run in runs if run.spec not in added)))
+
+
+def _unpack(file: Path, staging: Path) -> list[PurePosixPath]:
+    """Writes the archive's files below `staging`, having checked every name. Returns the places of its runs."""
+    places: dict[PurePosixPath, None] = {}
+    seen: set[str] = set()
+    total = 0
+    try:
+        with tarfile.open(file, mode="r:gz") as archive:
+            for member in archive:
+                if member.isdir() and not _escapes(member.name):
+                    continue
+                place, name = _checked_name(file, member, seen)
+                total += member.size
+                if member.size > _MAX_FILE_BYTES or total > _MAX_ARCHIVE_BYTES:
+                    raise ResultsError(f"{file}: {member.name} is larger than any run's; nothing was imported")
+                content = archive.extractfile(member)
+                assert content is not None  # a regular file, as checked
+                (staging / place).mkdir(parents=True, exist_ok=True)
+                write_bytes(staging / place / name, content.read())
+                places[place] = None
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ResultsError(f"{file}: no readable archive of runs ({reason}); nothing was imported") from None
+    if not places:
+        raise ResultsError(f"{file}: holds no runs")
+    return list(places)
+
+
+def _checked_name(file: Path, member: tarfile.TarInfo, seen: set[str]) -> tuple[PurePosixPath, str]:
+    """(place of the run, file name) of a member that is a file of a run."""
+    path = PurePosixPath(member.name)
+    if _escapes(member.name) or not member.isreg():
+        raise ResultsError(f"{file}: {member.name!r} is no plain file inside the archive; nothing was imported")
+    if str(path) != member.name or path.name not in RUN_FILES or not _RUN_PATH.fullmatch(str(path.parent)):
+        raise ResultsError(
+            f"{file}: {member.name!r} is no file of a run (<baseline>/<game>/<frames>/seed-<n>/{MANIFEST_FILE} or a "
+            f"table); nothing was imported"
+        )
+    if member.name in seen:
+        raise ResultsError(f"{file}: {member.name!r} is in it twice; nothing was imported")
+    seen.add(member.name)
+    return path.parent, path.name
+
+
+def _escapes(name: str) -> bool:
+    return name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or re.match(r"[A-Za-z]:", name) is not None
+
+
+def _checked(staging: Path, place: PurePosixPath) -> Run:
+    found = open_run(staging / place)
+    if isinstance(found, BrokenRun):
+        reason = found.reason.replace(f"{staging}{os.sep}", "")
+        raise ResultsError(f"the archive's {reason}; nothing was imported")
+    problems = verify_run(found)
+    if problems:
+        raise ResultsError(f"the archive's {found.spec}: {problems[0]}; nothing was imported")
+    return found
+
+
+def _is_present(run: Run, root: Path) -> bool:
+    """Whether `root` has this very run. Raises ResultsError if its place is taken by anything else."""
+    place = root / run.spec.directory
+    if not place.exists():
+        return False
+    if all(_bytes(run.directory / name) == _bytes(place / name) for name in RUN_FILES):
+        return True
+    raise ResultsError(
+        f"{place} is taken by a run that differs from the archive's {run.spec}; move it away, or choose another "
+        f"--results; nothing was imported"
+    )
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def _place(runs: list[Run], root: Path) -> None:
+    """Renames every run from the staging folder to its place; takes them back if one fails."""
+    placed: list[Path] = []
+    try:
+        for run in runs:
+            place = root / run.spec.directory
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(run.directory, place)
+            placed.append(place)
+    except OSError as error:
+        _take_back(placed, root)
+        raise ResultsError(f"{root}: cannot be written ({error.strerror or error}); nothing was imported") from None
+    except BaseException:
+        _take_back(placed, root)
+        raise
+
+
+def _take_back(placed: list[Path], root: Path) -> None:
+    for place in placed:
+        shutil.rmtree(place)
+        _remove_empty(place.parent, root, keep_last=True)
+
+
+def _remove_empty(folder: Path, last: Path, *, keep_last: bool = False) -> None:
+    """Removes `folder` and its parents up to `last` as long as they are empty."""
+    while folder != last or not keep_last:
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # not empty: somebody else's
+        if folder == last:
+            return
+        folder = folder.parent

@@ -1,0 +1,322 @@
+"""Scores measured elsewhere: read from CSV or from Dopamine's curves, kept beside the runs, never mixed with them.
+
+They live in `external/`, a sibling of the results folder: `<name>.csv` (baseline, game, seed, frames, raw score)
+and `<name>.json`, which says where they came from. Archives of whole runs are in `results.archive`.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import math
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from results.atomic import write_bytes, write_json
+from results.errors import ResultsError
+from results.games import find_game
+from results.hashing import sha256_hex
+from results.manifest import load_json
+from results.reference import DOPAMINE, DOPAMINE_AGENTS, DOPAMINE_SOURCES, dopamine_curves
+from results.schema import parse_frames_directory
+from results.store import BrokenRun
+
+__all__ = [
+    "ExternalScore",
+    "ExternalScores",
+    "dopamine_scores",
+    "external_directory",
+    "load_external",
+    "read_scores_csv",
+    "store_dopamine",
+    "store_scores",
+]
+
+FORMAT_VERSION = 1
+DOPAMINE_WINDOW_POINTS = 5  # iterations of 1M frames that make one score
+_PROVENANCE_KEYS = ("format_version", "name", "source", "protocol", "sha256", "rows", "imported_at")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(frozen=True, order=True)
+class ExternalScore:
+    """One score that somebody else measured."""
+
+    baseline: str
+    game: str  # as in the game table
+    seed: int
+    frames: int  # emulator frames of training
+    score: float  # raw, not normalised
+
+
+@dataclass(frozen=True)
+class ExternalScores:
+    """Everything that was imported beside one results folder."""
+
+    scores: pd.DataFrame  # set, baseline, game, seed, frames, score; sorted
+    provenance: dict[str, dict[str, Any]]  # by set: source, protocol, imported_at, ...
+    broken: tuple[BrokenRun, ...]  # sets that cannot be used, to be named and left out
+
+
+COLUMNS = tuple(field.name for field in fields(ExternalScore))
+
+
+def read_scores_csv(path: Path, baselines: Collection[str] | None = None) -> list[ExternalScore]:
+    """Raw scores from a CSV with the columns baseline, game, seed, frames, score, in any order.
+
+    Args:
+        baselines: names that are allowed; any well-formed name if None.
+    Returns: sorted rows, games as the game table writes them.
+    Raises:
+        ResultsError: absent, empty, binary, other columns, or a line that is no score: names line, column and reason.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return _parse(data, str(path), baselines)
+
+
+def dopamine_scores(agent: str, *, source: str = "dopamine", frames: int = 199_000_000) -> list[ExternalScore]:
+    """Dopamine's published runs of `agent` as scores: each the mean of the last five iterations up to `frames`.
+
+    The baseline's name is the source, a dash and the agent: `dopamine-rainbow`, `dopamine-jax-cnn-rainbow`.
+
+    Raises:
+        ResultsError: unknown agent or source, or `frames` before the fifth point.
+    """
+    by_lower = {name.lower(): name for name in DOPAMINE_AGENTS}
+    if agent.lower() not in by_lower:
+        raise ResultsError(f"unknown Dopamine agent {agent!r} (allowed: {', '.join(by_lower)})")
+    if source not in DOPAMINE_SOURCES:
+        raise ResultsError(f"unknown Dopamine source {source!r} (allowed: {', '.join(DOPAMINE_SOURCES)})")
+    curves = dopamine_curves(sources=[source], agents=[by_lower[agent.lower()]])
+    curves = curves[curves["frames"] <= frames].sort_values(["game", "run", "frames"])
+    last = curves.groupby(["game", "run"]).tail(DOPAMINE_WINDOW_POINTS)
+    means = last.groupby(["game", "run"])["mean_return"].agg(["mean", "size"])
+    means = means[means["size"] == DOPAMINE_WINDOW_POINTS]
+    if means.empty:
+        raise ResultsError(f"Dopamine's curves have no five points up to {frames} frames; ask for 5M to 199M")
+    baseline = f"{source}-{agent.lower()}"
+    return sorted(
+        ExternalScore(baseline, str(game), int(run), frames, float(mean))
+        for (game, run), mean in means["mean"].items()  # type: ignore[misc]
+    )
+
+
+def external_directory(results: Path) -> Path:
+    """Where scores imported beside the results folder `results` are kept."""
+    return Path(results).absolute().parent / "external"
+
+
+def store_scores(
+    results: Path, name: str, scores: Sequence[ExternalScore], *, source: str, protocol: str = "unknown"
+) -> Path:
+    """Keeps `scores` as the set `name` beside `results`: all of them or none.
+
+    Args:
+        source: where they came from, in words.
+        protocol: what is known of the protocol they were measured under.
+    Returns: the CSV. Storing the same scores under the same name again changes nothing.
+    Raises:
+        ResultsError: the name is unfit, holds other scores already, or another set has a score of the same run.
+    """
+    if not _NAME.fullmatch(name):
+        raise ResultsError(f"{name!r} is no name for a set of scores: lower case, digits, dots, dashes; choose another")
+    if not scores:
+        raise ResultsError("no scores to import")
+    data = _csv_bytes(scores)
+    rows = _parse(data, name, None)  # refuses duplicates, whatever made the rows
+    folder = external_directory(results)
+    path, provenance_path = folder / f"{name}.csv", folder / f"{name}.json"
+    if provenance_path.exists() and path.exists():
+        if path.read_bytes() == data:
+            return path
+        raise ResultsError(f"{path} holds other scores already; delete it and {provenance_path.name}, or choose a name")
+    kept = load_external(results).scores
+    ours = pd.DataFrame([astuple(row)[:4] for row in rows], columns=list(COLUMNS[:4]))
+    clash = kept[kept["set"] != name].merge(ours, on=list(COLUMNS[:4]))
+    if len(clash):
+        first = clash.iloc[0]
+        raise ResultsError(
+            f"the set {first['set']!r} has a score of {first['baseline']} {first['game']} seed {first['seed']} "
+            f"at {first['frames']} frames already ({len(clash)} in all); import each score once"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    provenance = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "source": source,
+        "protocol": protocol,
+        "sha256": sha256_hex(data),
+        "rows": len(rows),
+        "imported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_bytes(path, data)  # without its provenance a set does not count: a kill in between imports nothing
+    try:
+        write_json(provenance_path, provenance)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def store_dopamine(results: Path, agent: str, *, source: str = "dopamine", frames: int = 199_000_000) -> Path:
+    """Keeps `dopamine_scores` as a set, with Dopamine's provenance. Raises as `dopamine_scores` and `store_scores`."""
+    return store_scores(
+        results,
+        f"{source}-{agent.lower()}",
+        dopamine_scores(agent, source=source, frames=frames),
+        source=f"{DOPAMINE.source} ({DOPAMINE.licence})",
+        protocol=DOPAMINE.protocol,
+    )
+
+
+def load_external(results: Path) -> ExternalScores:
+    """Every set of scores beside `results`, by name; a set that cannot be used is named in `broken`."""
+    folder = external_directory(results)
+    rows: list[tuple[Any, ...]] = []
+    provenance: dict[str, dict[str, Any]] = {}
+    broken: list[BrokenRun] = []
+    for path in sorted(folder.glob("*.csv")):
+        try:
+            found, scores = _read_set(path)
+        except ResultsError as error:
+            broken.append(BrokenRun(path, str(error)))
+            continue
+        provenance[path.stem] = found
+        rows += [(path.stem, *astuple(score)) for score in scores]
+    return ExternalScores(pd.DataFrame(rows, columns=["set", *COLUMNS]), provenance, tuple(broken))
+
+
+def _read_set(path: Path) -> tuple[dict[str, Any], list[ExternalScore]]:
+    provenance_path = path.with_suffix(".json")
+    if not provenance_path.exists():
+        raise ResultsError(f"{path}: has no {provenance_path.name} that says where it comes from; import it again")
+    provenance = load_json(provenance_path)
+    if not isinstance(provenance, dict) or set(provenance) != set(_PROVENANCE_KEYS):
+        raise ResultsError(f"{provenance_path}: must have the keys {', '.join(_PROVENANCE_KEYS)}")
+    if provenance["format_version"] != FORMAT_VERSION:
+        raise ResultsError(f"{provenance_path}: format {provenance['format_version']!r} is unknown: upgrade the suite")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if sha256_hex(data) != provenance["sha256"]:
+        raise ResultsError(f"{path}: its bytes are not those that were imported (SHA-256 differs)")
+    return provenance, _parse(data, str(path), None)
+
+
+def _csv_bytes(scores: Sequence[ExternalScore]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([*astuple(score)[:-1], repr(float(score.score))] for score in sorted(scores))
+    return text.getvalue().encode("utf-8")
+
+
+def _parse(data: bytes, where: str, baselines: Collection[str] | None) -> list[ExternalScore]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise ResultsError(f"{where}: is no text; a CSV with the columns {', '.join(COLUMNS)} is expected")
+    if not text.strip():
+        raise ResultsError(f"{where}: is empty; a CSV with the columns {', '.join(COLUMNS)} is expected")
+    seen: dict[tuple[str, str, int, int], int] = {}
+    scores = []
+    for line, cells in _cells(text, where):
+        score = _score(cells, f"{where}, line {line}", baselines)
+        key = (score.baseline, score.game, score.seed, score.frames)
+        if key in seen:
+            raise ResultsError(
+                f"{where}, line {line}: the same baseline, game, seed and frames as line {seen[key]}; keep one of them"
+            )
+        seen[key] = line
+        scores.append(score)
+    if not scores:
+        raise ResultsError(f"{where}: has a header and no scores")
+    return sorted(scores)
+
+
+def _cells(text: str, where: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, {column: cell}) of every line below the header."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    try:
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                continue
+            cells = [cell.strip() for cell in row]
+            if header is None:
+                if sorted(cells) != sorted(COLUMNS):
+                    raise ResultsError(
+                        f"{where}, line {reader.line_num}: the columns must be {', '.join(COLUMNS)}; "
+                        f"found {', '.join(cells)[:200]}"
+                    )
+                header = cells
+            elif len(cells) != len(header):
+                raise ResultsError(f"{where}, line {reader.line_num}: {len(cells)} cells, the header has {len(header)}")
+            else:
+                yield reader.line_num, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise ResultsError(f"{where}, line {reader.line_num}: no CSV ({error})") from None
+
+
+def _score(cells: dict[str, str], where: str, baselines: Collection[str] | None) -> ExternalScore:
+    baseline = cells["baseline"]
+    if not _NAME.fullmatch(baseline):
+        raise ResultsError(f"{where}, column baseline: {baseline!r} is no name (lower case, digits, dots, dashes)")
+    if baselines is not None and baseline not in baselines:
+        nearest = difflib.get_close_matches(baseline, baselines, n=1)
+        hint = f"nearest: {nearest[0]}; " if nearest else ""
+        raise ResultsError(
+            f"{where}, column baseline: unknown baseline {baseline!r} ({hint}allowed: {', '.join(baselines)}; "
+            "a new one must be announced)"
+        )
+    try:
+        game = find_game(cells["game"]).name
+    except ResultsError as error:
+        raise ResultsError(f"{where}, column game: {error}") from None
+    return ExternalScore(
+        baseline=baseline,
+        game=game,
+        seed=_seed(cells["seed"], where),
+        frames=_frames(cells["frames"], where),
+        score=_raw_score(cells["score"], where),
+    )
+
+
+def _seed(cell: str, where: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", cell):
+        raise ResultsError(f"{where}, column seed: {cell!r} is no whole number from 0")
+    return int(cell)
+
+
+def _frames(cell: str, where: str) -> int:
+    """Emulator frames: 40000000, or 40M."""
+    try:
+        frames = int(cell) if re.fullmatch(r"[0-9]{1,18}", cell) else parse_frames_directory(cell)
+    except ValueError:
+        frames = 0
+    if frames <= 0:
+        raise ResultsError(f"{where}, column frames: {cell!r} is no number of emulator frames (as 40000000 or 40M)")
+    return frames
+
+
+def _raw_score(cell: str, where: str) -> float:
+    try:
+        score = float(cell)
+    except ValueError:
+        raise ResultsError(f"{where}, column score: {cell!r} is no number") from None
+    if not math.isfinite(score):
+        raise ResultsError(f"{where}, column score: {cell!r} is not finite")
+    return score

@@ -1,0 +1,283 @@
+"""The store: where runs live on disk, how their tables are written and read back, what a folder of results holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from results.atomic import table_bytes, write_bytes, write_json, write_table
+from results.errors import ResultsError
+from results.hashing import sha256_hex
+from results.lock import RunLock
+from results.manifest import read_manifest, read_spec, write_manifest
+from results.schema import (
+    EPISODE_ENDS,
+    EPISODE_KINDS,
+    EPISODE_SCHEMA,
+    EPISODES_FILE,
+    MANIFEST_FILE,
+    METRIC_SCHEMA,
+    METRICS_FILE,
+    TIMING_FILE,
+    TIMING_SCHEMA,
+    RunSpec,
+)
+
+if TYPE_CHECKING:  # half a second to import, and a scan needs no table
+    import pandas as pd
+
+__all__ = [
+    "BrokenRun",
+    "Run",
+    "RunLock",
+    "episode_table",
+    "metric_table",
+    "read_episodes",
+    "read_manifest",
+    "read_metrics",
+    "read_spec",
+    "read_table",
+    "read_timing",
+    "run_directory",
+    "scan",
+    "timing_table",
+    "write_bytes",
+    "write_json",
+    "write_manifest",
+    "write_table",
+    "write_tables",
+]
+
+TABLE_SCHEMAS: Mapping[str, pa.Schema] = {
+    EPISODES_FILE: EPISODE_SCHEMA,
+    METRICS_FILE: METRIC_SCHEMA,
+    TIMING_FILE: TIMING_SCHEMA,
+}
+_MAX_DEPTH = 6  # two more than a run's folder has, so that a misplaced one is found and named
+
+
+class Game(Protocol):
+    """A finished game, as agents report it; units as in `EPISODE_SCHEMA`."""
+
+    @property
+    def frames(self) -> int: ...
+    @property
+    def environment(self) -> int: ...
+    @property
+    def episode_return(self) -> float: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def end(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run found on disk whose manifest is sound; its tables are not read yet."""
+
+    spec: RunSpec
+    directory: Path
+    manifest: dict[str, Any]
+
+    @property
+    def status(self) -> str:
+        return self.manifest["status"]
+
+    @property
+    def frames_done(self) -> int:
+        """Training emulator frames so far."""
+        return self.manifest["frames_done"]
+
+    @property
+    def is_done(self) -> bool:
+        return self.status == "done"
+
+
+@dataclass(frozen=True)
+class BrokenRun:
+    """A folder that should hold a run but cannot be used."""
+
+    directory: Path
+    reason: str  # one line
+
+
+def run_directory(root: Path, spec: RunSpec) -> Path:
+    """Where `spec` lives below the results folder `root`."""
+    return Path(root) / spec.directory
+
+
+def episode_table(games: Sequence[Game]) -> pa.Table:
+    """`games` as a table of `EPISODE_SCHEMA`, in their order. Raises ValueError for an unknown kind or end."""
+    return pa.Table.from_arrays(
+        [
+            pa.array([game.frames for game in games], pa.int64()),
+            pa.array([game.environment for game in games], pa.int16()),
+            pa.array([game.episode_return for game in games], pa.float64()),
+            pa.array([game.length for game in games], pa.int32()),
+            _encode([game.kind for game in games], EPISODE_KINDS, EPISODE_SCHEMA.field("kind").type),
+            _encode([game.end for game in games], EPISODE_ENDS, EPISODE_SCHEMA.field("end").type),
+        ],
+        schema=EPISODE_SCHEMA,
+    )
+
+
+def metric_table(rows: Sequence[tuple[int, str, float]]) -> pa.Table:
+    """Rows of (frames, name, value) as a table of `METRIC_SCHEMA`, in their order."""
+    names = [name for _, name, _ in rows]
+    return pa.Table.from_arrays(
+        [
+            pa.array([frames for frames, _, _ in rows], pa.int64()),
+            _encode(names, sorted(set(names)), METRIC_SCHEMA.field("name").type),
+            pa.array([value for _, _, value in rows], pa.float64()),
+        ],
+        schema=METRIC_SCHEMA,
+    )
+
+
+def timing_table(rows: Sequence[tuple[int, float, float]]) -> pa.Table:
+    """Rows of (frames, elapsed_seconds, frames_per_second) as a table of `TIMING_SCHEMA`, in their order."""
+    columns = [[row[i] for row in rows] for i in range(3)]
+    return pa.Table.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, TIMING_SCHEMA, strict=True)],
+        schema=TIMING_SCHEMA,
+    )
+
+
+def write_tables(directory: Path, *, episodes: pa.Table, metrics: pa.Table, timing: pa.Table) -> dict[str, Any]:
+    """Writes the three tables of a run, each whole or not at all.
+
+    Returns: {file name: {sha256, rows}}, the manifest's `files`. Raises ValueError if a table has another schema.
+    """
+    files = {}
+    for name, table in ((EPISODES_FILE, episodes), (METRICS_FILE, metrics), (TIMING_FILE, timing)):
+        if not table.schema.equals(TABLE_SCHEMAS[name]):
+            raise ValueError(f"{name} must have the columns {_describe(TABLE_SCHEMAS[name])}")
+        data = table_bytes(table)
+        write_bytes(directory / name, data)
+        files[name] = {"sha256": sha256_hex(data), "rows": table.num_rows}
+    return files
+
+
+def read_episodes(directory: Path) -> pd.DataFrame:
+    """Every finished game of a run; columns of `EPISODE_SCHEMA`, kind and end categorical. Raises as `read_table`."""
+    return read_table(directory, EPISODES_FILE).to_pandas(use_threads=False)
+
+
+def read_metrics(directory: Path) -> pd.DataFrame:
+    """Training metrics and diagnostics of a run, long form; columns of `METRIC_SCHEMA`. Raises as `read_table`."""
+    return read_table(directory, METRICS_FILE).to_pandas(use_threads=False)
+
+
+def read_timing(directory: Path) -> pd.DataFrame:
+    """How fast a run went; columns of `TIMING_SCHEMA`. Raises as `read_table`."""
+    return read_table(directory, TIMING_FILE).to_pandas(use_threads=False)
+
+
+def read_table(directory: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table of a run, all columns or the named ones.
+
+    Raises:
+        ResultsError: it is absent, no Parquet, or has other columns than `TABLE_SCHEMAS[name]`; names the file.
+    """
+    path = directory / name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return parse_table(data, name, where=str(path), columns=columns)
+
+
+def parse_table(data: bytes, name: str, *, where: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in the bytes of a file of that name. Raises ResultsError, beginning with `where`."""
+    wanted = TABLE_SCHEMAS[name]
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        found = file.schema_arrow
+        if not found.equals(wanted):
+            raise ResultsError(f"{where}: has the columns {_describe(found)}; expected {_describe(wanted)}")
+        # One small file at a time: starting threads would take longer than reading.
+        table = file.read(columns=None if columns is None else list(columns), use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise ResultsError(f"{where}: no readable Parquet ({' '.join(str(error).split())})") from None
+    if any(column.null_count for column in table.columns):
+        raise ResultsError(f"{where}: has empty cells")
+    return table
+
+
+def scan(root: Path) -> list[Run | BrokenRun]:
+    """Every run below `root`, sorted by baseline, game, budget and seed. Reads manifests only.
+
+    A folder whose manifest cannot be used, or that has tables and no manifest, comes back as a `BrokenRun`. A `root`
+    that does not exist holds no runs.
+
+    Raises:
+        ResultsError: `root` is no folder, or cannot be listed.
+    """
+    root = Path(root)
+    if not root.exists():
+        return []
+    if not root.is_dir():
+        raise ResultsError(f"{root} is a file, not a folder of results; choose another --results")
+    try:
+        next(root.iterdir(), None)
+    except OSError as error:
+        raise ResultsError(f"{root}: cannot be listed ({error.strerror or error})") from None
+    found = list(_walk(root, depth=0))
+    return sorted(found, key=lambda run: _order(run, root))
+
+
+def open_run(directory: Path) -> Run | BrokenRun:
+    """The run in `directory`, as `scan` gives it."""
+    try:
+        manifest = read_manifest(directory)
+    except ResultsError as error:
+        return BrokenRun(directory, str(error))
+    return Run(read_spec(manifest), directory, manifest)
+
+
+def _walk(directory: Path, depth: int) -> Iterator[Run | BrokenRun]:
+    try:
+        with os.scandir(directory) as entries:
+            names = sorted((entry.name, entry.is_dir()) for entry in entries)
+    except OSError as error:
+        yield BrokenRun(directory, f"{directory}: cannot be listed ({error.strerror or error})")
+        return
+    files = {name for name, is_folder in names if not is_folder}
+    if MANIFEST_FILE in files:
+        yield open_run(directory)
+    elif files & TABLE_SCHEMAS.keys():
+        yield BrokenRun(directory, f"{directory}: has tables but no {MANIFEST_FILE}")
+    elif depth < _MAX_DEPTH:
+        for name, is_folder in names:
+            if is_folder and not name.startswith("."):
+                yield from _walk(directory / name, depth + 1)
+
+
+def _order(run: Run | BrokenRun, root: Path) -> tuple[str, str, int, int, str]:
+    if isinstance(run, Run):
+        return (run.spec.baseline, run.spec.game, run.spec.frames, run.spec.seed, str(run.directory))
+    parts = [*run.directory.relative_to(root).parts, "", ""]
+    return (parts[0], parts[1], 0, 0, str(run.directory))
+
+
+def _encode(values: Sequence[str], names: Sequence[str], kind: pa.DictionaryType) -> pa.DictionaryArray:
+    """`values` as indices into `names`: a fixed dictionary, so that equal rows give equal bytes."""
+    index = {name: i for i, name in enumerate(names)}
+    unknown = sorted(set(values) - index.keys())
+    if unknown:
+        raise ValueError(f"unknown {', '.join(map(repr, unknown))} (allowed: {', '.join(names)})")
+    indices = np.fromiter((index[value] for value in values), dtype=np.int64, count=len(values))
+    return pa.DictionaryArray.from_arrays(pa.array(indices).cast(kind.index_type), pa.array(names, kind.value_type))
+
+
+def _describe(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)

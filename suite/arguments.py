@@ -1,0 +1,174 @@
+"""What users type on the command line, turned into values or refused with one line that says what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+from baselines.registry import BASELINES
+from results.games import ATARI5, ATARI10, ATARI57, find_game
+from suite.errors import UserError
+
+Item = TypeVar("Item")
+
+GAME_SETS = {"atari57": ATARI57, "atari10": ATARI10, "atari5": ATARI5}
+MAX_FRAMES = 10**12
+MAX_SEED = 2**31 - 1
+MAX_SEED_COUNT = 1000
+MAX_JOBS = 1024
+
+_FRAMES = re.compile(r"(?P<number>[0-9]+(_[0-9]{3})*(\.[0-9]+)?)(?:(?P<unit>[kM])|[eE]\+?(?P<power>[0-9]{1,2}))?")
+_UNITS = {"k": 1_000, "M": 1_000_000}
+
+
+def parse_frames(text: str) -> int:
+    """A budget of emulator frames: '200k', '40M', '2.5M', '1e6', '40_000_000' or '16384'."""
+    match = _FRAMES.fullmatch(text.strip())
+    if match is None:
+        raise UserError(f"--frames {text!r} is no number of frames; write 200k, 40M, 1e6 or 40_000_000")
+    number = Decimal(match["number"].replace("_", ""))
+    frames = number * (_UNITS[match["unit"]] if match["unit"] else 10 ** int(match["power"] or 0))
+    if frames != int(frames):
+        raise UserError(f"--frames {text!r} is {frames.normalize():f} frames; give a whole number, such as 200k or 40M")
+    if not 0 < frames <= MAX_FRAMES:
+        raise UserError(f"--frames {text!r} is out of range; give from 1 to {MAX_FRAMES // 10**6}M emulator frames")
+    return int(frames)
+
+
+def parse_games(text: str) -> tuple[str, ...]:
+    """Names as in the game table, from sets and names in any usual spelling, in the order given, each once.
+
+    Raises ResultsError, naming the nearest games, for one that there is not.
+    """
+    names: list[str] = []
+    for item in _items(text, "--games", "atari10, or names such as pong,breakout"):
+        lowered = item.lower()
+        names += GAME_SETS[lowered] if lowered in GAME_SETS else [_game(item)]
+    return _once(names)
+
+
+def parse_baselines(text: str) -> tuple[str, ...]:
+    """Names of baselines, in the order given, each once."""
+    names = []
+    for item in _items(text, "--baselines", ",".join(BASELINES)):
+        if item.lower() not in BASELINES:
+            nearest = difflib.get_close_matches(item.lower(), BASELINES, n=1)
+            hint = f" (nearest: {nearest[0]})" if nearest else ""
+            raise UserError(f"unknown baseline {item!r}{hint}; allowed: {', '.join(BASELINES)}")
+        names.append(item.lower())
+    return _once(names)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """'3' is 0, 1, 2; '0,4' is those two; '4,' is that one."""
+    if "," not in text:
+        count = _whole(text, "--seeds")
+        if not 0 < count <= MAX_SEED_COUNT:
+            raise UserError(
+                f"--seeds {text.strip()} is {'no' if count == 0 else 'too large a'} count; "
+                f"give a count from 1 to {MAX_SEED_COUNT}, or a list such as 0,4 (one seed alone: '4,')"
+            )
+        return tuple(range(count))
+    seeds = [_whole(item, "--seeds") for item in _items(text.strip().removesuffix(","), "--seeds", "3, or a list 0,4")]
+    for seed in seeds:
+        if seed > MAX_SEED:
+            raise UserError(f"--seeds: {seed} is too large; a seed goes from 0 to {MAX_SEED}")
+    return _once(seeds)
+
+
+def parse_jobs(text: str) -> int:
+    """How many runs at once."""
+    return parse_count(text, "--jobs", MAX_JOBS)
+
+
+def parse_threads(text: str) -> int:
+    """How many CPU threads a run computes with."""
+    return parse_count(text, "--threads", MAX_JOBS)
+
+
+def parse_count(text: str, flag: str, most: int) -> int:
+    """A whole number from 1 to `most`."""
+    if not re.fullmatch(r"[0-9]{1,9}", text.strip()) or not 0 < int(text) <= most:
+        raise UserError(f"{flag} {text!r} is not allowed; give a whole number from 1 to {most}")
+    return int(text)
+
+
+def parse_device(text: str) -> tuple[str, ...]:
+    """Devices that jobs are dealt out over, as torch names them.
+
+    'cpu'; 'cuda' for every GPU of the machine; 'cuda:1' for that one; 'auto' for 'cuda' where there is one, else 'cpu'.
+    """
+    wanted = text.strip().lower()
+    match = re.fullmatch(r"cuda:([0-9]{1,3})", wanted)
+    if wanted not in ("auto", "cpu", "cuda") and match is None:
+        raise UserError(f"unknown device {text!r}; allowed: auto, cpu, cuda, cuda:N")
+    if wanted == "cpu":
+        return ("cpu",)
+    import torch  # seconds; a CPU run's arguments need none of it
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if match is not None and int(match[1]) >= count > 0:
+        raise UserError(f"--device {wanted}: this machine has {count} CUDA device(s), cuda:0 to cuda:{count - 1}")
+    if count == 0:
+        if wanted == "auto":
+            return ("cpu",)
+        why = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no CUDA device"
+        raise UserError(f"--device {wanted}: {why}; use --device cpu, or see: python -m suite doctor")
+    return (wanted,) if match else tuple(f"cuda:{i}" for i in range(count))
+
+
+def results_folder(path: Path) -> Path:
+    """`path` if runs can be read from it, whether it exists yet or not."""
+    for ancestor in (path, *path.absolute().parents):
+        if ancestor.is_dir():
+            break
+        if ancestor.exists() or ancestor.is_symlink():
+            raise UserError(f"--results {path}: {ancestor} is not a folder; give another one")
+    return path
+
+
+def writable_folder(path: Path, flag: str = "--results") -> Path:
+    """`path`, created if need be, after a file was written into it and taken away again."""
+    results_folder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"{flag} {path} cannot be written ({error.strerror}); give another folder") from error
+    return path
+
+
+def _game(item: str) -> str:
+    if item.lower().startswith("atari"):  # no game does
+        raise UserError(f"unknown set of games {item!r}; allowed: {', '.join(GAME_SETS)}, or names of games")
+    return find_game(item).name
+
+
+def _items(text: str, flag: str, example: str) -> list[str]:
+    items = [item.strip() for item in text.split(",")]
+    if not all(items):
+        raise UserError(f"{flag} {text!r} has an empty name in its list; give {example}")
+    return items
+
+
+def _whole(text: str, flag: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,12}", text.strip()):
+        raise UserError(f"{flag} {text.strip()!r} is no count and no list of seeds; write 3 (for 0,1,2) or 0,4")
+    return int(text)
+
+
+def _once(items: Iterable[Item]) -> tuple[Item, ...]:
+    return tuple(dict.fromkeys(items))
+
+
+def spell_seeds(seeds: Sequence[int]) -> str:
+    """The shortest text that `parse_seeds` reads back as `seeds`."""
+    if tuple(seeds) == tuple(range(len(seeds))):
+        return str(len(seeds))
+    return f"{seeds[0]}," if len(seeds) == 1 else ",".join(map(str, seeds))

@@ -1,0 +1,78 @@
+"""The command line: one verb a subcommand, result on stdout, progress on stderr, one line for a user's mistake.
+
+Exit codes: 0 done, 1 something failed, 2 bad arguments or input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import suite
+from baselines.config import ConfigError
+from reports.errors import ReportsError
+from results.errors import ResultsError
+from suite.commands import COMMANDS
+from suite.errors import UserError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+_EXAMPLES = """\
+examples:
+  python -m suite run --games pong --frames 4M --baselines pqn --seeds 1    one run
+  python -m suite run --games atari10 --frames 40M                          all baselines, three seeds
+  python -m suite report                                                    results -> reports/html/index.html
+  python -m suite status                                                    what is done, and how far the rest is
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are `UserError`s of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see: {self.prog} --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m suite",
+        description="Train pinned Atari baselines of the Hadamax paper, keep what was measured, and report it.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"hadamax-suite {suite.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(
+            command.NAME,
+            help=command.SUMMARY,
+            description=command.__doc__,
+            epilog=f"examples:\n{command.EXAMPLES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_arguments(sub)
+        sub.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line (default: this process's) and returns its exit code."""
+    try:
+        parsed = build_parser().parse_args(argv)
+        code = parsed.run(parsed)
+        sys.stdout.flush()
+        return code
+    except (UserError, ResultsError, ConfigError, ReportsError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, `head` for one, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,9 @@
+"""The subcommands, a module each.
+
+A module has `NAME`, `SUMMARY`, `EXAMPLES`, `add_arguments(parser)` and `run(parsed) -> exit code`; its docstring heads
+its help. What takes long to import is imported inside `run`, so that `--help` answers at once.
+"""
+
+from suite.commands import doctor, export, import_, list, report, run, status, verify
+
+COMMANDS = (run, report, status, list, doctor, verify, export, import_)

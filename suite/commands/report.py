@@ -1,0 +1,69 @@
+"""Builds the HTML report and summary.json from the runs below --results and the scores beside them.
+
+A run that cannot be read is named and left out. The same results give the same bytes. With --markdown, leaderboard and
+verdicts go to stdout, for a README or a pull request, and no page is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import webbrowser
+from pathlib import Path
+
+from suite import arguments, display, flags
+from suite.errors import UserError
+from suite.protocol import PAPER
+
+NAME = "report"
+SUMMARY = "build the HTML report and summary.json"
+EXAMPLES = """\
+  python -m suite report                          # results/runs -> reports/html/index.html
+  python -m suite report --results other/runs --out other/report
+  python -m suite report --claims my-claims.toml --open
+  python -m suite report --markdown > results.md
+"""
+DEFAULT_OUT = Path("reports/html")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help="where the report goes (default: %(default)s)"
+    )
+    parser.add_argument("--claims", type=Path, metavar="FILE", help="claims of your own, as TOML, beside the suite's")
+    parser.add_argument("--open", action="store_true", help="show the report in the browser")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown instead of writing the report")
+    flags.add_results(parser)
+    flags.add_json(parser)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    results = arguments.results_folder(parsed.results)
+    if parsed.markdown and (parsed.json or parsed.open):
+        raise UserError("--markdown writes no report; leave out --json and --open")
+    from reports.page import build, summarise
+    from suite.catalogue import catalogue
+
+    if parsed.markdown:
+        from reports.markdown import render
+
+        print(render(summarise(results=results, catalogue=catalogue(PAPER), claims_file=parsed.claims)))
+        return 0
+    built = build(results=results, out=parsed.out, catalogue=catalogue(PAPER), claims_file=parsed.claims)
+    for line in built.left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    if parsed.open:
+        webbrowser.open(built.index.absolute().as_uri())
+    if parsed.json:
+        facts = {
+            "index": str(built.index),
+            "summary": str(built.summary_file),
+            "pages": built.pages,
+            "runs": built.runs,
+            "left_out": list(built.left_out),
+        }
+        print(json.dumps(facts, indent=2))
+        return 0
+    print(f"{display.plural(built.pages, 'page')} from {display.plural(built.runs, 'run')}: {built.index}")
+    return 0

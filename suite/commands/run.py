@@ -1,0 +1,241 @@
+"""Trains every run of the matrix games x baselines x seeds that is not done yet, or just what a claim still lacks.
+
+A run that was stopped goes on exactly where it was; a finished one is skipped. One run that fails does not stop the
+others. Ctrl-C stops at the next checkpoint, a second one at once. Progress goes to stderr, the table of what became of
+the runs to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from results.schema import RunSpec, format_frames
+from suite import arguments, display, flags
+from suite.errors import UserError
+from suite.executors import LOG_FILE, LocalExecutor, Outcome
+from suite.plan import RunState, refuse_small_budget, refuse_unusable, wanted_states
+from suite.protocol import PAPER
+
+NAME = "run"
+SUMMARY = "train what is not done yet"
+EXAMPLES = """\
+  python -m suite run --games pong --frames 4M --baselines pqn --seeds 1
+  python -m suite run --games pong,breakout --frames 200k --seeds 0,4 --jobs 2
+  python -m suite run --games atari10 --frames 40M --device cuda --jobs 4
+  python -m suite run --games atari57 --frames 200M --dry-run
+  python -m suite run --claim c51-70 --dry-run
+"""
+_CHECKPOINT_SECONDS = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    flags.add_selection(parser, "which runs (games and frames, or a claim, are required)")
+    parser.add_argument("--claim", metavar="ID", help="instead of a matrix: the runs that a claim of the paper lacks")
+    parser.add_argument("--claims", type=Path, metavar="FILE", help="claims of your own, as TOML, beside the suite's")
+    group = parser.add_argument_group("how and where")
+    group.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda (all GPUs) or cuda:N")
+    group.add_argument("--jobs", default="1", metavar="N", help="runs at once (default: 1)")
+    group.add_argument("--threads", metavar="N", help="CPU threads of a run (default: cores / jobs)")
+    flags.add_results(group)
+    group.add_argument("--dry-run", action="store_true", help="only say what would be run, and what it needs")
+    flags.add_json(group)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    results = arguments.results_folder(parsed.results)
+    specs = _matrix(parsed) if parsed.claim is None else _lacking(parsed, results)
+    jobs = arguments.parse_jobs(parsed.jobs)
+    threads = None if parsed.threads is None else arguments.parse_threads(parsed.threads)
+    devices = arguments.parse_device(parsed.device)
+    if parsed.claim is not None and not specs:
+        print('{"runs": []}' if parsed.json else f"claim {parsed.claim} lacks no run; see: python -m suite report")
+        return 0
+    for frames in {spec.frames for spec in specs}:
+        refuse_small_budget(dict.fromkeys(spec.baseline for spec in specs if spec.frames == frames), frames)
+    states = wanted_states(specs, results)
+    refuse_unusable(states)
+    if parsed.dry_run:
+        return _dry_run(states, results, jobs=jobs, device=devices[0].partition(":")[0], as_json=parsed.json)
+    arguments.writable_folder(results)
+    by_spec = {state.spec: Outcome(state.spec, "skipped") for state in states if state.state == "done" and state.spec}
+    left = [spec for spec in specs if spec not in by_spec]
+    if by_spec:
+        print(f"{display.plural(len(by_spec), 'run')} of {len(specs)} done already", file=sys.stderr)
+    if left:
+        trained = _train(left, results, jobs=jobs, threads=threads, devices=devices)
+        by_spec |= {outcome.spec: outcome for outcome in trained}
+    outcomes = [by_spec[spec] for spec in specs]
+    _print_outcomes(outcomes, results, as_json=parsed.json)
+    return _tell_what_is_left(outcomes, results, parsed)
+
+
+def _matrix(parsed: argparse.Namespace) -> tuple[RunSpec, ...]:
+    if parsed.claims is not None:
+        raise UserError("--claims goes with --claim ID; leave it out, or name the claim")
+    selection = flags.parse_selection(parsed)
+    if selection.games is None:
+        raise UserError("--games is missing; give atari10, atari57 or names such as pong,breakout")
+    if selection.frames is None:
+        raise UserError("--frames is missing; give a budget such as 200k (a quick look), 4M, 40M or 200M")
+    return selection.matrix()
+
+
+def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
+    """The runs that the claim still needs. Raises ReportsError for a claim that there is not."""
+    given = [f"--{name}" for name in ("games", "frames", "baselines", "seeds") if getattr(parsed, name) is not None]
+    if given:
+        raise UserError(f"--claim says which runs; leave out {', '.join(given)}")
+    from reports.missing import missing_runs
+    from suite.catalogue import catalogue
+
+    return tuple(missing_runs(parsed.claim, results=results, catalogue=catalogue(PAPER), claims_file=parsed.claims))
+
+
+def _train(
+    specs: Sequence[RunSpec], results: Path, *, jobs: int, threads: int | None, devices: Sequence[str]
+) -> list[Outcome]:
+    from suite.progress import progress_display
+    from suite.provenance import available_cores
+    from suite.run import RunOptions
+
+    # Written into the manifest: sums split over another number of threads round differently.
+    share = threads or max(1, available_cores() // jobs)
+    slots = [
+        RunOptions(
+            device=devices[i % len(devices)],
+            threads=share,
+            emulator_threads=share,
+            checkpoint_seconds=_CHECKPOINT_SECONDS,
+        )
+        for i in range(jobs)
+    ]
+    with progress_display(sys.stderr, len(specs)) as progress:
+        return LocalExecutor(results, slots).run(specs, progress)
+
+
+def _dry_run(states: list[RunState], results: Path, *, jobs: int, device: str, as_json: bool) -> int:
+    from results.store import scan
+    from suite.estimate import estimate
+
+    needed = estimate(states, scan(results), jobs=jobs, device=device)
+    free = shutil.disk_usage(_existing(results)).free
+    if as_json:
+        facts = {
+            "runs": [state.as_row() for state in states],
+            "left": needed.runs,
+            "jobs": jobs,
+            "device": device,
+            "disk_bytes": needed.disk_bytes,
+            "disk_free_bytes": free,
+            "memory_bytes": needed.memory_bytes,
+            "seconds": needed.seconds,
+            "frames_per_second": dict(needed.speeds),
+            "unmeasured": list(needed.unmeasured),
+        }
+        print(json.dumps(facts, indent=2))
+        return 0
+    print(
+        display.table(
+            ("baseline", "game", "frames", "seed", "state", "done"),
+            [
+                (
+                    spec.baseline,
+                    spec.game,
+                    format_frames(spec.frames),
+                    str(spec.seed),
+                    s.state,
+                    display.percent(s.fraction),
+                )
+                for s in states
+                if (spec := s.spec)
+            ],
+        )
+    )
+    print(f"\n{display.plural(len(states), 'run')}, {needed.runs} left to do on {device}, {jobs} at once")
+    print(f"disk:   at most {display.size(needed.disk_bytes)} in {results} ({display.size(free)} free)")
+    print(f"memory: about {display.size(needed.memory_bytes)}")
+    print(f"time:   {_time(needed.seconds, needed.speeds, needed.unmeasured, device) if needed.runs else 'none'}")
+    return 0
+
+
+def _time(seconds: float | None, speeds: Any, unmeasured: Sequence[str], device: str) -> str:
+    measured = ", ".join(f"{name} {display.count(speed)} frames/s" for name, speed in speeds.items())
+    if seconds is None:
+        known = f" (measured: {measured})" if measured else ""
+        return f"unknown: no run of {', '.join(unmeasured)} on {device} has measured its speed yet{known}"
+    return f"about {display.duration(seconds)}, at the speeds of runs already there: {measured}"
+
+
+def _print_outcomes(outcomes: list[Outcome], results: Path, *, as_json: bool) -> None:
+    states = wanted_states([outcome.spec for outcome in outcomes], results)
+    if as_json:
+        rows = [
+            {**state.as_row(), "result": outcome.result, "reason": outcome.reason}
+            for outcome, state in zip(outcomes, states, strict=True)
+        ]
+        print(json.dumps({"runs": rows}, indent=2))
+        return
+    print(
+        display.table(
+            ("baseline", "game", "frames", "seed", "result", "frames done", "score", "games", "frames/s"),
+            [
+                (
+                    outcome.spec.baseline,
+                    outcome.spec.game,
+                    format_frames(outcome.spec.frames),
+                    str(outcome.spec.seed),
+                    outcome.result,
+                    display.count(row["frames_done"]),
+                    display.score(row["score"]),
+                    display.count(row["games"]),
+                    display.count(row["frames_per_second"]) if row["frames_per_second"] else "-",
+                )
+                for outcome, row in ((o, s.as_row()) for o, s in zip(outcomes, states, strict=True))
+            ],
+        ),
+        flush=True,
+    )
+
+
+def _tell_what_is_left(outcomes: list[Outcome], results: Path, parsed: argparse.Namespace) -> int:
+    """Names what failed and the commands that try again or go on. Returns the exit code."""
+    failed = [outcome for outcome in outcomes if outcome.result == "failed"]
+    stopped = [outcome for outcome in outcomes if outcome.result in ("interrupted", "not started")]
+    if failed:
+        print(f"\n{len(failed)} of {display.plural(len(outcomes), 'run')} failed:", file=sys.stderr)
+        for outcome in failed:
+            log = results / outcome.spec.directory / LOG_FILE
+            print(f"  {outcome.spec}: {outcome.reason} (log: {log})", file=sys.stderr)
+        _print_commands("try again with:", failed, parsed)
+    if stopped:
+        print(f"\nstopped with {display.plural(len(stopped), 'run')} left", file=sys.stderr)
+        _print_commands("go on with:", stopped, parsed)
+        return 130
+    return 1 if failed else 0
+
+
+def _print_commands(title: str, outcomes: list[Outcome], parsed: argparse.Namespace) -> None:
+    print(title, file=sys.stderr)
+    for selection in flags.spell_selection([outcome.spec for outcome in outcomes]):
+        print(f"  python -m suite run {selection}{_spell_options(parsed)}", file=sys.stderr)
+
+
+def _spell_options(parsed: argparse.Namespace) -> str:
+    given = [
+        ("--device", parsed.device, "auto"),
+        ("--jobs", parsed.jobs, "1"),
+        ("--threads", parsed.threads, None),
+        ("--results", str(parsed.results), str(flags.DEFAULT_RESULTS)),
+    ]
+    return "".join(f" {flag} {shlex.quote(value)}" for flag, value, default in given if value != default)
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())

@@ -1,0 +1,68 @@
+"""Says how far the runs below --results are.
+
+With --games and --frames: every run of that matrix, the missing ones too. Without: the runs that there are, narrowed
+by whatever flags are given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+
+from results.schema import format_frames
+from results.store import scan
+from suite import arguments, display, flags
+from suite.plan import STATES, RunState, found_states, wanted_states
+
+NAME = "status"
+SUMMARY = "which runs are done, part done, failed or missing"
+EXAMPLES = """\
+  python -m suite status
+  python -m suite status --games atari10 --frames 40M        # the whole matrix, with what is missing
+  python -m suite status --baselines pqn --json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    flags.add_selection(parser, "which runs (default: all that there are)")
+    flags.add_results(parser)
+    flags.add_json(parser)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    selection = flags.parse_selection(parsed)
+    results = arguments.results_folder(parsed.results)
+    if selection.games is not None and selection.frames is not None:
+        states = wanted_states(selection.matrix(), results)
+    else:
+        states = [s for s in found_states(scan(results)) if s.spec is None or selection.holds(s.spec)]
+    counts = {state: number for state in STATES if (number := Counter(s.state for s in states)[state])}
+    if parsed.json:
+        print(json.dumps({"results": str(results), "counts": counts, "runs": [s.as_row() for s in states]}, indent=2))
+        return 0
+    if not states:
+        print(f"no runs in {results}; make some with: python -m suite run --games pong --frames 4M")
+        return 0
+    print(
+        display.table(
+            ("baseline", "game", "frames", "seed", "state", "done", "score", "games", "frames/s", "note"),
+            [_cells(state) for state in states],
+        )
+    )
+    print(f"\n{display.plural(len(states), 'run')}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    return 0
+
+
+def _cells(state: RunState) -> tuple[str, ...]:
+    row, spec = state.as_row(), state.spec
+    identity = (spec.baseline, spec.game, format_frames(spec.frames), str(spec.seed)) if spec else ("?", "?", "?", "?")
+    return (
+        *identity,
+        state.state,
+        display.percent(state.fraction),
+        display.score(row["score"]),
+        display.count(row["games"]),
+        display.count(row["frames_per_second"]) if row["frames_per_second"] else "-",
+        " ".join(state.note.split()),
+    )

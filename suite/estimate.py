@@ -1,0 +1,88 @@
+"""What a plan will need: disk, memory and, once there are measured speeds, time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from baselines.agent import FRAME_SKIP
+from baselines.registry import load_pinned
+from baselines.replay_plan import memory_plan
+from baselines.replay_schedule import ReplayConfig
+from results.schema import RunSpec
+from results.store import BrokenRun, Run
+from suite.plan import RunState
+
+# Upper bounds, rounded up from measured runs.
+_TABLES_BYTES = 5_000_000  # episodes, metrics and timing of a 40M run
+_PQN_CHECKPOINT_BYTES = 60_000_000  # Hadamax-PQN: 4.1 M weights with two moments each
+_REPLAY_CHECKPOINT_BYTES = 150_000_000  # Rainbow: 7.5 M weights, a target copy, two moments each
+# Memory of PQN beside its rollout: measured peaks are 0.95 GB (PQN) and 2.04 GB (Hadamax-PQN).
+_PROCESS_BYTES = 700_000_000  # interpreter, torch, emulators, network
+_FRAME_BYTES = 84 * 84
+_FRAMES_IN_A_STACK = 4
+_MINIBATCH_BYTES_PER_SAMPLE = {"nature-layernorm": 1_200_000, "hadamax": 10_000_000}  # activations, gradients
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """For the runs that are left to do."""
+
+    runs: int
+    disk_bytes: int  # at most; of all runs together
+    memory_bytes: int  # of as many runs at once as there are jobs, the largest
+    seconds: float | None  # None unless every baseline has a measured speed
+    speeds: Mapping[str, float]  # baseline -> measured frames/s, the median of runs on the same kind of device
+    unmeasured: tuple[str, ...]  # baselines without one
+
+
+def estimate(states: Sequence[RunState], found: Iterable[Run | BrokenRun], *, jobs: int, device: str) -> Estimate:
+    """What `states` still need on `device` ("cpu" or "cuda"), by the speeds of the runs `found` in the results."""
+    left = [(state, state.spec) for state in states if state.state not in ("done", "running") and state.spec]
+    baselines = tuple(dict.fromkeys(spec.baseline for _, spec in left))
+    speeds = measured_speeds(found, device)
+    unmeasured = tuple(name for name in baselines if name not in speeds)
+    work = [(spec.frames - state.frames_done) / speeds[spec.baseline] for state, spec in left if not unmeasured]
+    at_once = sorted((memory_bytes(spec) for _, spec in left), reverse=True)[:jobs]
+    return Estimate(
+        runs=len(left),
+        disk_bytes=sum(disk_bytes(spec) for _, spec in left),
+        memory_bytes=sum(at_once),
+        # Jobs work side by side, and a run is never split.
+        seconds=max(sum(work) / jobs, max(work)) if work else None,
+        speeds={name: speeds[name] for name in baselines if name in speeds},
+        unmeasured=unmeasured,
+    )
+
+
+def measured_speeds(found: Iterable[Run | BrokenRun], device: str) -> dict[str, float]:
+    """Baseline -> median frames/s of runs on that kind of device, whatever the machine was."""
+    by_baseline: dict[str, list[float]] = {}
+    for run in found:
+        if (
+            isinstance(run, Run)
+            and run.manifest["frames_per_second"]
+            and run.manifest["hardware"].get("device") == device
+        ):
+            by_baseline.setdefault(run.spec.baseline, []).append(run.manifest["frames_per_second"])
+    return {name: statistics.median(speeds) for name, speeds in by_baseline.items()}
+
+
+def disk_bytes(spec: RunSpec) -> int:
+    """At most what a run leaves on disk: an action log of one byte a step, a checkpoint, tables."""
+    config = load_pinned(spec.baseline).config
+    replays = isinstance(config, ReplayConfig)
+    environments = config.train_environments + (0 if replays else config.greedy_environments)
+    log = spec.frames / FRAME_SKIP * environments / config.train_environments
+    return int(log) + (_REPLAY_CHECKPOINT_BYTES if replays else _PQN_CHECKPOINT_BYTES) + _TABLES_BYTES
+
+
+def memory_bytes(spec: RunSpec) -> int:
+    """Roughly what a run holds at its peak; on a GPU the larger part of it lies there."""
+    config = load_pinned(spec.baseline).config
+    if isinstance(config, ReplayConfig):
+        return memory_plan(config, spec.frames).total
+    rollout = config.rollout_agent_steps * config.train_environments
+    of_a_sample = _MINIBATCH_BYTES_PER_SAMPLE.get(config.encoder, max(_MINIBATCH_BYTES_PER_SAMPLE.values()))
+    return _PROCESS_BYTES + rollout * _FRAMES_IN_A_STACK * _FRAME_BYTES + rollout // config.minibatches * of_a_sample

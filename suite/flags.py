@@ -1,0 +1,89 @@
+"""Flags that several subcommands share, and what they mean once parsed."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from baselines.registry import BASELINES
+from results.schema import RunSpec, format_frames
+from suite import arguments
+from suite.plan import plan_runs
+from suite.protocol import DEFAULT_SEEDS
+
+Flags = argparse.ArgumentParser | argparse._ArgumentGroup
+DEFAULT_RESULTS = Path("results/runs")
+
+
+def add_results(parser: Flags) -> None:
+    parser.add_argument(
+        "--results", type=Path, default=DEFAULT_RESULTS, metavar="DIR", help="where runs live (default: %(default)s)"
+    )
+
+
+def add_json(parser: Flags) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout, for scripts")
+
+
+def add_selection(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """`--games --frames --baselines --seeds`, each optional."""
+    group = parser.add_argument_group(purpose)
+    group.add_argument("--games", metavar="LIST", help="atari57, atari10, atari5 or names: pong,breakout")
+    group.add_argument("--frames", metavar="N", help="budget in emulator frames (4 an agent step): 200k, 40M, 1e6")
+    group.add_argument("--baselines", metavar="LIST", help=f"of {', '.join(BASELINES)} (default: all)")
+    group.add_argument("--seeds", metavar="N|LIST", help="a count (3 is 0,1,2) or a list (0,4; one alone: 4,)")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The four flags, parsed; None where one was not given."""
+
+    games: tuple[str, ...] | None
+    frames: int | None
+    baselines: tuple[str, ...] | None
+    seeds: tuple[int, ...] | None
+
+    def holds(self, spec: RunSpec) -> bool:
+        """Whether nothing that was given excludes `spec`."""
+        return (
+            (self.games is None or spec.game in self.games)
+            and (self.frames is None or spec.frames == self.frames)
+            and (self.baselines is None or spec.baseline in self.baselines)
+            and (self.seeds is None or spec.seed in self.seeds)
+        )
+
+    def matrix(self) -> tuple[RunSpec, ...]:
+        """Every run of it, with the defaults for baselines and seeds. Needs games and frames."""
+        assert self.games is not None
+        assert self.frames is not None
+        return plan_runs(self.baselines or BASELINES, self.games, self.frames, self.seeds or DEFAULT_SEEDS)
+
+
+def parse_selection(parsed: argparse.Namespace) -> Selection:
+    return Selection(
+        games=None if parsed.games is None else arguments.parse_games(parsed.games),
+        frames=None if parsed.frames is None else arguments.parse_frames(parsed.frames),
+        baselines=None if parsed.baselines is None else arguments.parse_baselines(parsed.baselines),
+        seeds=None if parsed.seeds is None else arguments.parse_seeds(parsed.seeds),
+    )
+
+
+def spell_selection(specs: list[RunSpec]) -> list[str]:
+    """The flags of the fewest commands whose matrices are together exactly `specs`, as far as is easily found."""
+    baselines, games, seeds = (_distinct(specs, key) for key in ("baseline", "game", "seed"))
+    budgets = _distinct(specs, "frames")
+    if len(budgets) > 1:
+        return [line for frames in budgets for line in spell_selection([s for s in specs if s.frames == frames])]
+    if len(specs) == len(baselines) * len(games) * len(seeds):
+        return [
+            f"--games {','.join(games)} --frames {format_frames(budgets[0])} "
+            f"--baselines {','.join(baselines)} --seeds {arguments.spell_seeds(sorted(seeds))}"
+        ]
+    # No full matrix: one after another, along whatever has the most values.
+    key, values = max((("baseline", baselines), ("game", games), ("seed", seeds)), key=lambda pair: len(pair[1]))
+    return [line for value in values for line in spell_selection([s for s in specs if getattr(s, key) == value])]
+
+
+def _distinct(specs: list[RunSpec], key: str) -> list:
+    return list(dict.fromkeys(getattr(spec, key) for spec in specs))

@@ -1,0 +1,136 @@
+"""Which runs are wanted, and how far each of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from baselines.registry import BASELINES, describe, load_pinned
+from results.hashing import config_hash
+from results.lock import writer
+from results.schema import MANIFEST_FILE, RunSpec, format_frames
+from results.store import BrokenRun, Run, open_run, run_directory
+from suite.errors import UserError
+from suite.protocol import PAPER, full_config, load_protocol, run_spec
+
+# In the order in which `status` counts them.
+STATES = ("done", "running", "part done", "failed", "missing", "other configuration", "broken")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far one run is."""
+
+    state: str  # one of STATES
+    directory: Path
+    spec: RunSpec | None  # None for a folder whose manifest cannot be read and whose place tells nothing
+    frames_done: int = 0
+    total_frames: int = 0  # the budget as asked for
+    note: str = ""
+    manifest: Mapping[str, Any] | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Of the budget, 0 to 1."""
+        if self.state == "done":
+            return 1.0
+        return self.frames_done / self.total_frames if self.total_frames else 0.0
+
+    @property
+    def score(self) -> float | None:
+        """Mean unclipped return of the last 100 training games; None without games."""
+        return self.manifest["score"]["train"]["mean"] if self.manifest else None
+
+    def as_row(self) -> dict[str, Any]:
+        """Plain data, as `--json` prints it."""
+        spec = self.spec
+        return {
+            "baseline": spec.baseline if spec else None,
+            "game": spec.game if spec else None,
+            "frames": spec.frames if spec else None,
+            "seed": spec.seed if spec else None,
+            "config_hash": spec.config_hash if spec else None,
+            "state": self.state,
+            "frames_done": self.frames_done,
+            "fraction": round(self.fraction, 6),
+            "score": self.score,
+            "games": self.manifest["score"]["train"]["games"] if self.manifest else 0,
+            "frames_per_second": self.manifest["frames_per_second"] if self.manifest else None,
+            "note": self.note,
+            "directory": str(self.directory),
+        }
+
+
+def plan_runs(baselines: Sequence[str], games: Sequence[str], frames: int, seeds: Sequence[int]) -> tuple[RunSpec, ...]:
+    """The matrix, in the order in which it is worked through: whole comparisons first, more seeds later."""
+    protocol = load_protocol(PAPER)
+    pinned = {name: describe(name) for name in baselines}
+    return tuple(
+        run_spec(pinned[name], protocol, game=game, frames=frames, seed=seed)
+        for seed in seeds
+        for game in games
+        for name in baselines
+    )
+
+
+def refuse_small_budget(baselines: Iterable[str], frames: int) -> None:
+    """Raises UserError if `frames` does not hold one update of each baseline, saying the least that does."""
+    for name in baselines:
+        config = load_pinned(name).config
+        if config.total_updates(frames) < 1:
+            raise UserError(
+                f"--frames {format_frames(frames)} is too small for a single update of {name}; "
+                f"the least that works is {config.frames_per_update} frames"
+            )
+
+
+def wanted_states(specs: Iterable[RunSpec], results: Path) -> list[RunState]:
+    """How far each of `specs` is below `results`."""
+    return [_wanted_state(spec, run_directory(results, spec)) for spec in specs]
+
+
+def found_states(found: Iterable[Run | BrokenRun]) -> list[RunState]:
+    """How far each run that a scan of the results folder found is."""
+    return [state_of(run) for run in found]
+
+
+def state_of(run: Run | BrokenRun) -> RunState:
+    if isinstance(run, BrokenRun):
+        return RunState("broken", run.directory, None, note=run.reason)
+    spec, manifest = run.spec, run.manifest
+    state, note = run.status, ""
+    if state == "failed" and manifest["error"]:
+        note = f"{manifest['error'].get('type')}: {manifest['error'].get('message')}"
+    elif state in ("running", "interrupted"):
+        holder = writer(run.directory)
+        state, note = ("running", f"by {holder}") if holder else ("part done", "")
+    if spec.baseline in BASELINES and spec.config_hash != _pinned_hash(spec.baseline):
+        state, note = "other configuration", f"config hash {spec.config_hash}, pinned: {_pinned_hash(spec.baseline)}"
+    return RunState(state, run.directory, spec, run.frames_done, spec.frames, note, manifest)
+
+
+def refuse_unusable(states: Iterable[RunState]) -> None:
+    """Raises UserError if a wanted run's folder holds something that must not be written over."""
+    unusable = [state for state in states if state.state in ("broken", "other configuration")]
+    if not unusable:
+        return
+    first, more = unusable[0], f" (and {len(unusable) - 1} more)" if len(unusable) > 1 else ""
+    reason = first.note if first.state == "broken" else f"{first.directory}: made with another configuration"
+    raise UserError(f"{reason}{more}; move it away or choose another --results")
+
+
+def _wanted_state(spec: RunSpec, directory: Path) -> RunState:
+    if not (directory / MANIFEST_FILE).exists():
+        return RunState("missing", directory, spec, total_frames=spec.frames)
+    run = open_run(directory)
+    if isinstance(run, BrokenRun):
+        return RunState("broken", directory, spec, total_frames=spec.frames, note=run.reason)
+    return state_of(run)
+
+
+@cache
+def _pinned_hash(baseline: str) -> str:
+    return config_hash(full_config(describe(baseline), load_protocol(PAPER)))

@@ -1,0 +1,160 @@
+"""Checks of a machine before it trains: versions, device, memory, disk, pinned files, and the emulator's bytes."""
+
+from __future__ import annotations
+
+import csv
+import platform
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+
+import psutil
+
+from baselines.config import ConfigError
+from baselines.registry import BASELINES, load_pinned
+from results.games import GAMES
+from suite import display
+from suite.arguments import parse_device, writable_folder
+from suite.errors import UserError
+from suite.protocol import PAPER, load_protocol
+from suite.provenance import available_cores
+
+OLDEST_PYTHON = (3, 11)
+# Package -> lowest version that works, and the first one that is not supported (None: none known). As pyproject.toml.
+SUPPORTED: dict[str, tuple[str, str | None]] = {
+    "torch": ("2.11", None),
+    "envpool": ("1.2.5", "1.3"),
+    "numpy": ("1.26", None),
+    "pandas": ("2.2", "3"),
+    "pyarrow": ("17", None),
+    "rliable": ("1.2", "1.3"),
+    "scipy": ("1.11", None),
+    "jinja2": ("3.1", None),
+    "markupsafe": ("2.1", None),
+    "markdown-it-py": ("3", None),
+    "filelock": ("3.15", None),
+    "psutil": ("6", None),
+    "rich": ("13.7", None),
+}
+LEAST_MEMORY_BYTES = 1_500_000_000  # one run of PQN
+LEAST_DISK_BYTES = 200_000_000  # one run with its checkpoint
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the preflight."""
+
+    name: str
+    passed: bool
+    detail: str  # what was found; where it failed, also what is needed
+
+
+def check_versions() -> Iterator[Check]:
+    """Python and every package, against what is supported."""
+    python = platform.python_version()
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    yield Check("python", _numbers(python) >= OLDEST_PYTHON, f"{python} (needs >= {oldest})")
+    for package, (least, below) in SUPPORTED.items():
+        wanted = f">= {least}" + (f", < {below}" if below else "")
+        try:
+            version = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            yield Check(package, False, f"not installed (needs {wanted}); pip install -c constraints.txt -e .")
+            continue
+        yield Check(package, is_supported(version, least, below), f"{version} (needs {wanted})")
+
+
+def is_supported(version: str, least: str, below: str | None) -> bool:
+    """Whether `least` <= `version` < `below`, by the numbers a version begins with ('2.13.0+cpu' is 2.13.0)."""
+    found = _numbers(version)
+    return found >= _numbers(least) and (below is None or found < _numbers(below))
+
+
+def check_machine(device: str, results: Path) -> Iterator[Check]:
+    """Device, memory, disk and write access of the results folder (made if need be)."""
+    try:
+        names = parse_device(device)
+        yield Check("device", True, ", ".join(_device_name(name) for name in names))
+    except UserError as error:
+        yield Check("device", False, str(error))
+    memory = psutil.virtual_memory()
+    yield Check(
+        "memory",
+        memory.available >= LEAST_MEMORY_BYTES,
+        f"{display.size(memory.available)} free of {display.size(memory.total)} "
+        f"(a run of PQN needs {display.size(LEAST_MEMORY_BYTES)})",
+    )
+    try:
+        free = shutil.disk_usage(writable_folder(results)).free
+    except UserError as error:
+        yield Check("results", False, str(error))
+        return
+    yield Check("results", True, f"{results} can be written")
+    yield Check(
+        "disk", free >= LEAST_DISK_BYTES, f"{display.size(free)} free (a run needs {display.size(LEAST_DISK_BYTES)})"
+    )
+
+
+def check_pinned() -> Iterator[Check]:
+    """The pinned files of every baseline and of the protocol: keys, types, sources."""
+    for name in BASELINES:
+        try:
+            pinned = load_pinned(name)
+            yield Check(f"pinned {name}", True, f"{len(pinned.values)} values, each with its source")
+        except ConfigError as error:
+            yield Check(f"pinned {name}", False, str(error))
+    try:
+        yield Check(f"protocol {PAPER}", True, f"{len(load_protocol(PAPER).values)} values")
+    except ConfigError as error:
+        yield Check(f"protocol {PAPER}", False, str(error))
+
+
+def check_games(games: Sequence[str], *, full: bool) -> Iterator[Check]:
+    """For each game, whether the emulator gives the bytes that the official code's gave."""
+    from baselines.fingerprints import FULL_AGENT_STEPS, SHORT_AGENT_STEPS, fingerprints
+
+    steps = FULL_AGENT_STEPS if full else SHORT_AGENT_STEPS
+    environment = load_protocol(PAPER).environment
+    for game in games:
+        envpool_id = GAMES[game].envpool_id
+        wanted = expected_fingerprints()[envpool_id]
+        try:
+            found = fingerprints(envpool_id, environment, after=(steps,), threads=available_cores())[-1]
+        except Exception as error:  # envpool raises whatever its C++ met; one game's trouble is one row
+            yield Check(game, False, f"{type(error).__name__}: {' '.join(str(error).split())}")
+            continue
+        differs = [
+            what
+            for what, hashed in (("frames", found.frames_sha256), ("rewards or ends", found.signals_sha256))
+            if hashed != wanted[f"{'frames' if what == 'frames' else 'signals'}_sha256_{steps}"]
+        ]
+        if differs:
+            detail = f"{' and '.join(differs)} differ from the official emulator's within {steps} agent steps"
+        else:
+            detail = f"{found.actions} actions; {steps} agent steps x 8 environments: the official emulator's bytes"
+        yield Check(game, not differs, detail)
+
+
+@cache
+def expected_fingerprints() -> dict[str, dict[str, str]]:
+    """envpool id -> row of the table made with the official code's emulator."""
+    text = resources.files("results").joinpath("reference/environment_fingerprints.csv").read_text(encoding="utf-8")
+    return {row["envpool_id"]: row for row in csv.DictReader(text.splitlines())}
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu":
+        return f"cpu, {display.plural(available_cores(), 'core')}"
+    import torch
+
+    facts = torch.cuda.get_device_properties(device)
+    return f"{device}, {facts.name}, {display.size(facts.total_memory)}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    match = re.match(r"[0-9]+(\.[0-9]+)*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()

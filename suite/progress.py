@@ -1,0 +1,150 @@
+"""Progress of runs on stderr: a live display on a terminal, an occasional plain line anywhere else."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+from results.schema import RunSpec
+from suite import display
+from suite.executors import LOG_FILE, Outcome, Watcher
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from rich.progress import Progress, TaskID
+
+    from suite.run import RunStatus
+
+PLAIN_INTERVAL_SECONDS = 30.0
+_STOPPING = "stopping: every run writes a checkpoint when its update ends; Ctrl-C again leaves at once"
+
+
+class ProgressDisplay(Watcher):
+    """A watcher that is entered before the first run and left after the last one."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+def progress_display(stream: TextIO, runs: int) -> ProgressDisplay:
+    """The display that fits `stream`, for so many runs."""
+    if stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb"):
+        return LiveProgress(stream, runs)
+    return PlainProgress(stream, runs)
+
+
+def seconds_left(status: RunStatus) -> float | None:
+    """Until the end of the run, at its speed so far."""
+    if not status.frames_per_second:
+        return None
+    return max(0.0, status.total_frames - status.frames) / status.frames_per_second
+
+
+def status_line(spec: RunSpec, status: RunStatus) -> str:
+    """How far a run is, in one line."""
+    share = display.percent(min(1.0, status.frames / status.total_frames))
+    if status.phase == "replaying":
+        return f"{spec}: resuming, {share} of its past re-played"
+    parts = [f"{share} of {display.count(status.total_frames)} frames"]
+    left = seconds_left(status)
+    if status.frames_per_second and left is not None:
+        parts += [f"{display.count(status.frames_per_second)} frames/s", f"{display.duration(left)} left"]
+    if status.mean_return is not None:
+        parts.append(f"mean return {display.score(status.mean_return)}")
+    return f"{spec}: {', '.join(parts)}"
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """What became of a run, in one line."""
+    words = {"skipped": "was done already", "interrupted": "stopped; its checkpoint is written"}
+    if outcome.result == "failed":
+        return f"{outcome.spec}: FAILED: {outcome.reason} (more in {outcome.spec.directory / LOG_FILE})"
+    return f"{outcome.spec}: {outcome.reason or words.get(outcome.result, outcome.result)}"
+
+
+class PlainProgress(ProgressDisplay):
+    """Lines without control codes: when a run starts and ends, and every half minute between."""
+
+    def __init__(self, stream: TextIO, runs: int, *, clock: Callable[[], float] = time.monotonic):
+        self._stream = stream
+        self._runs = runs
+        self._finished = 0
+        self._clock = clock
+        self._last_line: dict[RunSpec, float] = {}
+
+    def started(self, spec: RunSpec) -> None:
+        self._last_line[spec] = self._clock()
+        self._print(f"{spec}: started")
+
+    def status(self, spec: RunSpec, status: RunStatus) -> None:
+        if self._clock() - self._last_line[spec] >= PLAIN_INTERVAL_SECONDS:
+            self._last_line[spec] = self._clock()
+            self._print(status_line(spec, status))
+
+    def finished(self, outcome: Outcome) -> None:
+        self._finished += 1
+        self._print(f"{outcome_line(outcome)} ({self._finished} of {self._runs})")
+
+    def stopping(self) -> None:
+        self._print(_STOPPING)
+
+    def _print(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
+class LiveProgress(ProgressDisplay):
+    """A bar for every run in progress; colours follow NO_COLOR."""
+
+    def __init__(self, stream: TextIO, runs: int):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._progress: Progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[facts]}"),
+            console=Console(file=stream, highlight=False),
+            transient=True,
+        )
+        self._tasks: dict[RunSpec, TaskID] = {}
+        self._overall = self._progress.add_task("all runs", total=runs, facts=f"0 of {runs}")
+        self._runs = runs
+        self._finished = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def started(self, spec: RunSpec) -> None:
+        self._tasks[spec] = self._progress.add_task(str(spec), total=None, facts="starting")
+
+    def status(self, spec: RunSpec, status: RunStatus) -> None:
+        self._progress.update(
+            self._tasks[spec],
+            total=status.total_frames,
+            completed=status.frames,
+            facts=status_line(spec, status).removeprefix(f"{spec}: "),
+        )
+
+    def finished(self, outcome: Outcome) -> None:
+        self._finished += 1
+        self._progress.remove_task(self._tasks.pop(outcome.spec))
+        self._progress.update(self._overall, completed=self._finished, facts=f"{self._finished} of {self._runs}")
+        self._progress.console.print(outcome_line(outcome), markup=False)
+
+    def stopping(self) -> None:
+        self._progress.console.print(_STOPPING, markup=False)

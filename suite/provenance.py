@@ -1,0 +1,84 @@
+"""Where a run came from: versions, hardware, revision of the code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+import suite
+
+_PACKAGES = ("torch", "envpool", "envpool-assets", "numpy", "pandas", "pyarrow", "rliable")
+_CHECKOUT = Path(__file__).parent.parent
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of the interpreter, this suite and what shapes or stores results; None for a package that is absent."""
+    found: dict[str, str | None] = {"python": platform.python_version(), "suite": suite.__version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def hardware(device: torch.device, *, torch_threads: int, emulator_threads: int) -> dict[str, Any]:
+    """The machine, as the manifest keeps it. `cores` are those this process may use."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": available_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "device": device.type,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "torch_threads": torch_threads,
+        "emulator_threads": emulator_threads,
+        "platform": platform.platform(),
+    }
+
+
+def available_cores() -> int:
+    """Cores this process may run on; a container's limit counts, the machine's size does not."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def revision() -> dict[str, Any] | None:
+    """{commit, clean} of the checkout this code runs from; None outside one.
+
+    New results do not make a tree unclean; any other change or untracked file does.
+    """
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = _git("status", "--porcelain", "--", ".", ":!results/runs", ":!results/external")
+    return {"commit": commit, "clean": changes == ""}
+
+
+def _git(*arguments: str) -> str | None:
+    if not (_CHECKOUT / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(_CHECKOUT), *arguments], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux: the platform module knows
+    return platform.processor() or platform.machine()

@@ -1,0 +1,73 @@
+"""C51 and Rainbow shrunk to four environments and blocks of 64 frames, for tests on real games."""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import baselines
+from baselines.agent import FinishedGame, Progress
+from baselines.c51 import C51Agent, C51Config
+from baselines.config import fill, read_pinned
+from baselines.rainbow import RainbowAgent, RainbowConfig
+from suite.protocol import load_protocol
+
+KINDS = {"c51": (C51Config, C51Agent), "rainbow": (RainbowConfig, RainbowAgent)}
+TINY = {"train_environments": 4, "block_vector_steps": 4, "batch": 4, "agent_steps_per_update": 8}
+BLOCK_FRAMES = 4 * 4 * 4
+
+
+def config_of(name, **changes):
+    path = Path(baselines.__file__).parent / "pinned" / f"{name}.toml"
+    file = read_pinned(path, header=("name", "title", "algorithm", "paper"))
+    return dataclasses.replace(fill(KINDS[name][0], file.values, where=name), **{**TINY, **changes})
+
+
+def agent_of(name, *, blocks=12, seed=0, game="Breakout-v5", emulator_threads=1, max_agent_steps=27000, **changes):
+    environment = dataclasses.replace(load_protocol("paper").environment, max_agent_steps=max_agent_steps)
+    return KINDS[name][1](
+        config_of(name, **changes),
+        environment,
+        game,
+        budget_frames=blocks * BLOCK_FRAMES,
+        seed=seed,
+        device=torch.device("cpu"),
+        emulator_threads=emulator_threads,
+    )
+
+
+def train(agent, blocks=None):
+    """The next `blocks` reports of progress, all that are left by default."""
+    reports = []
+    for event in agent.train():
+        if isinstance(event, Progress):
+            reports.append(event)
+            if len(reports) == blocks:
+                break
+    return reports
+
+
+def checkpoint(agent):
+    """The agent's state, through a file that may hold nothing but tensors and plain data."""
+    file = io.BytesIO()
+    torch.save(agent.state_dict(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def replay(agent, state, log):
+    """Restores a fresh agent; returns the games that re-playing gave."""
+    agent.load_state_dict(state)
+    return [event for event in agent.replay(log) if isinstance(event, FinishedGame)]
+
+
+def action_log(reports):
+    return np.concatenate([report.actions for report in reports])
+
+
+def assert_same_weights(a, b):
+    for one, other in ((a.network, b.network), (a.target, b.target)):
+        for (name, left), right in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+            assert torch.equal(left, right), name

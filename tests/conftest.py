@@ -1,0 +1,80 @@
+"""Options and fixtures shared by the tests.
+
+`--parity DIR` checks the code against another folder of parity fixtures (README in tests/parity); write
+`--parity=DIR` when no test path stands on the command line. `--parity-report` prints the largest difference per file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from parity_fixtures import COMMITTED_FOLDER, Comparison, ParityFolder, report_lines
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("parity")
+    group.addoption("--parity", metavar="DIR", default=str(COMMITTED_FOLDER), help="folder of parity fixtures")
+    group.addoption("--parity-report", action="store_true", help="print the largest difference per fixture file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "parity_files(*patterns): run once per matching fixture file, given as the argument `parity_file`",
+    )
+    folder = Path(config.getoption("--parity"))
+    if not folder.is_dir():
+        raise pytest.UsageError(f"--parity: {folder} is not a folder; give one made like tests/parity")
+    config.stash[_FOLDER] = ParityFolder(folder)
+    # Two cores and many small tensors: one thread is faster, and several test processes do not fight.
+    torch.set_num_threads(1)
+
+
+_FOLDER = pytest.StashKey[ParityFolder]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marker = metafunc.definition.get_closest_marker("parity_files")
+    if marker is None:
+        return
+    folder = metafunc.config.stash[_FOLDER]
+    files = [file for pattern in marker.args for file in folder.files(pattern)]
+    if files:
+        metafunc.parametrize("parity_file", files, ids=[file.path.stem for file in files])
+        return
+    missing = f"no file of {folder.path} matches {' or '.join(marker.args)}"
+    if folder.path.resolve() == COMMITTED_FOLDER.resolve():
+        raise pytest.UsageError(missing)
+    metafunc.parametrize("parity_file", [pytest.param(None, marks=pytest.mark.skip(reason=missing))], ids=["missing"])
+
+
+@pytest.fixture(scope="session")
+def parity_folder(request: pytest.FixtureRequest) -> ParityFolder:
+    return request.config.stash[_FOLDER]
+
+
+@pytest.fixture(params=["f64", "f32"])
+def precision(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def compare(request: pytest.FixtureRequest) -> Comparison:
+    return Comparison(request.node.user_properties)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if not config.getoption("--parity-report"):
+        return
+    records = [
+        value
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        for name, value in getattr(report, "user_properties", [])
+        if name == "parity" and getattr(report, "when", None) == "call"
+    ]
+    terminalreporter.section("parity: largest |difference| / max(1, |expected|)")
+    for line in report_lines(records):
+        terminalreporter.write_line(line)

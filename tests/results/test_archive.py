@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+from run_builder import Game, build_run, edit_manifest
+
+from results import archive
+from results.archive import RUN_FILES, export_archive, import_archive
+from results.errors import ResultsError
+from results.tables import load_runs
+
+PLACE = "pqn/Pong/200k/seed-0"
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def pack(path: Path, members: dict[str, bytes] | list[tuple[tarfile.TarInfo, bytes]]) -> Path:
+    if isinstance(members, dict):
+        members = [(tarfile.TarInfo(name), data) for name, data in members.items()]
+    with tarfile.open(path, "w:gz") as packed:
+        for member, data in members:
+            if member.isreg():
+                member.size = len(data)
+            packed.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    root = tmp_path / "source"
+    for seed in (0, 1):
+        directory = build_run(root, seed=seed)
+        for name in ("checkpoint.pt", "actions.bin", "run.log", ".lock"):
+            (directory / name).write_bytes(b"not for others")
+    build_run(root, seed=2, status="interrupted", finished_at=None)
+    return root
+
+
+@pytest.fixture
+def packed(source: Path, tmp_path: Path) -> Path:
+    export_archive(source, tmp_path / "runs.tar.gz")
+    return tmp_path / "runs.tar.gz"
+
+
+def test_runs_arrive_as_they_left_without_checkpoints_and_logs(source: Path, packed: Path, tmp_path: Path):
+    imported = import_archive(packed, tmp_path / "target" / "runs")
+    assert [spec.seed for spec in imported.added] == [0, 1]
+    assert imported.present == ()
+    expected = {f"pqn/Pong/200k/seed-{seed}/{name}" for seed in (0, 1) for name in RUN_FILES}
+    arrived = tree(tmp_path / "target" / "runs")
+    assert set(arrived) == expected
+    assert all(data == (source / name).read_bytes() for name, data in arrived.items())
+    assert load_runs(tmp_path / "target" / "runs").broken == ()
+
+
+def test_the_same_runs_give_the_same_archive(source: Path, packed: Path, tmp_path: Path):
+    for path in source.rglob("*"):
+        os.utime(path, (1, 1))
+    export_archive(source, tmp_path / "again.tar.gz")
+    assert packed.read_bytes()[4:8] == bytes(4)  # gzip's own time stamp
+    assert (tmp_path / "again.tar.gz").read_bytes() == packed.read_bytes()
+
+
+def test_other_runs_can_be_selected(source: Path, tmp_path: Path):
+    specs = export_archive(source, tmp_path / "a.tar.gz", lambda run: run.spec.seed == 2)
+    assert [spec.seed for spec in specs] == [2]
+    import_archive(tmp_path / "a.tar.gz", tmp_path / "target")
+    assert load_runs(tmp_path / "target").runs[0].status == "interrupted"
+
+
+def test_nothing_to_export_is_refused_and_nothing_written(source: Path, tmp_path: Path):
+    with pytest.raises(ResultsError, match="no run to export"):
+        export_archive(source, tmp_path / "a.tar.gz", lambda run: False)
+    assert not (tmp_path / "a.tar.gz").exists()
+
+
+def test_a_run_that_fails_its_check_is_not_exported(source: Path, tmp_path: Path):
+    edit_manifest(source / PLACE, config={"baseline": {"changed": 1}, "protocol": {"name": "paper"}})
+    with pytest.raises(ResultsError, match="will not export pqn Pong 200k seed 0: config: its hash"):
+        export_archive(source, tmp_path / "a.tar.gz")
+    assert not (tmp_path / "a.tar.gz").exists()
+
+
+def test_importing_again_changes_nothing(packed: Path, tmp_path: Path):
+    import_archive(packed, tmp_path / "target")
+    before = tree(tmp_path / "target")
+    imported = import_archive(packed, tmp_path / "target")
+    assert imported.added == ()
+    assert [spec.seed for spec in imported.present] == [0, 1]
+    assert tree(tmp_path / "target") == before
+
+
+def test_a_run_that_differs_is_never_replaced_and_no_other_comes_in(packed: Path, tmp_path: Path):
+    target = tmp_path / "target"
+    build_run(target, seed=1, games=[Game(10, episode_return=21.0)])
+    before = tree(target)
+    with pytest.raises(ResultsError, match=r"seed-1 is taken by a run that differs .* nothing was imported"):
+        import_archive(packed, target)
+    assert tree(target) == before
+    assert os.listdir(target) == ["pqn"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"../{PLACE}/manifest.json",
+        f"/{PLACE}/manifest.json",
+        f"pqn/../../{PLACE}/manifest.json",
+        "..\\evil\\manifest.json",
+        "C:/evil/manifest.json",
+    ],
+)
+def test_a_member_that_points_elsewhere_is_refused(tmp_path: Path, name: str):
+    path = pack(tmp_path / "evil.tar.gz", {name: b"{}"})
+    with pytest.raises(ResultsError, match="is no plain file inside the archive; nothing was imported"):
+        import_archive(path, tmp_path / "deep" / "target")
+    assert os.listdir(tmp_path) == ["evil.tar.gz"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes):
+    member = tarfile.TarInfo(f"{PLACE}/manifest.json")
+    member.type = kind
+    member.linkname = "/etc/passwd"
+    path = pack(tmp_path / "evil.tar.gz", [(member, b"")])
+    with pytest.raises(ResultsError, match="is no plain file"):
+        import_archive(path, tmp_path / "target")
+    assert os.listdir(tmp_path) == ["evil.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "notes.txt",
+        f"{PLACE}/checkpoint.pt",
+        "pqn/Pong/manifest.json",
+        f"runs/{PLACE}/manifest.json",
+        "./" + PLACE + "/manifest.json",
+        "pqn/Pong/200k/seed-00/manifest.json",
+    ],
+)
+def test_a_member_that_is_no_file_of_a_run_is_refused(tmp_path: Path, name: str):
+    path = pack(tmp_path / "odd.tar.gz", {name: b"{}"})
+    with pytest.raises(ResultsError, match="is no file of a run"):
+        import_archive(path, tmp_path / "target")
+    assert os.listdir(tmp_path) == ["odd.tar.gz"]
+
+
+def test_a_member_that_is_there_twice_is_refused(tmp_path: Path):
+    members = [(tarfile.TarInfo(f"{PLACE}/manifest.json"), b"{}") for _ in range(2)]
+    with pytest.raises(ResultsError, match="is in it twice"):
+        import_archive(pack(tmp_path / "odd.tar.gz", members), tmp_path / "target")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", gzip.compress(b"no tar", mtime=0), b"\x1f\x8b\x08\x00"],
+    ids=["empty", "text", "gzip of something else", "gzip cut short"],
+)
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "odd.tar.gz").write_bytes(content)
+    with pytest.raises(ResultsError, match=r"odd.tar.gz: no readable archive of runs"):
+        import_archive(tmp_path / "odd.tar.gz", tmp_path / "target")
+    assert os.listdir(tmp_path) == ["odd.tar.gz"]
+
+
+def test_an_absent_and_an_empty_archive_are_refused(tmp_path: Path):
+    with pytest.raises(ResultsError, match=r"absent.tar.gz: no readable archive of runs \(No such file"):
+        import_archive(tmp_path / "absent.tar.gz", tmp_path / "target")
+    with pytest.raises(ResultsError, match="holds no runs"):
+        import_archive(pack(tmp_path / "empty.tar.gz", {}), tmp_path / "target")
+
+
+def test_an_archive_cut_short_brings_nothing(packed: Path, tmp_path: Path):
+    packed.write_bytes(packed.read_bytes()[: packed.stat().st_size * 2 // 3])
+    with pytest.raises(ResultsError, match="no readable archive"):
+        import_archive(packed, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_one_bad_run_keeps_all_out(source: Path, tmp_path: Path):
+    members = {name: data for name, data in tree(source).items() if Path(name).name in RUN_FILES}
+    members["pqn/Pong/200k/seed-1/episodes.parquet"] = b"PAR1"
+    path = pack(tmp_path / "bad.tar.gz", members)
+    with pytest.raises(ResultsError, match=r"the archive's pqn Pong 200k seed 1: episodes.parquet: SHA-256") as error:
+        import_archive(path, tmp_path / "target")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_run_at_anothers_place_is_refused(source: Path, tmp_path: Path):
+    members = {f"c51/Pong/200k/seed-0/{name}": (source / PLACE / name).read_bytes() for name in RUN_FILES}
+    with pytest.raises(ResultsError, match=r"the archive's c51/Pong/200k/seed-0/manifest.json: belongs to the run pqn"):
+        import_archive(pack(tmp_path / "moved.tar.gz", members), tmp_path / "target")
+
+
+def test_an_archive_larger_than_any_run_is_refused(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(archive, "_MAX_FILE_BYTES", 1000)
+    with pytest.raises(ResultsError, match="is larger than any run's"):
+        import_archive(packed, tmp_path / "target")
+
+
+def test_a_rename_that_fails_takes_back_the_runs_before_it(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rename = os.rename
+
+    def fails_for_the_second(old: Path, new: Path) -> None:
+        if str(new).endswith("seed-1"):
+            raise OSError(28, "No space left on device")
+        rename(old, new)
+
+    monkeypatch.setattr(archive.os, "rename", fails_for_the_second)
+    target = tmp_path / "target"
+    (target / "c51").mkdir(parents=True)
+    with pytest.raises(ResultsError, match=r"cannot be written .No space left.*; nothing was imported"):
+        import_archive(packed, target)
+    assert os.listdir(target) == ["c51"]
+
+
+def test_a_results_folder_that_is_a_file_is_refused(packed: Path, tmp_path: Path):
+    (tmp_path / "target").write_text("hello")
+    with pytest.raises(ResultsError, match="is a file, not a folder of results"):
+        import_archive(packed, tmp_path / "target")
+    assert (tmp_path / "target").read_text() == "hello"

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from results.errors import ResultsError
+from results.lock import RunLock
+
+HOLDS = """
+import sys
+from pathlib import Path
+from results.lock import RunLock
+with RunLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_another_process_is_kept_out_and_told_by_whom(tmp_path: Path, holder: subprocess.Popen):
+    for _ in range(2):  # being refused once does not make the second try forget
+        with pytest.raises(ResultsError, match=rf"another process \(pid {holder.pid} on .+\) is writing {tmp_path}"):
+            RunLock(tmp_path).__enter__()
+    holder.communicate("\n")
+    with RunLock(tmp_path):
+        pass
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path, holder: subprocess.Popen):
+    holder.kill()
+    holder.wait()
+    with RunLock(tmp_path):
+        pass
+
+
+def test_two_locks_of_one_process_exclude_each_other(tmp_path: Path):
+    with RunLock(tmp_path), pytest.raises(ResultsError, match="is writing"):
+        RunLock(tmp_path).__enter__()
+    with RunLock(tmp_path):
+        pass
+
+
+def test_is_free_again_after_an_exception(tmp_path: Path):
+    with pytest.raises(ZeroDivisionError), RunLock(tmp_path):
+        raise ZeroDivisionError
+    with RunLock(tmp_path):
+        pass
+
+
+def test_clears_what_a_killed_writer_left(tmp_path: Path):
+    leftover = tmp_path / ".episodes.parquet.tmp-1234-abcd"
+    leftover.write_bytes(b"half")
+    (tmp_path / "episodes.parquet").write_bytes(b"whole")
+    with RunLock(tmp_path):
+        assert not leftover.exists()
+    assert (tmp_path / "episodes.parquet").read_bytes() == b"whole"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ResultsError, match=r"cannot write .*seed-0"):
+        RunLock(tmp_path / "file" / "seed-0").__enter__()

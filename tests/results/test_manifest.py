@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_builder import CONFIG, DELETE, build_run, edit_manifest
+
+from results.errors import ResultsError
+from results.hashing import config_hash
+from results.manifest import read_manifest, read_spec, write_manifest
+from results.schema import MANIFEST_FILE, MANIFEST_KEYS, RunSpec
+
+SPEC = {"baseline": "pqn", "game": "Pong", "frames": 200_000, "seed": 0, "config_hash": config_hash(CONFIG)}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return build_run(tmp_path)
+
+
+def test_comes_back_as_it_was_written(directory: Path):
+    manifest = read_manifest(directory)
+    assert tuple(manifest) == MANIFEST_KEYS
+    assert manifest["config"] == CONFIG
+    assert read_spec(manifest) == RunSpec("pqn", "Pong", 200_000, 0, config_hash(CONFIG))
+    before = (directory / MANIFEST_FILE).read_bytes()
+    write_manifest(directory, dict(reversed(manifest.items())))
+    assert (directory / MANIFEST_FILE).read_bytes() == before
+
+
+def test_writing_refuses_a_missing_and_an_unknown_key_and_leaves_the_old_file(directory: Path):
+    manifest = read_manifest(directory)
+    before = (directory / MANIFEST_FILE).read_bytes()
+    with pytest.raises(ValueError, match="missing status"):
+        write_manifest(directory, {key: value for key, value in manifest.items() if key != "status"})
+    with pytest.raises(ValueError, match="unknown note"):
+        write_manifest(directory, {**manifest, "note": "hello"})
+    with pytest.raises(ValueError, match="wall_seconds must be"):
+        write_manifest(directory, {**manifest, "wall_seconds": float("nan")})
+    assert (directory / MANIFEST_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "no JSON"),
+        (b'{"format_version": 1,', "no JSON"),
+        (b"\xff\xfe\x00", "no JSON"),
+        (b"PAR1\x00\x00", "no JSON"),
+        (b"[1, 2]", "a JSON object is expected"),
+        (b"null", "a JSON object is expected"),
+        (b'{"name": "somebody else\'s"}', "format_version is None"),
+        (b'{"format_version": true}', "format_version is True"),
+        (b'{"format_version": 0}', "format_version is 0"),
+        (b'{"format_version": 1}', "missing spec, protocol"),
+        (b'{"format_version": NaN}', "NaN is no number"),
+        (b'{"format_version": 2, "anything": 1}', "made by a newer suite .*upgrade"),
+        (b"[" * 100_000, "no JSON"),
+    ],
+)
+def test_what_is_no_manifest_is_refused_in_one_line_that_names_it(directory: Path, content: bytes, reason: str):
+    (directory / MANIFEST_FILE).write_bytes(content)
+    with pytest.raises(ResultsError, match=reason) as error:
+        read_manifest(directory)
+    assert str(error.value).startswith(f"{directory / MANIFEST_FILE}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_an_absent_manifest_is_named(tmp_path: Path):
+    with pytest.raises(ResultsError, match=r"manifest\.json: cannot be read \(No such file"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"status": "finished"}, "status must be one of running, interrupted, failed, done, is 'finished'"),
+        ({"status": ["done"]}, "status must be one of"),
+        ({"path": "quick"}, "path must be one of plain, fast"),
+        ({"frames_done": -1}, "frames_done must be a number of emulator frames, is -1"),
+        ({"frames_done": True}, "frames_done must be"),
+        ({"frames_done": "many"}, "frames_done must be"),
+        ({"updates_done": 1.5}, "updates_done must be"),
+        ({"off_protocol": "everything"}, "off_protocol must be a list of texts"),
+        ({"environment": None}, "environment must be an object"),
+        ({"started_at": "yesterday"}, "started_at must be a time in UTC"),
+        ({"started_at": "2026-13-01T00:00:00+00:00"}, "started_at must be a time in UTC"),
+        ({"finished_at": "2026-11-01T10:00:00+02:00"}, "finished_at must be a time in UTC"),
+        ({"wall_seconds": -1}, "wall_seconds must be"),
+        ({"frames_per_second": "fast"}, "frames_per_second must be"),
+        ({"interruptions": {}}, "interruptions must be a list"),
+        ({"error": "boom"}, "error must be an object or null"),
+        ({"config": {"baseline": {}}}, "config: missing protocol"),
+        ({"config": {"baseline": {}, "protocol": "paper"}}, "config: protocol must be an object, is 'paper'"),
+        ({"score": {"train": {"mean": 1.0, "games": 1}}}, "score: missing greedy"),
+        ({"score": {"train": {"mean": "high", "games": 1}, "greedy": {"mean": None, "games": 0}}}, "score of train"),
+        ({"score": {"train": 3.0, "greedy": {"mean": None, "games": 0}}}, "score of train: must be an object"),
+        ({"files": {"notes.txt": {"sha256": "0" * 64, "rows": 1}}}, "files: unknown 'notes.txt'"),
+        ({"files": {"episodes.parquet": {"sha256": "0" * 63, "rows": 1}}}, "episodes.parquet must have a SHA-256"),
+        ({"spec": {**SPEC, "note": 1}}, "spec: unknown note"),
+        ({"spec": {key: SPEC[key] for key in SPEC if key != "seed"}}, "spec: missing seed"),
+        ({"spec": {**SPEC, "game": "Chess"}}, "spec: game must be one of the 57 Atari games, is 'Chess'"),
+        ({"spec": {**SPEC, "baseline": "../pqn"}}, "spec: baseline must be a name"),
+        ({"spec": {**SPEC, "seed": -1}}, "spec: seed must be a number from 0"),
+        ({"spec": {**SPEC, "frames": 0}}, "spec: frames must be a positive number"),
+        ({"spec": {**SPEC, "config_hash": "XYZ"}}, "spec: config_hash must be 16 hex digits"),
+        ({"config": DELETE}, "missing config"),
+        ({"colour": "red"}, "unknown colour"),
+    ],
+)
+def test_a_changed_key_is_named_with_what_it_should_be(directory: Path, changes: dict[str, Any], reason: str):
+    edit_manifest(directory, **changes)
+    with pytest.raises(ResultsError, match=reason) as error:
+        read_manifest(directory)
+    assert str(error.value).startswith(f"{directory / MANIFEST_FILE}: ")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{**SPEC, "seed": 1}, {**SPEC, "game": "Breakout"}, {**SPEC, "frames": 201_000}, {**SPEC, "baseline": "c51"}],
+)
+def test_a_manifest_of_another_run_than_its_path_is_refused_with_its_place(directory: Path, spec: dict[str, Any]):
+    edit_manifest(directory, spec=spec)
+    with pytest.raises(ResultsError, match=f"whose place is {RunSpec(**spec).directory}"):
+        read_manifest(directory)
+
+
+def test_a_relative_path_is_as_good(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(directory)
+    assert read_manifest(Path()) == json.loads((directory / MANIFEST_FILE).read_text())

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_builder import Game, build_run
+
+from results.errors import ResultsError
+from results.schema import EPISODES_FILE, MANIFEST_FILE, METRICS_FILE
+from results.tables import SCORE_COLUMNS, curves, final_scores, load_runs, metrics
+
+
+def test_a_row_of_final_scores_says_what_was_measured_and_how(tmp_path: Path):
+    build_run(tmp_path)
+    runs = load_runs(tmp_path)
+    assert runs.broken == ()
+    scores = final_scores(runs.runs)
+    assert tuple(scores.columns) == SCORE_COLUMNS
+    row = scores.iloc[0]
+    assert (row["baseline"], row["game"], row["frames"], row["seed"]) == ("pqn", "Pong", 200_000, 0)
+    assert (row["score_train"], row["score_greedy"], row["games"]) == (-20.0, -19.5, 3)
+    assert row["hns_train"] == pytest.approx(0.7 / 35.3)
+    assert row["hns_greedy"] == pytest.approx(1.2 / 35.3)
+    assert row["directory"] == "pqn/Pong/200k/seed-0"
+    assert (row["status"], row["protocol"], row["off_protocol"], row["path"]) == ("done", "paper", False, "plain")
+    assert (row["frames_per_second"], row["device"], row["hardware"]) == (9830.4, "cpu", "Some CPU")
+
+
+def test_the_score_is_of_the_last_hundred_games(tmp_path: Path):
+    build_run(tmp_path, games=[Game(i, episode_return=float(i)) for i in range(1, 251)])
+    row = final_scores(load_runs(tmp_path).runs).iloc[0]
+    assert (row["score_train"], row["games"]) == (200.5, 250)
+    assert np.isnan(row["score_greedy"])
+
+
+def test_no_runs_give_empty_tables_with_their_columns(tmp_path: Path):
+    runs = load_runs(tmp_path / "absent")
+    assert (runs.runs, runs.broken) == ((), ())
+    assert tuple(final_scores([]).columns) == SCORE_COLUMNS
+    assert "score" in curves([], [1]).columns
+    assert "value" in metrics([], ["loss"]).columns
+
+
+def test_a_run_stopped_before_its_first_tables_has_no_score(tmp_path: Path):
+    directory = build_run(
+        tmp_path, status="failed", frames_done=0, updates_done=0, files={}, finished_at=None,
+        error={"type": "OSError", "message": "disk full"},
+    )  # fmt: skip
+    for path in directory.glob("*.parquet"):
+        path.unlink()
+    runs = load_runs(tmp_path)
+    assert runs.broken == ()
+    assert runs.done == ()
+    row = final_scores(runs.runs).iloc[0]
+    assert (row["status"], row["games"]) == ("failed", 0)
+    assert np.isnan(row["hns_train"])
+    assert curves(runs.runs, [1, 2])["score"].isna().all()
+    assert len(metrics(runs.runs, ["loss"])) == 0
+
+
+def test_broken_runs_are_named_and_left_out(tmp_path: Path):
+    build_run(tmp_path, seed=0)
+    (build_run(tmp_path, seed=1) / MANIFEST_FILE).write_text("no json")
+    (build_run(tmp_path, seed=2) / EPISODES_FILE).write_bytes(b"no parquet")
+    (build_run(tmp_path, seed=3) / METRICS_FILE).unlink()
+    build_run(tmp_path, seed=4, files={})
+    runs = load_runs(tmp_path)
+    assert [run.spec.seed for run in runs.runs] == [0]
+    reasons = {broken.directory.name: broken.reason for broken in runs.broken}
+    assert "no JSON" in reasons["seed-1"]
+    assert "SHA-256 differs" in reasons["seed-2"]
+    assert "cannot be read" in reasons["seed-3"]
+    assert "does not list it" in reasons["seed-4"]
+
+
+def test_a_swapped_table_is_noticed_though_it_can_be_read(tmp_path: Path):
+    directory = build_run(tmp_path, seed=0)
+    other = build_run(tmp_path, seed=1, games=[Game(10, episode_return=21.0)])
+    (directory / EPISODES_FILE).write_bytes((other / EPISODES_FILE).read_bytes())
+    assert [broken.directory for broken in load_runs(tmp_path).broken] == [directory]
+
+
+def test_a_run_killed_between_tables_and_manifest_is_still_read(tmp_path: Path):
+    directory = build_run(tmp_path, status="running", finished_at=None)
+    other = build_run(tmp_path / "later", games=[Game(10, episode_return=21.0)])
+    (directory / EPISODES_FILE).write_bytes((other / EPISODES_FILE).read_bytes())
+    runs = load_runs(tmp_path / "pqn")
+    assert runs.broken == ()
+    assert final_scores(runs.runs).iloc[0]["score_train"] == 21.0
+
+
+def test_curves_are_the_score_at_each_point(tmp_path: Path):
+    build_run(tmp_path)
+    table = curves(load_runs(tmp_path).runs, [10_000, 40_000, 100_000, 200_000])
+    train = table[table["kind"] == "train"]
+    assert train["at_frames"].tolist() == [10_000, 40_000, 100_000, 200_000]
+    assert train["score"].tolist() == pytest.approx([np.nan, -21.0, -20.5, -20.0], nan_ok=True)
+    assert train["hns"].iloc[-1] == pytest.approx(0.7 / 35.3)
+    greedy = table[table["kind"] == "greedy"]
+    assert greedy["score"].tolist() == pytest.approx([np.nan, np.nan, -21.0, -19.5], nan_ok=True)
+    assert set(table["frames"]) == {200_000}
+
+
+def test_a_curve_ends_where_an_unfinished_run_stopped(tmp_path: Path):
+    build_run(tmp_path, status="interrupted", frames_done=120_000, finished_at=None)
+    table = curves(load_runs(tmp_path).runs, [100_000, 120_000, 120_001])
+    assert table[table["kind"] == "train"]["score"].tolist() == pytest.approx([-20.5, -20.5, np.nan], nan_ok=True)
+
+
+def test_a_curve_over_games_out_of_order_names_the_file(tmp_path: Path):
+    build_run(tmp_path, games=[Game(20), Game(10)])
+    with pytest.raises(ResultsError, match=r"episodes.parquet: games must be in the order"):
+        curves(load_runs(tmp_path).runs, [100])
+
+
+def test_metrics_are_chosen_by_name_or_by_what_they_begin_with(tmp_path: Path):
+    build_run(tmp_path)
+    runs = load_runs(tmp_path).runs
+    loss = metrics(runs, ["loss"])
+    assert list(zip(loss["at_frames"], loss["value"], strict=True)) == [(100_000, 0.5), (196_608, 0.25)]
+    assert metrics(runs, ["effective_rank/"])["name"].tolist() == ["effective_rank/conv2"]
+    assert len(metrics(runs, ["los"])) == 0
+    assert len(metrics(runs, [])) == 0

@@ -1,0 +1,43 @@
+import textwrap
+
+from baselines.registry import BASELINES, load_pinned
+from suite.catalogue import catalogue, deviations
+from suite.protocol import load_protocol, run_spec
+
+
+def test_every_baseline_is_in_it_with_the_hash_that_its_runs_have():
+    made = catalogue("paper")
+    assert [info.name for info in made.baselines] == list(BASELINES)
+    spec = run_spec(load_pinned("pqn"), load_protocol("paper"), game="Pong", frames=10**6, seed=0)
+    assert made.find("pqn").config_hash == spec.config_hash
+    assert made.find("pqn").sources["discount"] == "official: GAMMA"
+    assert made.protocol.values["frame_skip"] == 4
+
+
+def test_deviations_are_the_section_of_that_name(tmp_path):
+    page = tmp_path / "pqn.md"
+    page.write_text(
+        textwrap.dedent("""
+            # PQN
+            ## What it does
+            Learns.
+            ## Deviations from the official code
+
+            1. **Seeds.** Spawned.
+            2. Another.
+
+            ## Known
+            Nothing.
+        """)
+    )
+    assert deviations(page) == "1. **Seeds.** Spawned.\n2. Another."
+
+
+def test_no_page_or_no_such_section_is_an_empty_text(tmp_path):
+    assert deviations(tmp_path / "none.md") == ""
+    (tmp_path / "pqn.md").write_text("# PQN\n")
+    assert deviations(tmp_path / "pqn.md") == ""
+
+
+def test_the_real_page_of_pqn_is_found():
+    assert "1. **Seeds of the environments.**" in catalogue("paper").find("pqn").deviations_markdown

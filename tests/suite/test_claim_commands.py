@@ -1,0 +1,57 @@
+"""`run --claim` and `report --markdown`, in this process; nothing is trained."""
+
+import json
+
+import pytest
+
+from suite.cli import main
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_a_claim_names_the_runs_it_lacks(call):
+    code, out, _ = call("run", "--claim", "pqn-atari10", "--dry-run", "--json", "--device", "cpu")
+    assert code == 0
+    runs = json.loads(out)["runs"]
+    assert {run["baseline"] for run in runs} == {"pqn", "hadamax-pqn"}
+    assert {run["frames"] for run in runs} == {40_000_000}
+    assert len(runs) == 2 * 10 * 3
+    assert {run["state"] for run in runs} == {"missing"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--claim", "pqn-81"], "unknown claim 'pqn-81'"),
+        (["--claim", "pqn-80", "--games", "pong"], "--claim says which runs; leave out --games"),
+        (["--games", "pong", "--frames", "4M", "--claims", "mine.toml"], "--claims goes with --claim"),
+        (["--claim", "ablation"], "which the suite does not have"),
+    ],
+)
+def test_what_a_claim_cannot_mean_is_refused(call, arguments, message):
+    code, out, err = call("run", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_markdown_goes_to_stdout_and_writes_no_report(call, tmp_path):
+    code, out, _ = call("report", "--markdown")
+    assert code == 0
+    assert "| Hadamax-PQN gains 80 % over PQN | **insufficient evidence** |" in out
+    assert "| pqn | published | Atari-57 | 200M |" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_markdown_and_what_needs_a_report_exclude_each_other(call):
+    assert call("report", "--markdown", "--open")[0] == 2

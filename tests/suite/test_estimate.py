@@ -1,0 +1,64 @@
+import pytest
+from stored_runs import store_run
+
+from results.store import scan
+from suite.estimate import estimate, measured_speeds
+from suite.plan import plan_runs, wanted_states
+
+
+def needed(results, *, baselines=("pqn",), seeds=(0, 1), jobs=1, device="cpu", frames=200_000):
+    states = wanted_states(plan_runs(baselines, ["Pong"], frames, seeds), results)
+    return estimate(states, scan(results), jobs=jobs, device=device)
+
+
+def test_time_comes_from_runs_of_the_same_baseline_on_the_same_kind_of_device(tmp_path):
+    for seed, speed in ((7, 1000.0), (8, 3000.0), (9, 2000.0)):
+        store_run(tmp_path, seed=seed, frames_per_second=speed)
+    store_run(tmp_path, seed=6, frames_per_second=1.0, hardware={"device": "cuda", "cpu": "", "gpu": "H200"})
+    assert measured_speeds(scan(tmp_path), "cpu") == {"pqn": 2000.0}
+    assert measured_speeds(scan(tmp_path), "cuda") == {"pqn": 1.0}
+    assert needed(tmp_path).seconds == pytest.approx(2 * 200_000 / 2000)
+    assert needed(tmp_path, jobs=2).seconds == pytest.approx(200_000 / 2000)
+    assert needed(tmp_path, jobs=4).seconds == pytest.approx(200_000 / 2000)  # a run is never split
+
+
+def test_what_is_done_is_not_counted_and_what_is_part_done_only_for_its_rest(tmp_path):
+    store_run(tmp_path, seed=0, frames_per_second=1000.0)
+    store_run(tmp_path, seed=1, frames_per_second=1000.0, status="interrupted", finished_at=None, frames_done=150_000)
+    found = needed(tmp_path)
+    assert found.runs == 1
+    assert found.seconds == pytest.approx(50.0)
+
+
+def test_no_time_is_made_up_where_a_baseline_has_no_measured_speed(tmp_path):
+    store_run(tmp_path, seed=9)
+    found = needed(tmp_path, baselines=("pqn", "hadamax-pqn"))
+    assert found.seconds is None
+    assert found.unmeasured == ("hadamax-pqn",)
+    assert found.speeds == {"pqn": 9830.4}
+
+
+def test_nothing_left_needs_nothing(tmp_path):
+    store_run(tmp_path)
+    found = needed(tmp_path, seeds=(0,))
+    assert (found.runs, found.disk_bytes, found.memory_bytes, found.seconds) == (0, 0, 0, None)
+
+
+def test_disk_holds_a_byte_for_every_action_of_every_environment(tmp_path):
+    small, large = (needed(tmp_path, seeds=(0,), frames=frames).disk_bytes for frames in (4_000_000, 44_000_000))
+    assert large - small == 10_000_000 * 136 / 128  # 40M frames more; 8 greedy environments beside 128
+
+
+def test_memory_is_that_of_the_runs_that_run_at_once(tmp_path):
+    one = needed(tmp_path).memory_bytes
+    assert needed(tmp_path, jobs=2).memory_bytes == 2 * one
+    assert needed(tmp_path, jobs=3).memory_bytes == 2 * one  # there are only two
+
+
+@pytest.mark.parametrize(
+    ("baseline", "least", "most"),
+    # Measured peaks: 0.95 and 2.04 GB. A million transitions are 7.06 GB of frames.
+    [("pqn", 0.95e9, 1.2e9), ("hadamax-pqn", 2.04e9, 2.4e9), ("c51", 7.06e9, 9e9), ("rainbow", 7.06e9, 9e9)],
+)
+def test_memory_is_near_what_was_measured(tmp_path, baseline, least, most):
+    assert least < needed(tmp_path, baselines=(baseline,), frames=40_000_000).memory_bytes < most

@@ -1,0 +1,149 @@
+"""Processes that work, fail, are killed and are stopped. The runs themselves are stand-ins (`fake_runs`)."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import fake_runs
+import psutil
+import pytest
+from fake_runs import FakeStatus, spec_of
+
+from results.store import run_directory
+from suite.executors import LOG_FILE, LocalExecutor
+
+
+class Events:
+    """A watcher that keeps what it is told, and can act on the first status."""
+
+    def __init__(self, on_status=None):
+        self.started_specs, self.statuses, self.outcomes, self.told_to_stop = [], [], [], 0
+        self._on_status = on_status
+
+    def started(self, spec):
+        self.started_specs.append(spec)
+
+    def status(self, spec, status):
+        self.statuses.append(status)
+        if self._on_status is not None:
+            self._on_status(self)
+
+    def finished(self, outcome):
+        self.outcomes.append(outcome)
+
+    def stopping(self):
+        self.told_to_stop += 1
+
+
+def send_once(number):
+    def act(events):
+        if len(events.statuses) == 1:
+            os.kill(os.getpid(), number)
+
+    return act
+
+
+def results_of(outcomes):
+    return [outcome.result for outcome in outcomes]
+
+
+def test_runs_that_fail_do_not_stop_the_others(tmp_path):
+    events = Events()
+    specs = [spec_of(seed) for seed in range(6)]
+    outcomes = LocalExecutor(tmp_path, ["a", "b"], fake_runs.by_seed).run(specs, events)
+
+    assert [outcome.spec for outcome in outcomes] == specs
+    assert results_of(outcomes) == ["done", "failed", "failed", "failed", "failed", "done"]
+    reasons = [outcome.reason for outcome in outcomes]
+    assert reasons[1] == "RuntimeError: the network has NaNs"
+    assert reasons[2] == "its process was killed by SIGKILL, perhaps because memory ran out"
+    assert reasons[3] == "its process ended with code 7 and no result"
+    assert reasons[4] == "another process is writing it"
+    assert events.started_specs == specs
+    assert sorted(events.outcomes, key=lambda o: o.spec) == outcomes
+    assert FakeStatus() in events.statuses
+
+
+def test_what_a_run_prints_and_its_traceback_go_to_its_log(tmp_path, capfd):
+    LocalExecutor(tmp_path, ["a"], fake_runs.by_seed).run([spec_of(0), spec_of(1)], Events())
+    assert (run_directory(tmp_path, spec_of(0)) / LOG_FILE).read_text() == "a library chatters\n"
+    assert "Traceback" in (run_directory(tmp_path, spec_of(1)) / LOG_FILE).read_text()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_every_slot_has_its_options(tmp_path):
+    specs = [spec_of(seed) for seed in range(4)]
+    LocalExecutor(tmp_path, ["slot a", "slot b"], fake_runs.options_seen).run(specs, Events())
+    seen = [(run_directory(tmp_path, spec) / "options").read_text() for spec in specs]
+    assert set(seen) == {"slot a", "slot b"}
+    assert set(seen[:2]) == {"slot a", "slot b"}  # side by side
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_lets_runs_write_their_checkpoint_and_starts_no_more(tmp_path, number):
+    events = Events(send_once(number))
+    specs = [spec_of(seed) for seed in range(3)]
+    outcomes = LocalExecutor(tmp_path, ["a"], fake_runs.until_stopped).run(specs, events)
+    assert results_of(outcomes) == ["interrupted", "not started", "not started"]
+    assert (run_directory(tmp_path, specs[0]) / "checkpoint").exists()
+    assert events.told_to_stop == 1
+
+
+def test_a_second_signal_kills_at_once(tmp_path):
+    def twice(events):
+        if len(events.statuses) in (1, 4):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    began = time.monotonic()
+    outcomes = LocalExecutor(tmp_path, ["a"], fake_runs.deaf).run([spec_of(0), spec_of(1)], Events(twice))
+    assert results_of(outcomes) == ["interrupted", "not started"]
+    assert time.monotonic() - began < 60
+
+
+def test_signal_handlers_are_put_back(tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    LocalExecutor(tmp_path, ["a"], fake_runs.by_seed).run([spec_of(0)], Events())
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_an_error_in_the_watcher_leaves_no_process_behind(tmp_path):
+    def broken(_events):
+        raise RuntimeError("cannot draw")
+
+    with pytest.raises(RuntimeError, match="cannot draw"):
+        LocalExecutor(tmp_path, ["a"], fake_runs.deaf).run([spec_of(0)], Events(broken))
+    assert [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())] == []
+
+
+def test_a_run_whose_parent_was_killed_writes_its_checkpoint_and_stops(tmp_path):
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from pathlib import Path
+        import fake_runs
+        from suite.executors import LocalExecutor, Watcher
+
+        class Quiet(Watcher):
+            started = finished = lambda *_: None
+            status = lambda *_: print("under way", flush=True)
+
+        if __name__ == "__main__":
+            LocalExecutor(Path({str(tmp_path)!r}), ["a"], fake_runs.until_stopped).run([fake_runs.spec_of()], Quiet())
+    """
+    file = tmp_path / "parent.py"
+    file.write_text(textwrap.dedent(script))
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, str(file)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)}
+    ) as parent:
+        assert parent.stdout.readline() == "under way\n"
+        parent.kill()
+    checkpoint = run_directory(tmp_path, spec_of()) / "checkpoint"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists():
+        assert time.monotonic() < deadline, "the run went on without a parent"
+        time.sleep(0.05)

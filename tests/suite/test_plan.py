@@ -1,0 +1,111 @@
+import dataclasses
+import json
+import os
+import socket
+
+import pytest
+from stored_runs import store_run
+
+from results.lock import RunLock
+from results.store import scan
+from suite import plan
+from suite.errors import UserError
+
+STOPPED = {"finished_at": None, "frames_done": 49_152, "updates_done": 3}
+
+
+def wanted(results, *, seeds=(0,)):
+    return plan.wanted_states(plan.plan_runs(["pqn"], ["Pong"], 200_000, seeds), results)
+
+
+def test_a_finished_run_is_done_with_its_score(tmp_path):
+    store_run(tmp_path)
+    (state,) = wanted(tmp_path)
+    assert (state.state, state.fraction, state.score) == ("done", 1.0, -20.0)
+
+
+def test_a_run_without_a_folder_is_missing(tmp_path):
+    store_run(tmp_path)
+    assert [s.state for s in wanted(tmp_path, seeds=(0, 1))] == ["done", "missing"]
+
+
+@pytest.mark.parametrize("status", ["interrupted", "running"])
+def test_a_run_that_nobody_works_on_is_part_done(tmp_path, status):
+    store_run(tmp_path, status=status, **STOPPED)
+    (state,) = wanted(tmp_path)
+    assert (state.state, state.frames_done) == ("part done", 49_152)
+    assert state.fraction == pytest.approx(0.24576)
+
+
+def test_a_run_whose_lock_is_held_is_running_and_says_by_whom(tmp_path):
+    directory = store_run(tmp_path, status="running", **STOPPED)
+    with RunLock(directory):
+        (state,) = wanted(tmp_path)
+        assert (state.state, state.note) == ("running", f"by pid {os.getpid()} on {socket.gethostname()}")
+    assert wanted(tmp_path)[0].state == "part done"
+
+
+def test_a_run_whose_process_was_killed_is_not_running(tmp_path):
+    directory = store_run(tmp_path, status="running", **STOPPED)
+    with RunLock(directory):
+        left_behind = {file.name: file.read_text() for file in directory.glob(".*lock") if file.read_text()}
+    for name, text in left_behind.items():
+        (directory / name).write_text(text.replace(str(os.getpid()), str(2**22 + 1)))  # above any pid
+    assert left_behind
+    assert wanted(tmp_path)[0].state == "part done"
+
+
+def test_a_failed_run_says_why(tmp_path):
+    store_run(tmp_path, status="failed", error={"type": "RuntimeError", "message": "no"}, **STOPPED)
+    (state,) = wanted(tmp_path)
+    assert (state.state, state.note) == ("failed", "RuntimeError: no")
+
+
+def test_a_run_of_changed_values_is_another_configuration_and_refused(tmp_path):
+    store_run(tmp_path, values={"discount": 0.9})
+    states = wanted(tmp_path)
+    assert states[0].state == "other configuration"
+    with pytest.raises(UserError, match=r"made with another configuration; move it away or choose another --results"):
+        plan.refuse_unusable(states)
+
+
+def test_an_unreadable_manifest_is_broken_and_refused(tmp_path):
+    for seed in (0, 1):
+        (store_run(tmp_path, seed=seed) / "manifest.json").write_text("{")
+    states = wanted(tmp_path, seeds=(0, 1, 2))
+    assert [s.state for s in states] == ["broken", "broken", "missing"]
+    with pytest.raises(UserError, match=r"manifest\.json: no JSON .* \(and 1 more\); move it away"):
+        plan.refuse_unusable(states)
+
+
+def test_what_can_go_on_is_not_refused(tmp_path):
+    store_run(tmp_path)
+    store_run(tmp_path, seed=1, status="failed", error={"type": "E", "message": ""}, **STOPPED)
+    plan.refuse_unusable(wanted(tmp_path, seeds=(0, 1, 2)))
+
+
+def test_states_of_a_scan_include_runs_of_baselines_that_are_not_pinned(tmp_path):
+    directory = store_run(tmp_path)
+    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest["spec"]["baseline"] = "someones-own"
+    own = tmp_path / "someones-own" / "Pong" / "200k" / "seed-0"
+    own.mkdir(parents=True)
+    (own / "manifest.json").write_text(json.dumps(manifest))
+    states = plan.found_states(scan(tmp_path))
+    assert [(s.spec.baseline, s.state) for s in states] == [("pqn", "done"), ("someones-own", "done")]
+
+
+def test_rows_are_plain_data(tmp_path):
+    store_run(tmp_path)
+    (state,) = wanted(tmp_path)
+    row = json.loads(json.dumps(state.as_row()))
+    assert row["score"] == -20.0
+    assert row["directory"] == str(tmp_path / "pqn" / "Pong" / "200k" / "seed-0")
+    missing = dataclasses.replace(state, state="missing", manifest=None)
+    assert missing.as_row()["score"] is None
+
+
+def test_a_budget_below_one_update_is_refused_with_the_least_that_works():
+    plan.refuse_small_budget(["pqn", "hadamax-pqn"], 16_384)
+    with pytest.raises(UserError, match=r"--frames 16383 is too small .* of pqn; the least that works is 16384 frames"):
+        plan.refuse_small_budget(["pqn"], 16_383)

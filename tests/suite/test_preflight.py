@@ -1,0 +1,108 @@
+import dataclasses
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from results.games import ATARI57, GAMES
+from suite import preflight
+from suite.protocol import load_protocol
+
+
+@pytest.mark.parametrize(
+    ("version", "least", "below", "supported"),
+    [
+        ("2.13.0+cpu", "2.11", None, True),
+        ("2.9.1", "2.11", None, False),
+        ("1.2.5", "1.2.5", "1.3", True),
+        ("1.3.0", "1.2.5", "1.3", False),
+        ("1.2.4", "1.2.5", "1.3", False),
+        ("3.0.0rc1", "2.2", "3", False),
+        ("unknown", "1", None, False),
+    ],
+)
+def test_versions_are_compared_by_their_numbers(version, least, below, supported):
+    assert preflight.is_supported(version, least, below) is supported
+
+
+def test_this_environment_passes_the_version_checks():
+    assert [check.detail for check in preflight.check_versions() if not check.passed] == []
+
+
+def test_an_absent_package_is_a_failed_row_that_says_how_to_install_it(monkeypatch):
+    def absent(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(preflight.metadata, "version", absent)
+    rows = {check.name: check for check in preflight.check_versions()}
+    assert not rows["torch"].passed
+    assert "pip install" in rows["torch"].detail
+    assert rows["python"].passed
+
+
+def test_the_machine_is_checked_row_by_row(tmp_path):
+    rows = {check.name: check for check in preflight.check_machine("cpu", tmp_path / "runs")}
+    assert list(rows) == ["device", "memory", "results", "disk"]
+    assert rows["results"].passed
+    assert rows["device"].detail.startswith("cpu, ")
+
+
+def test_a_device_or_folder_that_cannot_be_used_is_a_failed_row(tmp_path):
+    (tmp_path / "file").write_text("")
+    rows = {check.name: check for check in preflight.check_machine("cuda:999", tmp_path / "file")}
+    assert not rows["device"].passed
+    assert not rows["results"].passed
+    assert "is not a folder" in rows["results"].detail
+
+
+def test_too_little_memory_is_a_failed_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "LEAST_MEMORY_BYTES", 10**18)
+    rows = {check.name: check for check in preflight.check_machine("cpu", tmp_path)}
+    assert not rows["memory"].passed
+
+
+def test_every_pinned_file_is_sound():
+    checks = list(preflight.check_pinned())
+    assert [check.detail for check in checks if not check.passed] == []
+    assert "protocol paper" in [check.name for check in checks]
+
+
+def test_every_game_has_an_expected_fingerprint():
+    assert {GAMES[game].envpool_id for game in ATARI57} == set(preflight.expected_fingerprints())
+
+
+def test_the_table_of_fingerprints_is_the_one_of_the_parity_fixtures():
+    root = Path(__file__).parents[2]
+    ours = root / "results" / "reference" / "environment_fingerprints.csv"
+    assert ours.read_bytes() == (root / "tests" / "parity" / "environment_fingerprints.csv").read_bytes()
+
+
+def test_a_game_that_gives_the_official_bytes_passes():
+    (check,) = preflight.check_games(["Freeway"], full=False)
+    assert check.passed
+    assert check.detail == "3 actions; 100 agent steps x 8 environments: the official emulator's bytes"
+
+
+def test_other_bytes_are_a_failed_row_that_says_which(monkeypatch):
+    expected = preflight.expected_fingerprints()
+    spoiled = {**expected, "Freeway-v5": {**expected["Freeway-v5"], "signals_sha256_100": "0" * 64}}
+    monkeypatch.setattr(preflight, "expected_fingerprints", lambda: spoiled)
+    (check,) = preflight.check_games(["Freeway"], full=False)
+    assert not check.passed
+    assert check.detail == "rewards or ends differ from the official emulator's within 100 agent steps"
+
+
+def test_one_game_that_cannot_be_played_is_one_failed_row(monkeypatch):
+    protocol = load_protocol("paper")
+    broken = dataclasses.replace(protocol, environment=dataclasses.replace(protocol.environment, frame_skip=-1))
+    monkeypatch.setattr(preflight, "load_protocol", lambda _name: broken)
+
+    def refuse(*_arguments, **_keywords):
+        raise RuntimeError("no\nROM")
+
+    monkeypatch.setattr("baselines.fingerprints.AtariEnvironments", refuse)
+    checks = list(preflight.check_games(["Freeway", "Pong"], full=False))
+    assert [(check.name, check.passed, check.detail) for check in checks] == [
+        ("Freeway", False, "RuntimeError: no ROM"),
+        ("Pong", False, "RuntimeError: no ROM"),
+    ]

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from baselines.agent import FinishedGame, Progress
+from suite.recorder import Recorder
+
+
+def progress(frames, games=(), **metrics):
+    return Progress(frames, frames, np.zeros((1, 1), dtype=np.uint8), tuple(games), metrics)
+
+
+def game(score, *, kind="train", frames=1):
+    return FinishedGame(frames, 0, score, 10, kind, "game_over")
+
+
+def rows(recorder, name):
+    return [(frames, value) for frames, found, value in recorder.metrics if found == name]
+
+
+def test_metrics_are_means_over_half_a_per_cent_of_the_budget():
+    recorder = Recorder(total_frames=400)  # a row each 2 frames
+    for frames, loss in [(1, 1.0), (2, 3.0), (3, 5.0), (4, 9.0)]:
+        recorder.add(progress(frames, loss=loss), seconds=1.0)
+    assert rows(recorder, "loss") == [(2, 2.0), (4, 7.0)]
+
+
+def test_a_metric_missing_from_some_updates_is_averaged_over_those_that_had_it():
+    recorder = Recorder(total_frames=400)
+    recorder.add(progress(1, epsilon=1.0), seconds=1.0)
+    recorder.add(progress(2, epsilon=0.5, loss=6.0), seconds=1.0)
+    assert rows(recorder, "loss") == [(2, 6.0)]
+    assert rows(recorder, "epsilon") == [(2, 0.75)]
+
+
+def test_timing_counts_frames_a_second_since_the_row_before():
+    recorder = Recorder(total_frames=400)
+    for frames, seconds in [(1, 1.0), (2, 1.0), (3, 0.25), (4, 0.25)]:
+        recorder.add(progress(frames), seconds=seconds)
+    assert recorder.timing == [(2, 2.0, 1.0), (4, 2.5, 4.0)]
+
+
+def test_diagnostics_are_due_once_each_per_cent():
+    recorder = Recorder(total_frames=1000)
+    due = []
+    for frames in range(4, 1001, 4):
+        before = recorder.frames
+        recorder.add(progress(frames), seconds=1.0)
+        if recorder.diagnostics_due(before):
+            due.append(frames)
+    assert len(due) == 100
+    assert due[:3] == [12, 20, 32]
+    assert due[-1] == 1000
+
+
+def test_the_score_is_the_mean_of_the_last_hundred_games_of_its_kind():
+    recorder = Recorder(total_frames=10)
+    assert recorder.score()["train"] == {"mean": None, "games": 0}
+    recorder.add_games([game(1000.0)] + [game(1.0)] * 60 + [game(7.0, kind="greedy")] + [game(2.0)] * 40)
+    assert recorder.score() == {
+        "train": {"mean": pytest.approx(1.4), "games": 100},
+        "greedy": {"mean": 7.0, "games": 1},
+    }
+
+
+def test_a_restored_recorder_goes_on_as_if_never_stopped():
+    updates = [progress(frames, loss=float(frames)) for frames in range(1, 8)]
+    whole = Recorder(total_frames=400)
+    for update in updates:
+        whole.add(update, seconds=1.0)
+    first = Recorder(total_frames=400)
+    for update in updates[:3]:  # in the middle of a row
+        first.add(update, seconds=1.0)
+    second = Recorder(total_frames=400)
+    second.load_state_dict(first.state_dict())
+    for update in updates[3:]:
+        second.add(update, seconds=1.0)
+    assert second.metrics == whole.metrics
+    assert second.timing == whole.timing

@@ -1,0 +1,296 @@
+"""One run, on a real game, with PQN shrunk to 4 + 2 environments and 8 steps a rollout (128 frames an update)."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.registry import load_pinned
+from results.errors import ResultsError
+from results.store import read_episodes, read_manifest, read_metrics, run_directory
+from suite import run as run_module
+from suite.checkpoint import ACTIONS_FILE, CHECKPOINT_FILE, ActionLog
+from suite.protocol import load_protocol, run_spec
+from suite.run import RunOptions, execute
+
+TINY = {"train_environments": 4, "greedy_environments": 2, "rollout_agent_steps": 8, "minibatches": 2}
+FRAMES_PER_UPDATE = 128
+TABLES = ("episodes.parquet", "metrics.parquet")
+OPTIONS = RunOptions(device="cpu", threads=1, emulator_threads=1)
+
+
+def tiny_pinned(name):
+    pinned = load_pinned(name)
+    return dataclasses.replace(
+        pinned, config=dataclasses.replace(pinned.config, **TINY), values={**pinned.values, **TINY}
+    )
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setattr(run_module, "load_pinned", tiny_pinned)
+
+
+def spec_of(*, baseline="pqn", game="Breakout", updates=60, seed=0):
+    return run_spec(
+        tiny_pinned(baseline), load_protocol("paper"), game=game, frames=updates * FRAMES_PER_UPDATE, seed=seed
+    )
+
+
+def go(spec, results, *, stop_after=None, options=OPTIONS):
+    """Executes; stops after that many statuses. Returns the outcome and the statuses seen."""
+    seen = []
+    outcome = execute(
+        spec,
+        results=results,
+        options=options,
+        report=seen.append,
+        stop_requested=lambda: stop_after is not None and len(seen) >= stop_after,
+    )
+    return outcome, seen
+
+
+def table_bytes(spec, results):
+    directory = run_directory(results, spec)
+    return {name: (directory / name).read_bytes() for name in TABLES}
+
+
+def test_a_run_leaves_a_manifest_and_tables_that_can_be_read_back(tmp_path):
+    spec = spec_of()
+    outcome, seen = go(spec, tmp_path)
+    assert outcome == "done"
+    assert seen[-1].frames == spec.frames
+    directory = run_directory(tmp_path, spec)
+    manifest = read_manifest(directory)
+    assert manifest["status"] == "done"
+    assert manifest["frames_done"] == spec.frames
+    assert manifest["updates_done"] == 60
+    assert manifest["environment"]["envpool_id"] == "Breakout-v5"
+    assert len(manifest["environment"]["train_seeds"]) == 4
+    assert manifest["config"]["baseline"]["train_environments"] == 4
+    episodes = read_episodes(directory)
+    assert set(episodes["kind"]) <= {"train", "greedy"}
+    assert (episodes["frames"] <= spec.frames).all()
+    metrics = read_metrics(directory)
+    losses = metrics[metrics["name"] == "loss"]
+    assert len(losses) == 60  # fewer updates than half per cents: a row each
+    assert np.isfinite(metrics["value"]).all()
+    epsilon = metrics[metrics["name"] == "epsilon"]["value"].to_numpy()
+    assert epsilon[0] == 1.0
+    assert epsilon[-1] == pytest.approx(0.001)
+    assert {"effective_rank/conv2", "dead_fraction/conv3", "gradient_norm/dense"} <= set(metrics["name"])
+
+
+def test_a_budget_is_rounded_down_to_whole_updates(tmp_path):
+    spec = dataclasses.replace(spec_of(), frames=3 * FRAMES_PER_UPDATE + 100)
+    go(spec, tmp_path)
+    assert read_manifest(run_directory(tmp_path, spec))["frames_done"] == 3 * FRAMES_PER_UPDATE
+
+
+def test_the_same_spec_twice_gives_the_same_bytes_whatever_the_emulator_threads(tmp_path):
+    spec = spec_of(updates=40)
+    go(spec, tmp_path / "a")
+    go(spec, tmp_path / "b", options=dataclasses.replace(OPTIONS, emulator_threads=2))
+    assert table_bytes(spec, tmp_path / "a") == table_bytes(spec, tmp_path / "b")
+
+
+def test_another_seed_gives_other_bytes(tmp_path):
+    one, two = spec_of(seed=0, updates=40), spec_of(seed=1, updates=40)
+    go(one, tmp_path)
+    go(two, tmp_path)
+    assert table_bytes(one, tmp_path) != table_bytes(two, tmp_path)
+
+
+@pytest.mark.parametrize("stop_after", [[1], [2, 37, 30]])
+def test_a_run_stopped_and_resumed_ends_with_the_bytes_of_one_never_stopped(tmp_path, stop_after):
+    spec = spec_of()
+    go(spec, tmp_path / "whole")
+    for statuses in stop_after:
+        assert go(spec, tmp_path / "broken", stop_after=statuses)[0] == "interrupted"
+    assert go(spec, tmp_path / "broken")[0] == "done"
+    assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "broken")
+    interruptions = read_manifest(run_directory(tmp_path / "broken", spec))["interruptions"]
+    assert [entry["reason"] for entry in interruptions] == ["stopped by the user"] * len(stop_after)
+    assert all(entry["replay_seconds"] is not None for entry in interruptions)
+
+
+def test_final_weights_survive_a_resume_to_the_last_bit(tmp_path):
+    spec = spec_of(updates=30)
+    go(spec, tmp_path / "whole")
+    go(spec, tmp_path / "broken", stop_after=20)
+    go(spec, tmp_path / "broken")
+    one, two = (
+        torch.load(run_directory(tmp_path / name, spec) / CHECKPOINT_FILE, weights_only=True)["agent"]["network"]
+        for name in ("whole", "broken")
+    )
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+KILLED = """
+    import sys
+    from pathlib import Path
+    sys.path.insert(0, {tests!r})
+    import test_run
+    from suite import run
+    run.load_pinned = test_run.tiny_pinned
+    spec = test_run.spec_of(updates=60)
+    statuses = 0
+    def report(status):
+        global statuses
+        statuses += 1
+        print(status.phase, statuses, flush=True)
+    options = run.RunOptions(device="cpu", threads=1, emulator_threads=1, checkpoint_seconds=0.0)
+    run.execute(spec, results=Path({results!r}), options=options, report=report, stop_requested=lambda: False)
+"""
+
+
+def test_a_run_killed_with_sigkill_resumes_to_the_same_bytes(tmp_path):
+    spec = spec_of(updates=60)
+    go(spec, tmp_path / "whole")
+    program = textwrap.dedent(KILLED).format(tests=os.path.dirname(__file__), results=str(tmp_path / "killed"))
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("training") and int(line.split()[1]) >= 45:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    manifest = read_manifest(run_directory(tmp_path / "killed", spec))
+    assert manifest["status"] == "running"
+    assert 0 < manifest["frames_done"] < spec.frames
+    assert go(spec, tmp_path / "killed")[0] == "done"
+    assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "killed")
+    assert read_manifest(run_directory(tmp_path / "killed", spec))["interruptions"][0]["reason"] == "killed"
+
+
+def test_what_a_killed_run_logged_past_its_checkpoint_is_cut_off(tmp_path):
+    log = ActionLog(tmp_path / "actions.bin", 3)
+    log.append(np.arange(12, dtype=np.uint8).reshape(4, 3))
+    log.close()
+    resumed = ActionLog(tmp_path / "actions.bin", 3, vector_steps=2)
+    resumed.append(np.full((1, 3), 9, dtype=np.uint8))
+    np.testing.assert_array_equal(resumed.read(), [[0, 1, 2], [3, 4, 5], [9, 9, 9]])
+    resumed.close()
+
+
+def test_a_log_shorter_than_its_checkpoint_is_refused(tmp_path):
+    with pytest.raises(ResultsError, match="shorter than its checkpoint"):
+        ActionLog(tmp_path / "actions.bin", 3, vector_steps=2)
+
+
+def test_a_finished_run_is_skipped_and_left_as_it_was(tmp_path):
+    spec = spec_of(updates=3)
+    go(spec, tmp_path)
+    manifest = (run_directory(tmp_path, spec) / "manifest.json").read_bytes()
+    assert go(spec, tmp_path) == ("skipped", [])
+    assert (run_directory(tmp_path, spec) / "manifest.json").read_bytes() == manifest
+
+
+def test_a_directory_of_another_configuration_is_refused_and_left_as_it_was(tmp_path, monkeypatch):
+    spec = spec_of(updates=3)
+    go(spec, tmp_path)
+    before = table_bytes(spec, tmp_path)
+
+    def other(name):
+        pinned = tiny_pinned(name)
+        return dataclasses.replace(
+            pinned,
+            config=dataclasses.replace(pinned.config, discount=0.9),
+            values={**pinned.values, "discount": 0.9},
+        )
+
+    monkeypatch.setattr(run_module, "load_pinned", other)
+    changed = run_spec(other("pqn"), load_protocol("paper"), game="Breakout", frames=spec.frames, seed=0)
+    with pytest.raises(ResultsError, match="another configuration"):
+        go(changed, tmp_path)
+    assert table_bytes(spec, tmp_path) == before
+
+
+def test_a_spec_whose_hash_is_not_the_pinned_one_is_refused(tmp_path):
+    with pytest.raises(ResultsError, match="not the pinned one"):
+        go(dataclasses.replace(spec_of(), config_hash="0" * 16), tmp_path)
+
+
+def test_two_processes_never_write_one_run(tmp_path):
+    spec = spec_of(updates=3)
+
+    def second(status):
+        with pytest.raises(ResultsError, match="another process"):
+            go(spec, tmp_path)
+
+    execute(spec, results=tmp_path, options=OPTIONS, report=second, stop_requested=lambda: False)
+
+
+def test_a_failure_is_told_in_the_manifest_and_the_run_goes_on_when_called_again(tmp_path):
+    spec = spec_of(updates=30)
+    options = dataclasses.replace(OPTIONS, checkpoint_seconds=0.0)
+
+    def burst(status):
+        if status.frames >= 10 * FRAMES_PER_UPDATE:
+            raise RuntimeError("the disk is on fire")
+
+    with pytest.raises(RuntimeError, match="on fire"):
+        execute(spec, results=tmp_path / "failed", options=options, report=burst, stop_requested=lambda: False)
+    manifest = read_manifest(run_directory(tmp_path / "failed", spec))
+    assert manifest["status"] == "failed"
+    assert manifest["error"] == {"type": "RuntimeError", "message": "the disk is on fire"}
+    assert go(spec, tmp_path / "failed")[0] == "done"
+    go(spec, tmp_path / "whole")
+    assert table_bytes(spec, tmp_path / "failed") == table_bytes(spec, tmp_path / "whole")
+    assert read_manifest(run_directory(tmp_path / "failed", spec))["error"] is None
+
+
+def test_a_corrupt_checkpoint_is_named_with_what_to_do(tmp_path):
+    spec = spec_of(updates=30)
+    go(spec, tmp_path, stop_after=10)
+    (run_directory(tmp_path, spec) / CHECKPOINT_FILE).write_bytes(b"not a checkpoint")
+    with pytest.raises(ResultsError, match=r"cannot read .* to start this run anew"):
+        go(spec, tmp_path)
+
+
+def test_a_replay_that_goes_another_way_is_noticed(tmp_path):
+    spec = spec_of(updates=30)
+    go(spec, tmp_path, stop_after=40)
+    path = run_directory(tmp_path, spec) / ACTIONS_FILE
+    actions = np.fromfile(path, dtype=np.uint8)
+    (3 - actions).astype(np.uint8).tofile(path)
+    before = read_manifest(run_directory(tmp_path, spec))
+    with pytest.raises(RuntimeError, match="did not reproduce the logged games"):
+        go(spec, tmp_path)
+    after = read_manifest(run_directory(tmp_path, spec))
+    assert after["status"] == "failed"
+    assert (after["frames_done"], after["files"]) == (before["frames_done"], before["files"])
+
+
+def test_a_resumed_run_notes_what_changed_since_it_stopped(tmp_path, monkeypatch):
+    spec = spec_of(updates=20)
+    go(spec, tmp_path, stop_after=1)
+    newer = {**run_module.provenance.versions(), "torch": "99.0"}
+    monkeypatch.setattr(run_module.provenance, "versions", lambda: newer)
+    go(spec, tmp_path)
+    (interruption,) = read_manifest(run_directory(tmp_path, spec))["interruptions"]
+    assert interruption["changed"] == [f"torch: {torch.__version__} -> 99.0"]
+
+
+def test_hadamax_pqn_runs_and_resumes_too(tmp_path):
+    spec = spec_of(baseline="hadamax-pqn", updates=2)
+    go(spec, tmp_path / "whole")
+    go(spec, tmp_path / "broken", stop_after=1)
+    go(spec, tmp_path / "broken")
+    assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "broken")
+
+
+def test_a_resume_stopped_while_it_replays_leaves_everything_as_it_was(tmp_path):
+    spec = spec_of(updates=60)
+    go(spec, tmp_path, stop_after=110)  # some 16 updates: more than one sign of life in the re-play
+    directory = run_directory(tmp_path, spec)
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    outcome, seen = go(spec, tmp_path, stop_after=1)
+    assert outcome == "interrupted"
+    assert [status.phase for status in seen] == ["replaying"]
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
