@@ -16,9 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:  # it imports torch, which telling what is pinned does without
+    from baselines.fast import Paths
 
 FRAME_SKIP = 4  # emulator frames per agent step, pinned by every protocol of the suite
 
@@ -62,6 +65,7 @@ class Agent(Protocol):
     environments: int  # bytes a vector step in the action log
     off_protocol: list[str]  # what a short budget scaled, in words; empty for a run that counts
     unreported_game_ends: int  # games whose end only their lives told
+    paths: Paths  # which fast paths it takes
 
     def train(self) -> Iterator[Tick | Progress]: ...
 

@@ -24,6 +24,7 @@ from baselines.diagnostics import layer_diagnostics
 from baselines.distributional import action_values, c51_losses, double_q_targets, support
 from baselines.envs import AtariEnvironments, EnvironmentConfig, rom_sha256
 from baselines.exploration import linear_epsilon
+from baselines.fast import use_fused_blocks
 from baselines.replay import ReplayBatch, ReplayMemory
 from baselines.replay_schedule import ReplayConfig, replay_layout, schedule
 from baselines.seeding import Streams
@@ -73,6 +74,7 @@ class C51Agent:
         seed: int,
         device: torch.device,
         emulator_threads: int,
+        plain: bool = False,
     ):
         self.config = config
         self.device = device
@@ -94,6 +96,7 @@ class C51Agent:
             config.encoder, self._envs.num_actions, config.atoms, self._streams.torch_generator()
         )
         self.network = network.to(device)
+        self.paths = use_fused_blocks(self.network, device, plain=plain)
         self.target = copy.deepcopy(self.network)
         self.atoms = support(config.value_min, config.value_max, config.atoms).to(device, torch.float32)
         self.optimizer = torch.optim.Adam(

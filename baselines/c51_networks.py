@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.encoders import FRAMES, Encoder, keep, scaled_images
+from baselines.fused_block import Norm, Pooling, fused_block
 from baselines.initializers import uniform_layers_
 
 NORM_EPSILON = 1e-5
@@ -71,6 +72,8 @@ class HadamaxC51Encoder(Encoder):
 class HadamaxC51Conv(nn.Module):
     """Two parallel stride-1 convolutions of one input, each normed and activated, multiplied and max-pooled."""
 
+    fused = False  # `fast.use_fused_blocks` sets it
+
     def __init__(
         self, in_channels: int, channels: int, *, kernel_size: int, padding: int, pool: tuple[int, int, int]
     ) -> None:
@@ -80,9 +83,11 @@ class HadamaxC51Conv(nn.Module):
         self.pool = pool  # size, stride, padding
 
     def forward(self, images: Tensor) -> Tensor:
-        size, stride, padding = self.pool
-        product = F.gelu(image_norm(self.conv_a(images))) * F.gelu(image_norm(self.conv_b(images)))
-        return F.max_pool2d(product, size, stride, padding)
+        a, b = self.conv_a(images), self.conv_b(images)
+        if self.fused:
+            pooling = Pooling.symmetric(a.shape[2], *self.pool)
+            return fused_block(a, b, None, None, Norm(per_image=True, epsilon=NORM_EPSILON), pooling)
+        return F.max_pool2d(F.gelu(image_norm(a)) * F.gelu(image_norm(b)), *self.pool)
 
 
 def image_norm(images: Tensor) -> Tensor:

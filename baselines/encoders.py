@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.fused_block import Norm, Pooling, fused_block
 from baselines.initializers import he_normal_, lecun_normal_, xavier_normal_, zero_biases_
 
 FRAMES = 4
@@ -145,7 +146,9 @@ class ConvNormRelu(nn.Module):
 
 
 class HadamaxConv(nn.Module):
-    """Two parallel stride-1 SAME convolutions of one input, joined by `hadamax_block`."""
+    """Two parallel stride-1 SAME convolutions of one input, joined by `hadamax_block`, or its fused equal."""
+
+    fused = False  # `fast.use_fused_blocks` sets it
 
     def __init__(self, in_channels: int, channels: int, *, kernel_size: int, pool_size: int, pool_stride: int) -> None:
         super().__init__()
@@ -168,14 +171,12 @@ class HadamaxConv(nn.Module):
         return torch.cat([self._block(part) for part in slices]) if len(slices) > 1 else self._block(padded)
 
     def _block(self, padded: Tensor) -> Tensor:
-        return hadamax_block(
-            self.conv_a(padded),
-            self.conv_b(padded),
-            (self.norm_a.weight, self.norm_a.bias),
-            (self.norm_b.weight, self.norm_b.bias),
-            pool_size=self.pool_size,
-            pool_stride=self.pool_stride,
-        )
+        branches = self.conv_a(padded), self.conv_b(padded)
+        norms = (self.norm_a.weight, self.norm_a.bias), (self.norm_b.weight, self.norm_b.bias)
+        if self.fused:
+            pooling = Pooling.same(branches[0].shape[2], self.pool_size, self.pool_stride)
+            return fused_block(*branches, *norms, Norm(per_image=False, epsilon=NORM_EPSILON), pooling)
+        return hadamax_block(*branches, *norms, pool_size=self.pool_size, pool_stride=self.pool_stride)
 
 
 class DenseNorm(nn.Module):

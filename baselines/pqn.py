@@ -24,6 +24,7 @@ from baselines.config import ConfigError
 from baselines.diagnostics import layer_diagnostics
 from baselines.envs import AtariEnvironments, EnvironmentConfig, Step, rom_sha256
 from baselines.exploration import linear_epsilon
+from baselines.fast import use_fused_blocks
 from baselines.games import GameTracker
 from baselines.heads import QNetwork, build_q_network
 from baselines.optim import RAdam, clip_by_global_norm_
@@ -117,6 +118,7 @@ class PqnAgent:
         seed: int,
         device: torch.device,
         emulator_threads: int,
+        plain: bool = False,
     ):
         self.config = config
         self.device = device
@@ -149,6 +151,7 @@ class PqnAgent:
 
         actions = self._envs.num_actions
         self.network = build_q_network(config.encoder, actions, self._streams.torch_generator()).to(device)
+        self.paths = use_fused_blocks(self.network, device, plain=plain)
         self.optimizer = RAdam(
             self.network.parameters(),
             lr=config.learning_rate,

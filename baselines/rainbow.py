@@ -21,6 +21,7 @@ from baselines.background_play import BackgroundPlay, Played
 from baselines.diagnostics import layer_diagnostics
 from baselines.distributional import action_values, cross_entropy, double_q_targets, support
 from baselines.envs import AtariEnvironments, EnvironmentConfig, rom_sha256
+from baselines.fast import use_fused_blocks
 from baselines.noise import FactorisedNoise
 from baselines.optim import clip_by_global_norm_
 from baselines.priorities import PrioritizedSampler, importance_weights, linear_schedule
@@ -87,6 +88,7 @@ class RainbowAgent:
         seed: int,
         device: torch.device,
         emulator_threads: int,
+        plain: bool = False,
     ):
         self.config = config
         self.device = device
@@ -114,6 +116,7 @@ class RainbowAgent:
             self._envs.num_actions, config.atoms, config.noise_scale, self._streams.torch_generator()
         )
         self.network = network.to(device)
+        self.paths = use_fused_blocks(self.network, device, plain=plain)  # none of its layers has any
         self.target = copy.deepcopy(self.network)
         self.atoms = support(config.value_min, config.value_max, config.atoms).to(device, torch.float32)
         self._noise = FactorisedNoise(self._streams.noise, device)

@@ -79,8 +79,9 @@ def make_agent(
     seed: int,
     device: torch.device,
     emulator_threads: int,
+    plain: bool = False,
 ) -> Agent:
-    """The agent of a baseline, fresh, with its environments started."""
+    """The agent of a baseline, fresh, with its environments started; `plain` turns every fast path off."""
     _, agent_type = _types(pinned.algorithm)
     return agent_type(
         pinned.config,
@@ -90,6 +91,7 @@ def make_agent(
         seed=seed,
         device=device,
         emulator_threads=emulator_threads,
+        plain=plain,
     )
 
 

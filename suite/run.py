@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from baselines.agent import Agent, FinishedGame, ReplayMismatch, Tick
+from baselines.fast import keep_freed_memory
 from baselines.registry import load_pinned, make_agent
 from results.errors import ResultsError
 from results.games import GAMES
@@ -51,6 +52,7 @@ class RunOptions:
     device: str  # as torch names it: "cpu", "cuda", "cuda:1"
     threads: int  # of torch on the CPU
     emulator_threads: int
+    plain: bool = False  # every fast path off; a run that goes on keeps the paths it began with
     checkpoint_seconds: float = 60.0
 
 
@@ -126,6 +128,9 @@ class _Run:
         # Sums split over threads round differently: a resumed run keeps the number it began with.
         self.torch_threads = self.checkpoint["torch_threads"] if self.checkpoint else options.threads
         torch.set_num_threads(self.torch_threads)
+        plain = not self.checkpoint["fast_paths"] if self.checkpoint else options.plain
+        if not plain:
+            keep_freed_memory()
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32, what float32 means on the paper's GPU
         pinned, protocol = load_pinned(spec.baseline), load_protocol(PAPER)
@@ -137,7 +142,9 @@ class _Run:
             seed=spec.seed,
             device=self.device,
             emulator_threads=options.emulator_threads,
+            plain=plain,
         )
+        self._refuse_other_paths()
         self.recorder = Recorder(self.agent.total_frames)
         steps = self.checkpoint["vector_steps"] if self.checkpoint else 0
         self.log = ActionLog(directory / ACTIONS_FILE, self.agent.environments, vector_steps=steps)
@@ -146,6 +153,16 @@ class _Run:
         self.changed: list[str] = []
         if previous is not None and self.checkpoint is not None:
             self._take_over(previous)
+
+    def _refuse_other_paths(self) -> None:
+        """Another path rounds differently: a run that goes on takes the one it began with, or none."""
+        began = self.checkpoint["fast_paths"] if self.checkpoint else list(self.agent.paths.taken)
+        if began != list(self.agent.paths.taken):
+            self.agent.close()
+            raise ResultsError(
+                f"{self.directory} was begun with the {', '.join(began)}, which is missing here "
+                f"({'; '.join(self.agent.paths.missed)}); mend that, or move the run away to begin anew with --plain"
+            )
 
     def go(self, report: Watcher, stop_requested: Callable[[], bool]) -> str:
         if self.checkpoint is not None:
@@ -237,6 +254,7 @@ class _Run:
                     "recorder": self.recorder.state_dict(),
                     "vector_steps": self.log.vector_steps,
                     "torch_threads": self.torch_threads,
+                    "fast_paths": list(self.agent.paths.taken),
                 },
             )
         recorder = self.recorder
@@ -276,7 +294,7 @@ class _Run:
             "config": config,
             "off_protocol": list(self.agent.off_protocol),
             "status": "running",
-            "path": "plain",
+            "path": "fast" if self.agent.paths.taken else "plain",
             "frames_done": 0,
             "updates_done": 0,
             "score": self.recorder.score(),
@@ -285,7 +303,8 @@ class _Run:
             "versions": provenance.versions(),
             "hardware": provenance.hardware(
                 self.device, torch_threads=self.torch_threads, emulator_threads=self.options.emulator_threads
-            ),
+            )
+            | {"fast_paths": list(self.agent.paths.taken), "fast_paths_missed": list(self.agent.paths.missed)},
             "revision": provenance.revision(),
             "started_at": _now(),
             "finished_at": None,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from parity_fixtures import COMMITTED_FOLDER, Comparison, ParityFolder, report_lines
+from parity_fixtures import COMMITTED_FOLDER, DTYPES, Comparison, ParityFile, ParityFolder, report_lines
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,13 +41,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     folder = metafunc.config.stash[_FOLDER]
     files = [file for pattern in marker.args for file in folder.files(pattern)]
+    if files and "precision" in metafunc.fixturenames:
+        cases = [(file, precision) for file in files for precision in DTYPES if _has(file, precision)]
+        ids = [f"{file.path.stem}-{precision}" for file, precision in cases]
+        metafunc.parametrize(("parity_file", "precision"), cases, ids=ids)
+        return
     if files:
         metafunc.parametrize("parity_file", files, ids=[file.path.stem for file in files])
         return
     missing = f"no file of {folder.path} matches {' or '.join(marker.args)}"
     if folder.path.resolve() == COMMITTED_FOLDER.resolve():
         raise pytest.UsageError(missing)
-    metafunc.parametrize("parity_file", [pytest.param(None, marks=pytest.mark.skip(reason=missing))], ids=["missing"])
+    skipped = pytest.mark.skip(reason=missing)
+    names = [name for name in ("parity_file", "precision") if name in metafunc.fixturenames]
+    metafunc.parametrize(names, [pytest.param(*[None] * len(names), marks=skipped)], ids=["missing"])
+
+
+def _has(file: ParityFile, precision: str) -> bool:
+    """Whether the file can be met in this precision: only Hadamax networks have anything to fuse."""
+    return not precision.endswith("fused") or "hadamax" in file.path.stem
 
 
 @pytest.fixture(scope="session")
@@ -55,9 +67,12 @@ def parity_folder(request: pytest.FixtureRequest) -> ParityFolder:
     return request.config.stash[_FOLDER]
 
 
-@pytest.fixture(params=["f64", "f32"])
-def precision(request: pytest.FixtureRequest) -> str:
-    return request.param
+@pytest.fixture
+def cuda() -> torch.device:
+    """The first GPU; skips without one."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device("cuda:0")
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 COMMITTED_FOLDER = Path(__file__).parent / "parity"
-DTYPES = {"f64": torch.float64, "f32": torch.float32}
+# "f32-fused": float32, the Hadamax layers through the fused block
+DTYPES = {"f64": torch.float64, "f32": torch.float32, "f32-fused": torch.float32}
 # |actual - expected| <= tolerance * max(1, |expected|), unless a test names its own
-TOLERANCES = {"f64": 1e-9, "f32": 1e-4}
+TOLERANCES = {"f64": 1e-9, "f32": 1e-4, "f32-fused": 1e-4}
 
 
 class ParityFolder:
@@ -63,7 +64,8 @@ class ParityFile:
         return int(self["seed"]) if "seed" in self else self.folder.seed()
 
     def __getitem__(self, key: str) -> np.ndarray:
-        return self.arrays[key]
+        """The fused block is held to the float32 columns."""
+        return self.arrays[key.removesuffix("-fused")]
 
     def __contains__(self, key: str) -> bool:
         return key in self.arrays
@@ -141,7 +143,7 @@ class Comparison:
         Args:
             file: name of the fixture file; differences are reported under it.
             quantity: what is compared, with the key of the file in it.
-            precision: "f64" or "f32".
+            precision: one of `DTYPES`.
             actual, expected: tensors, arrays or numbers.
             tolerance: default `TOLERANCES[precision]`.
         """

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from baselines.registry import describe
 from results.schema import RunSpec, format_frames
 from suite import arguments, display, flags
 from suite.errors import UserError
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda (all GPUs) or cuda:N")
     group.add_argument("--jobs", default="1", metavar="N", help="runs at once (default: 1)")
     group.add_argument("--threads", metavar="N", help="CPU threads of a run (default: cores / jobs)")
+    group.add_argument("--plain", action="store_true", help="no fast path: the plain composition of every layer")
     flags.add_results(group)
     group.add_argument("--dry-run", action="store_true", help="only say what would be run, and what it needs")
     flags.add_json(group)
@@ -69,7 +71,7 @@ def run(parsed: argparse.Namespace) -> int:
     if by_spec:
         print(f"{display.plural(len(by_spec), 'run')} of {len(specs)} done already", file=sys.stderr)
     if left:
-        trained = _train(left, results, jobs=jobs, threads=threads, devices=devices)
+        trained = _train(left, results, jobs=jobs, threads=threads, devices=devices, plain=parsed.plain)
         by_spec |= {outcome.spec: outcome for outcome in trained}
     outcomes = [by_spec[spec] for spec in specs]
     _print_outcomes(outcomes, results, as_json=parsed.json)
@@ -99,12 +101,20 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
 
 
 def _train(
-    specs: Sequence[RunSpec], results: Path, *, jobs: int, threads: int | None, devices: Sequence[str]
+    specs: Sequence[RunSpec],
+    results: Path,
+    *,
+    jobs: int,
+    threads: int | None,
+    devices: Sequence[str],
+    plain: bool,
 ) -> list[Outcome]:
     from suite.progress import progress_display
     from suite.provenance import available_cores
     from suite.run import RunOptions
 
+    if not plain and any("hadamax" in str(describe(spec.baseline).values.get("encoder")) for spec in specs):
+        _tell_of_missing_fast_path(devices[0])
     # Written into the manifest: sums split over another number of threads round differently.
     share = threads or max(1, available_cores() // jobs)
     slots = [
@@ -112,12 +122,24 @@ def _train(
             device=devices[i % len(devices)],
             threads=share,
             emulator_threads=share,
+            plain=plain,
             checkpoint_seconds=_CHECKPOINT_SECONDS,
         )
         for i in range(jobs)
     ]
     with progress_display(sys.stderr, len(specs)) as progress:
         return LocalExecutor(results, slots).run(specs, progress)
+
+
+def _tell_of_missing_fast_path(device: str) -> None:
+    """Compiles the fused block before any run starts, if it is not there yet; says why if it cannot be had."""
+    import torch
+
+    from baselines.fused_block import why_not
+
+    missing = why_not(torch.device(device))
+    if missing is not None:
+        print(f"note: the Hadamax block runs plain, several times slower: {missing}", file=sys.stderr)
 
 
 def _dry_run(states: list[RunState], results: Path, *, jobs: int, device: str, as_json: bool) -> int:
@@ -234,7 +256,8 @@ def _spell_options(parsed: argparse.Namespace) -> str:
         ("--threads", parsed.threads, None),
         ("--results", str(parsed.results), str(flags.DEFAULT_RESULTS)),
     ]
-    return "".join(f" {flag} {shlex.quote(value)}" for flag, value, default in given if value != default)
+    spelled = "".join(f" {flag} {shlex.quote(value)}" for flag, value, default in given if value != default)
+    return spelled + (" --plain" if parsed.plain else "")
 
 
 def _existing(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fused import fuse
 from parity_fixtures import DTYPES
 
 from baselines.c51_networks import C51_ENCODERS, DistributionNetwork
@@ -23,7 +24,6 @@ HADAMAX = {f"conv{i}{branch}": f"conv{i}.conv_{branch}" for i in (1, 2, 3) for b
     "fc2": "logits",
 }
 DISCOUNT = 0.99
-pytestmark = pytest.mark.parametrize("precision", ["f64", "f32"])
 
 
 def own_name(name: str) -> str:
@@ -32,14 +32,17 @@ def own_name(name: str) -> str:
     return f"{own}.{kind}" if own == "logits" else f"encoder.{own}.{kind}"
 
 
-def network_of(file, dtype, stream_offset=0):
+def network_of(file, precision, stream_offset=0):
     """A network with the fixture's parameters, and the parameters by the fixture's names."""
+    dtype = DTYPES[precision]
     kinds = {name: "kernel" if name.endswith("weight") else "bias" for name in file.parameter_names}
     shapes = zip(file.parameter_names, file.parameter_shapes, strict=True)
     values = file.parameters(kinds, {name: int(np.prod(shape[1:])) for name, shape in shapes}, stream_offset)
     encoder = "hadamax-c51" if "conv1a.bias" in values else "nature"
     network = DistributionNetwork(C51_ENCODERS[encoder](), int(file["n_actions"]), int(file["n_atoms"])).to(dtype)
     network.load_state_dict({own_name(name): torch.from_numpy(value) for name, value in values.items()})
+    if precision.endswith("fused"):
+        fuse(network)
     return network, {name: network.get_parameter(own_name(name)) for name in values}
 
 
@@ -75,7 +78,7 @@ def test_the_projection_and_loss_are_the_official_ones(parity_file, precision, c
 @pytest.mark.parity_files("c51_nature_*.npz", "c51_hadamax_*.npz")
 def test_the_networks_are_the_official_ones(parity_file, precision, compare):
     dtype, name = DTYPES[precision], parity_file.name
-    network, _ = network_of(parity_file, dtype)
+    network, _ = network_of(parity_file, precision)
     atoms = support(-10, 10, network.atoms).to(dtype)
     activations = {}
     with torch.no_grad():
@@ -100,8 +103,8 @@ def test_the_networks_are_the_official_ones(parity_file, precision, compare):
 @pytest.mark.parity_files("c51_nature_*.npz", "c51_hadamax_*.npz")
 def test_five_updates_are_the_official_ones(parity_file, precision, compare):
     dtype, name = DTYPES[precision], parity_file.name
-    network, parameters = network_of(parity_file, dtype)
-    target, _ = network_of(parity_file, dtype, stream_offset=parity_file.generator.TARGET_NET_OFFSET)
+    network, parameters = network_of(parity_file, precision)
+    target, _ = network_of(parity_file, precision, stream_offset=parity_file.generator.TARGET_NET_OFFSET)
     atoms = support(-10, 10, network.atoms).to(dtype)
     observations, actions, rewards, discounts, following = batch_of(parity_file, dtype)
     with torch.no_grad():
@@ -110,7 +113,7 @@ def test_five_updates_are_the_official_ones(parity_file, precision, compare):
     compare(name, "target_pmfs", precision, targets, parity_file[f"target_pmfs_{precision}"])
 
     optimizer = torch.optim.Adam(network.parameters(), lr=2.5e-4, eps=0.01 / 32)
-    losses, tolerance = [], TRAINED_F32 if precision == "f32" else None
+    losses, tolerance = [], None if precision == "f64" else TRAINED_F32
     for update in range(5):
         optimizer.zero_grad()
         loss = c51_losses(network(observations), actions, targets).mean()

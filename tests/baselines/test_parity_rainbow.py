@@ -11,7 +11,6 @@ from baselines.rainbow_networks import RainbowNetwork
 
 MODULES = {"adv1": "advantage_hidden", "adv2": "advantage", "val1": "value_hidden", "val2": "value"}
 TRAINED_F32 = 2e-3  # float32 rounding after some updates; a ReLU or a maximum may flip on it
-pytestmark = pytest.mark.parametrize("precision", ["f64", "f32"])
 
 
 def own_name(name: str) -> str:

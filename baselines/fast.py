@@ -1,0 +1,52 @@
+"""Which fast paths a run takes: each wraps the same arithmetic as the plain one, and each can be turned off."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from baselines import fused_block
+
+FUSED_BLOCK = "fused Hadamax block"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The fast paths that a run takes, and why it does not take the others it could."""
+
+    taken: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()  # "fused Hadamax block: no C++ compiler was found"
+
+
+def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
+    """Lets the Hadamax layers of `network`, if it has any, take the fused block; `plain` leaves them as they are."""
+    layers = [module for module in network.modules() if hasattr(module, "fused")]
+    if not layers:
+        return Paths()
+    missed = "turned off" if plain else fused_block.why_not(device)
+    if missed is not None:
+        return Paths(missed=(f"{FUSED_BLOCK}: {missed}",))
+    for layer in layers:
+        layer.fused = True  # type: ignore[assignment]
+    return Paths(taken=(FUSED_BLOCK,))
+
+
+def keep_freed_memory() -> None:
+    """Tells the C library to keep what is freed for the next allocation instead of giving it back to the system.
+
+    An update's tensors are the same sizes every time, and getting their pages anew from the system each time cost a
+    CPU run of Hadamax-PQN half of its time. Only glibc on Linux has the switch; anywhere else nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # absent from musl
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h

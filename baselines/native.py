@@ -1,0 +1,106 @@
+"""The C++ that this package brings, compiled on first use by whatever compiler the machine has.
+
+A plain shared library called through ctypes: it compiles in seconds, needs no header of torch and no build tool, and
+shares torch's OpenMP threads, whose library is loaded already. Where there is no compiler, or it fails, `library()` is
+None and `why_not()` says why; nothing depends on it but speed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch  # its OpenMP library must be loaded before ours asks for one
+
+SOURCE = Path(__file__).parent / "kernels" / "hadamax_block.cpp"
+# Sums keep their order (no -ffast-math); a product and a sum may round once instead of twice.
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+    *("-fopenmp", "-shared", "-fPIC"),
+)
+COMPILE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Native:
+    """The outcome of looking for a compiled library: one of the two is there."""
+
+    library: ctypes.CDLL | None
+    reason: str | None  # why there is none, in words
+
+
+def library() -> ctypes.CDLL | None:
+    """The compiled library, or None; compiles it at the first call if no earlier process left it in the cache."""
+    return _native().library
+
+
+def why_not() -> str | None:
+    """Why `library()` is None; None if it is there."""
+    return _native().reason
+
+
+@functools.cache
+def _native() -> Native:
+    compiler = _compiler()
+    if compiler is None:
+        return Native(None, "no C++ compiler was found (looked for $CXX, c++, g++, clang++)")
+    try:
+        return Native(ctypes.CDLL(str(_compiled(compiler))), None)
+    except subprocess.CalledProcessError as error:
+        complaint = (error.stderr or "").strip().splitlines()
+        return Native(None, f"{compiler} failed: {complaint[0] if complaint else f'exit code {error.returncode}'}")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Native(None, f"{compiler}: {error}")
+
+
+def _compiler() -> str | None:
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
+        if name and (found := shutil.which(name)):
+            return found
+    return None
+
+
+def _compiled(compiler: str) -> Path:
+    """Path of the library for this source, compiler and processor; made if it is not there."""
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    identity = "\n".join([SOURCE.read_text(), version, *FLAGS, _processor(), torch.__version__])
+    name = f"hadamax_block-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
+    target = _cache() / name
+    if not target.exists():
+        # To a name of its own, then renamed: several runs may start at once, and any may be killed.
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            made = Path(folder) / name
+            command = [compiler, *FLAGS, str(SOURCE), "-o", str(made)]
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=COMPILE_SECONDS)
+            os.replace(made, target)
+    return target
+
+
+def _cache() -> Path:
+    """A folder for compiled libraries: the user's cache, or a temporary one where that can't be written."""
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(root) / "hadamax-suite"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass  # said by what comes next: the library is compiled anew by every process
+    return Path(tempfile.mkdtemp(prefix="hadamax-suite-"))
+
+
+def _processor() -> str:
+    """What -march=native depends on: two machines may share one home folder."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

@@ -1,0 +1,26 @@
+"""What tests of the fused Hadamax block share: they skip, visibly, on a machine without a C++ compiler."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from baselines import native
+from baselines.fast import FUSED_BLOCK, use_fused_blocks
+
+
+def require_native() -> None:
+    """Skips where nothing can be compiled; fails instead where SUITE_REQUIRE_COMPILER is set, as CI does."""
+    if (reason := native.why_not()) is not None:
+        if os.environ.get("SUITE_REQUIRE_COMPILER"):
+            pytest.fail(f"the fused block is required here: {reason}")
+        pytest.skip(f"no fused block: {reason}")
+
+
+def fuse(network: nn.Module) -> None:
+    """Lets every Hadamax layer of `network` take the fused block on the CPU."""
+    require_native()
+    assert use_fused_blocks(network, torch.device("cpu"), plain=False).taken == (FUSED_BLOCK,)
