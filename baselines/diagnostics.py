@@ -28,6 +28,7 @@ class Diagnosable(Protocol):
 
 RANK_DELTA = 0.01
 SMOOTH_THRESHOLD = 1e-3
+GRAM_ROWS = 64  # at once: a Gram matrix is symmetric, and only its lower blocks are computed
 
 
 def effective_rank(matrix: Tensor, delta: float = RANK_DELTA) -> int:
@@ -43,11 +44,20 @@ def effective_rank(matrix: Tensor, delta: float = RANK_DELTA) -> int:
     """
     if matrix.ndim != 2:
         raise ValueError(f"need a matrix [samples, features], not shape {tuple(matrix.shape)}")
-    matrix = matrix.double()
-    gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    gram = _gram(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T)
     if not torch.isfinite(gram).all():
         raise ValueError("the matrix has entries that are not finite")
-    return spectrum_rank(torch.linalg.eigvalsh(gram).clamp(min=0).sqrt(), delta)
+    return spectrum_rank(torch.linalg.eigvalsh(gram, UPLO="L").clamp(min=0).sqrt(), delta)
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """rows @ rows.T in float64, the lower half alone (what is above the diagonal blocks stays 0, and is not read)."""
+    rows = rows.double()
+    gram = rows.new_zeros(len(rows), len(rows))
+    for start in range(0, len(rows), GRAM_ROWS):
+        block = rows[start : start + GRAM_ROWS]
+        gram[start : start + GRAM_ROWS, : start + GRAM_ROWS] = block @ rows[: start + GRAM_ROWS].T
+    return gram
 
 
 def spectrum_rank(singular_values: Tensor, delta: float = RANK_DELTA) -> int:

@@ -15,7 +15,7 @@ from reports.aggregate import Band, aggregates, band, improvement_chance, iqm_cu
 from reports.bootstrap import CURVE_REPETITIONS, TABLE_REPETITIONS, Interval, Scores, interval
 from reports.catalogue import Catalogue
 from reports.claims import GAME_SETS
-from reports.evidence import COUNTS, CURVE_POINTS, MEASURED, OFF_PROTOCOL, Entry, Evidence
+from reports.evidence import COUNTS, CURVE_POINTS, MEASURED, OFF_PROTOCOL, UNFINISHED, Entry, Evidence
 from reports.published import DOPAMINE_AGENTS, PAPER_FRAMES, dopamine_final_scores, dopamine_games, paper_medians
 from results.games import ATARI57
 from results.reference import DOPAMINE, PAPER
@@ -52,6 +52,7 @@ class Group:
     title: str
     rows: tuple[Row, ...]
     is_off_protocol: bool = False
+    is_unscored: bool = False  # its runs are done, yet no game was finished in training
     improvements: tuple[tuple[str, str, Interval], ...] = ()  # A, B, chance that a run of A beats one of B
     thresholds: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # of the rows' profiles
 
@@ -70,6 +71,34 @@ def build_groups(evidence: Evidence, catalogue: Catalogue) -> list[Group]:
             ordered = dict(sorted(sides.items(), key=lambda item: _order(item[0], catalogue)))
             for games, members in _game_sets({key: set(by_game) for key, by_game in ordered.items()}):
                 groups.append(_group(frames, games, {key: ordered[key] for key in members}, standing == OFF_PROTOCOL))
+    return groups + _unscored_groups(evidence, catalogue)
+
+
+def _unscored_groups(evidence: Evidence, catalogue: Catalogue) -> list[Group]:
+    """A group for each budget so short that runs ended before a game did: what was trained is shown, without scores."""
+    found: dict[int, dict[Key, dict[str, list[Entry]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for entry in evidence.entries:
+        if entry.standing == UNFINISHED and entry.run is not None and entry.run.status == "done":
+            found[entry.frames][entry.baseline, entry.source][entry.game].append(entry)
+    nothing = Interval(None, reason="no game was finished in training")
+    groups = []
+    for frames, sides in sorted(found.items(), reverse=True):
+        rows = [
+            Row(
+                baseline=baseline,
+                source=source,
+                frames=frames,
+                seeds=(min(map(len, by_game.values())), max(map(len, by_game.values()))),
+                runs=sum(map(len, by_game.values())),
+                metrics=dict.fromkeys(("median", "iqm", "mean", "optimality_gap"), nothing),
+                protocol="",
+                origin="",
+                entries=tuple(entry for entries in by_game.values() for entry in entries),
+            )
+            for (baseline, source), by_game in sorted(sides.items(), key=lambda item: _order(item[0], catalogue))
+        ]
+        games = _sorted({game for by_game in sides.values() for game in by_game})
+        groups.append(Group(frames, games, games_title(games), tuple(rows), is_unscored=True))
     return groups
 
 

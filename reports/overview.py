@@ -151,12 +151,13 @@ def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
         "game_names": list(group.games),
         "frames": group.frames,
         "is_off_protocol": group.is_off_protocol,
+        "is_unscored": group.is_unscored,
         "metrics": [METRIC_TITLES[metric] for metric in metrics],
         "rows": [_row(row, report, metrics, scales, best, many=len(group.rows) > 1) for row in group.rows],
         "notes": sorted({row.protocol for row in group.rows if row.protocol}),
         "origins": sorted({row.origin for row in group.rows if row.origin}),
         "has_unequal_seeds": any(row.seeds[0] != row.seeds[1] for row in group.rows),
-        "has_single_seed": any(row.seeds[0] == 1 for row in group.rows),
+        "has_single_seed": not group.is_unscored and any(row.seeds[0] == 1 for row in group.rows),
     }
 
 

@@ -12,7 +12,8 @@ from baselines.agent import FinishedGame, Progress
 from results.scores import SCORE_WINDOW_GAMES
 
 METRIC_ROWS = 200  # a row each 0.5 % of the budget
-DIAGNOSTIC_ROWS = 100  # each 1 %
+DIAGNOSTIC_ROWS = 100  # each 1 %, but
+DIAGNOSTIC_FRAMES = 3 * 16_384  # at least so many apart, three updates of PQN: they would cost over 1 % of a short run
 
 
 class Recorder:
@@ -55,8 +56,9 @@ class Recorder:
             self.timing.append((self.frames, self.elapsed_seconds, rate))
 
     def diagnostics_due(self, frames_before: int) -> bool:
-        """Whether the update that began at `frames_before` passed a 1 % mark of the budget."""
-        return self._crossed(frames_before, DIAGNOSTIC_ROWS)
+        """Whether the update that began at `frames_before` passed a mark: each 1 %, or fewer in a short budget."""
+        marks = min(DIAGNOSTIC_ROWS, max(1, self.total_frames // DIAGNOSTIC_FRAMES))
+        return self._crossed(frames_before, marks)
 
     def add_diagnostics(self, values: Mapping[str, float]) -> None:
         self.metrics += [(self.frames, name, value) for name, value in values.items()]

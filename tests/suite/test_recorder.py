@@ -39,17 +39,20 @@ def test_timing_counts_frames_a_second_since_the_row_before():
     assert recorder.timing == [(2, 2.0, 1.0), (4, 2.5, 4.0)]
 
 
-def test_diagnostics_are_due_once_each_per_cent():
-    recorder = Recorder(total_frames=1000)
+@pytest.mark.parametrize(
+    ("updates", "times", "first"), [(1, 1, 1), (2, 1, 2), (9, 3, 3), (244, 81, 4), (1000, 100, 10)]
+)
+def test_diagnostics_are_due_each_per_cent_and_at_most_every_third_update(updates, times, first):
+    update = 16_384
+    recorder = Recorder(total_frames=updates * update)
     due = []
-    for frames in range(4, 1001, 4):
+    for done in range(1, updates + 1):
         before = recorder.frames
-        recorder.add(progress(frames), seconds=1.0)
+        recorder.add(progress(done * update), seconds=1.0)
         if recorder.diagnostics_due(before):
-            due.append(frames)
-    assert len(due) == 100
-    assert due[:3] == [12, 20, 32]
-    assert due[-1] == 1000
+            due.append(done)
+    assert (len(due), due[0], due[-1]) == (times, first, updates)
+    assert len(due) == 1 or min(np.diff(due)) >= 3
 
 
 def test_the_score_is_the_mean_of_the_last_hundred_games_of_its_kind():
