@@ -52,9 +52,9 @@ class Group:
     title: str
     rows: tuple[Row, ...]
     is_off_protocol: bool = False
-    is_unscored: bool = False  # its runs are done, yet no game was finished in training
     improvements: tuple[tuple[str, str, Interval], ...] = ()  # A, B, chance that a run of A beats one of B
     thresholds: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # of the rows' profiles
+    is_unscored: bool = False  # its runs are done, yet no game was finished in training
 
     @property
     def curve_frames(self) -> NDArray[np.float64]:

@@ -95,7 +95,7 @@ def write_run(
     """Writes a run whose final training score is exactly `hns`, and gives its folder back.
 
     Args:
-        games: finished in training, at least 100, evenly spread over the frames done.
+        games: finished in training, at least 100 or none, evenly spread over the frames done.
         changes: to the pinned configuration.
         diagnostics: name -> value, the same in every row, or one for each of the rows (half of `metric_rows`).
         at_fraction: (fraction of the budget, hns) for a score that is flat at that hns until there; needs 100 games
@@ -103,7 +103,7 @@ def write_run(
     """
     rng = np.random.default_rng([seed, frames % 2**32, *map(ord, baseline + game)])
     done = frames if frames_done is None else frames_done
-    at = np.linspace(done / games, done, games).astype(np.int64)
+    at = np.linspace(done / max(games, 1), done, games).astype(np.int64)
     share = at / frames
     target = raw(hns, game)
     if at_fraction is None:
@@ -111,7 +111,8 @@ def write_run(
     else:
         level = np.where(share <= at_fraction[0], raw(at_fraction[1], game), target)
     returns = level + 0.05 * abs(target - GAMES[game].random) * rng.standard_normal(games)
-    returns[-100:] += target - returns[-100:].mean()
+    if games:
+        returns[-100:] += target - returns[-100:].mean()
     if at_fraction is not None:
         before = np.flatnonzero(share <= at_fraction[0])[-100:]
         returns[before] += raw(at_fraction[1], game) - returns[before].mean()
@@ -139,7 +140,7 @@ def write_run(
             "frames_done": int(done),
             "updates_done": int(done // 16384),
             "score": {
-                "train": {"mean": float(returns[-100:].mean()), "games": 100},
+                "train": {"mean": float(returns[-100:].mean()) if games else None, "games": min(games, 100)},
                 "greedy": {"mean": None, "games": 0},
             },
             "unreported_game_ends": 0,

@@ -174,6 +174,22 @@ def test_one_run_of_one_game_gives_a_report(tmp_path: Path) -> None:
     assert "A game with a single seed has no spread" in outcome.index.read_text()
 
 
+def test_runs_that_ended_before_any_game_did_have_their_rows(tmp_path: Path) -> None:
+    for name in ("rainbow", "pqn"):
+        write_run(tmp_path / "runs", name, "Pong", 20_000, 0, 0.5, games=0)
+    write_run(tmp_path / "runs", "c51", "Pong", 20_000, 0, 0.5, games=0, status="interrupted")
+    outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
+    rows = [row for row in outcome.summary["leaderboard"] if row["source"] == "measured"]
+    assert [(row["baseline"], row["runs"], row["median"]["estimate"]) for row in rows] == [
+        ("pqn", 1, None),
+        ("rainbow", 1, None),
+    ]
+    page = outcome.index.read_text()
+    assert "These runs ended before any game did" in page
+    assert "has no spread" not in page
+    assert "| rainbow | measured | Pong | 20k | 1 |" in render(outcome.summary)
+
+
 def test_a_baseline_that_is_not_pinned_is_shown_under_its_name(tmp_path: Path) -> None:
     write_run(tmp_path / "runs", "my-own", "Pong", 1_000_000, 0, 0.5)
     found = summarise(results=tmp_path / "runs", catalogue=CATALOGUE)

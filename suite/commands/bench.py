@@ -1,0 +1,110 @@
+"""Measures how fast each baseline trains on this machine: emulator, acting and learning alone, and the whole.
+
+Every path is measured in the same run, so that their ratios mean something: the fast one, the plain one, and, for
+agents with a replay memory, a plain loop with a single environment. Nothing else should run on the machine meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+
+from baselines.registry import BASELINES
+from suite import arguments, display, flags
+from suite.errors import UserError
+
+NAME = "bench"
+SUMMARY = "measure how fast the baselines train here, part by part"
+EXAMPLES = """\
+  python -m suite bench
+  python -m suite bench --baselines pqn,hadamax-pqn --repeats 5
+  python -m suite bench --device cuda --json > bench.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--baselines", metavar="LIST", help="which ones (default: all)")
+    parser.add_argument("--game", default="breakout", metavar="NAME", help="the game to play (default: breakout)")
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--repeats", default="5", metavar="N", help="measurements of everything (default: 5)")
+    flags.add_json(parser)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    baselines = BASELINES if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
+    (game, *others) = arguments.parse_games(parsed.game)
+    if others:
+        raise UserError("--game takes one game; give a name such as breakout")
+    device = arguments.parse_device(parsed.device)[0]
+    repeats = arguments.parse_count(parsed.repeats, "--repeats", 1000)
+    from suite import bench, provenance
+
+    threads = provenance.available_cores() if parsed.threads is None else arguments.parse_threads(parsed.threads)
+    paths = (bench.FAST, bench.PLAIN, bench.SINGLE)
+    found = bench.run_bench(
+        baselines,
+        game=game,
+        device=device,
+        threads=threads,
+        repeats=repeats,
+        paths=paths,
+        tell=lambda what: print(f"measuring {what}", file=sys.stderr, flush=True),
+    )
+    import torch
+
+    hardware = provenance.hardware(torch.device(device), torch_threads=threads, emulator_threads=threads)
+    rows = found.rows()
+    if parsed.json:
+        facts = {
+            "unit": "agent steps per second; emulator frames are four times that",
+            "game": game,
+            "hardware": hardware,
+            "versions": provenance.versions(),
+            "revision": provenance.revision(),
+            "emulator": {str(count): list(speeds) for count, speeds in found.emulator.items()},
+            "rows": rows,
+        }
+        print(json.dumps(facts, indent=2))
+        return 0
+    print(f"{game} on {hardware['gpu'] or hardware['cpu']}, {threads} threads; medians of {repeats}, agent steps/s")
+    for count, speeds in found.emulator.items():
+        print(f"emulator alone, {count} environments: {_speed(speeds)} (frames/s: 4 times that)")
+    print()
+    print(
+        display.table(
+            ("baseline", "path", "whole", "from - to", "acting", "learning", "of emu", "of learn", "x plain", "x one"),
+            [
+                (
+                    row["baseline"],
+                    row["path"],
+                    display.count(row["agent_steps_per_second"]),
+                    f"{display.count(row['slowest'])} - {display.count(row['fastest'])}",
+                    display.count(row["acting_alone"]),
+                    display.count(row["learning_alone"]),
+                    display.percent(row["share_of_emulator"]),
+                    display.percent(row["share_of_learning_alone"]),
+                    _ratio(row["over_plain"]),
+                    _ratio(row["over_one_environment"]),
+                )
+                for row in rows
+            ],
+        )
+    )
+    print("\nwhere the time goes")
+    for row in rows:
+        parts = ", ".join(f"{name} {display.percent(share)}" for name, share in row["time_shares"].items())
+        print(f"  {row['baseline']}, {row['path']}: {parts}; peak memory {display.size(row['peak_bytes'])}")
+    for note in sorted({note for row in rows if row["path"] == bench.FAST for note in row["missed"]}):
+        print(f"  not fast: {note}")
+    return 0
+
+
+def _speed(speeds: tuple[float, ...]) -> str:
+    return f"{display.count(statistics.median(speeds))} ({display.count(min(speeds))} - {display.count(max(speeds))})"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
