@@ -50,15 +50,19 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def revision() -> dict[str, Any] | None:
+def revision(results: Path | None = None) -> dict[str, Any] | None:
     """{commit, clean} of the checkout this code runs from; None outside one.
 
-    New results do not make a tree unclean; any other change or untracked file does.
+    New results do not make a tree unclean, in their usual place or in the folder `results`; any other change or
+    untracked file does.
     """
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return None
-    changes = _git("status", "--porcelain", "--", ".", ":!results/runs", ":!results/external")
+    ignored = [":!results/runs", ":!results/external"]
+    if results is not None and results.resolve().is_relative_to(_CHECKOUT) and results.resolve() != _CHECKOUT:
+        ignored.append(f":!{results.resolve().relative_to(_CHECKOUT).as_posix()}")
+    changes = _git("status", "--porcelain", "--", ".", *ignored)
     return {"commit": commit, "clean": changes == ""}
 
 

@@ -305,7 +305,7 @@ class _Run:
                 self.device, torch_threads=self.torch_threads, emulator_threads=self.options.emulator_threads
             )
             | {"fast_paths": list(self.agent.paths.taken), "fast_paths_missed": list(self.agent.paths.missed)},
-            "revision": provenance.revision(),
+            "revision": provenance.revision(self.directory.parents[3]),
             "started_at": _now(),
             "finished_at": None,
             "wall_seconds": 0.0,

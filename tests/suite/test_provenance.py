@@ -1,0 +1,42 @@
+import subprocess
+
+import pytest
+
+from suite import provenance
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A repository of one commit, taken for the suite's own."""
+
+    def git(*arguments):
+        identity = ("-c", "user.name=Nobody", "-c", "user.email=nobody@example.org")
+        return subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
+
+    git("init", "--quiet")
+    (tmp_path / "code.py").write_text("")
+    git("add", "code.py")
+    git("commit", "--quiet", "--message", "first")
+    monkeypatch.setattr(provenance, "_CHECKOUT", tmp_path)
+    return tmp_path, git("rev-parse", "HEAD").stdout.strip()
+
+
+@pytest.mark.parametrize("results", ["results/runs", "elsewhere", "deeply/nested/runs"])
+def test_results_of_a_run_do_not_make_its_checkout_unclean(checkout, results):
+    root, commit = checkout
+    (root / results).mkdir(parents=True)
+    (root / results / "manifest.json").write_text("{}")
+    assert provenance.revision(root / results) == {"commit": commit, "clean": True}
+
+
+@pytest.mark.parametrize("changed", ["code.py", "new.py"])
+def test_any_other_change_does(checkout, changed):
+    root, commit = checkout
+    (root / changed).write_text("changed")
+    assert provenance.revision(root / "runs") == {"commit": commit, "clean": False}
+    assert provenance.revision(root) == {"commit": commit, "clean": False}
+
+
+def test_a_results_folder_outside_changes_nothing(checkout, tmp_path_factory):
+    _, commit = checkout
+    assert provenance.revision(tmp_path_factory.mktemp("runs")) == {"commit": commit, "clean": True}
