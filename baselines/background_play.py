@@ -8,14 +8,17 @@ step enter the memory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from baselines.agent import FRAME_SKIP, FinishedGame, ReplayMismatch, Tick
-from baselines.envs import AtariEnvironments, Step
+from baselines.envs import AtariEnvironments, Step, rom_sha256
 from baselines.games import GameTracker
 from baselines.replay import ReplayMemory
 
@@ -60,20 +63,35 @@ class BackgroundPlay:
         self._pending = None
         return self._store(actions, future.result())
 
-    def replay(self, action_log: np.ndarray, digest: str | None) -> Iterator[Played | Tick]:
-        """Steps the fresh environments through `action_log` [T, N] uint8, filling the memory again.
+    def replay(self, action_log: np.ndarray, digest: str | None) -> Iterator[FinishedGame | Tick]:
+        """Steps the fresh environments through `action_log` [T, N] uint8; the memory fills again.
 
         Raises:
             ReplayMismatch: the observations at the end do not have this `digest`.
         """
         for t, actions in enumerate(action_log):
-            yield self._store(actions, self._envs.step(actions))
+            yield from self._store(actions, self._envs.step(actions)).games
             if t % 64 == 63:
                 yield Tick(self.frames)
         if self.digest() != digest:
             raise ReplayMismatch(
                 "the emulator did not reproduce the logged games; was envpool or its ROM changed since the run began?"
             )
+
+    def provenance(self, seeds: Sequence[int]) -> dict[str, Any]:
+        """What the manifest keeps of the environments; `seeds` are those they were made with."""
+        return {
+            "envpool_id": self._envs.envpool_id,
+            "envpool_config": self._envs.config(),
+            "rom_sha256": rom_sha256(self._envs.envpool_id),
+            "train_seeds": list(seeds),
+            "greedy_seeds": [],
+        }
+
+    def sample_observations(self, count: int, device: torch.device) -> Tensor:
+        """[count, 4, 84, 84] uint8 out of the memory, the same ones for the same memory; touches no stream."""
+        indices = self.memory.draw_uniform(count, np.random.default_rng(0))
+        return self.memory.gather(indices, device).observations
 
     @property
     def frames(self) -> int:

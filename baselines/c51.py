@@ -22,7 +22,7 @@ from baselines.background_play import BackgroundPlay
 from baselines.c51_networks import DistributionNetwork, build_c51_network
 from baselines.diagnostics import layer_diagnostics
 from baselines.distributional import action_values, c51_losses, double_q_targets, support
-from baselines.envs import AtariEnvironments, EnvironmentConfig, rom_sha256
+from baselines.envs import AtariEnvironments, EnvironmentConfig
 from baselines.exploration import linear_epsilon
 from baselines.fast import use_fused_blocks
 from baselines.replay import ReplayBatch, ReplayMemory
@@ -195,25 +195,14 @@ class C51Agent:
         Raises:
             ReplayMismatch: the observations at the end are not those the checkpoint was written at.
         """
-        for event in self._play.replay(action_log, self._resume_digest):
-            if isinstance(event, Tick):
-                yield event
-            else:
-                yield from event.games
+        return self._play.replay(action_log, self._resume_digest)
 
     def diagnose(self) -> dict[str, float]:
         """Diagnostics on a fixed sample of the memory's observations; gradients are the last update's."""
-        indices = self._memory.draw_uniform(DIAGNOSTIC_BATCH, np.random.default_rng(0))
-        return layer_diagnostics(self.network, self._memory.gather(indices, self.device).observations)
+        return layer_diagnostics(self.network, self._play.sample_observations(DIAGNOSTIC_BATCH, self.device))
 
     def provenance(self) -> dict[str, Any]:
-        return {
-            "envpool_id": self._envs.envpool_id,
-            "envpool_config": self._envs.config(),
-            "rom_sha256": rom_sha256(self._envs.envpool_id),
-            "train_seeds": self._seeds,
-            "greedy_seeds": [],
-        }
+        return self._play.provenance(self._seeds)
 
     def close(self) -> None:
         self._play.close()
