@@ -288,7 +288,7 @@ def _published_series(curve: PublishedCurve, report: Report, note: str) -> Serie
 
 
 def _profile_figure(group: Group, report: Report, site: Site, name: str) -> dict[str, Any] | None:
-    if len(group.rows) < 2:
+    if len(group.rows) < 2 or group.is_unscored:
         return None
     series = tuple(
         Series(
