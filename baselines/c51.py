@@ -24,7 +24,7 @@ from baselines.diagnostics import layer_diagnostics
 from baselines.distributional import action_values, c51_losses, double_q_targets, support
 from baselines.envs import AtariEnvironments, EnvironmentConfig
 from baselines.exploration import linear_epsilon
-from baselines.fast import use_fused_blocks
+from baselines.fast import captured, use_fused_blocks
 from baselines.replay import ReplayBatch, ReplayMemory
 from baselines.replay_schedule import ReplayConfig, replay_layout, schedule
 from baselines.seeding import Streams
@@ -105,7 +105,14 @@ class C51Agent:
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
             fused=True,
+            capturable=device.type == "cuda",
         )
+        self._update, captured_paths = captured(
+            lambda *batch: (c51_update(self.network, self.target, self.optimizer, ReplayBatch(*batch), self.atoms),),
+            *(self.network, self.optimizer, device),
+            plain=plain,
+        )
+        self.paths += captured_paths
 
     # The algorithm ------------------------------------------------------------------------------------------------
 
@@ -147,9 +154,9 @@ class C51Agent:
         # Nothing enters the memory between them, so their batches can be put together at once.
         indices = self._memory.draw_uniform(len(counts) * self.config.batch, self._streams.replay)
         batches = self._memory.gather(indices, self.device).split(self.config.batch)
-        losses = []
+        losses: list[Tensor] = []
         for agent_steps, batch in zip(counts, batches, strict=True):
-            losses.append(c51_update(self.network, self.target, self.optimizer, batch, self.atoms))
+            losses += self._update(*batch.tensors())
             self.updates += 1
             if self.schedule.copies_target_at(agent_steps):
                 self.target.load_state_dict(self.network.state_dict())

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from baselines import fused_block
+from baselines.capture import UPDATE_GRAPH, CapturedUpdate, Update, cuda_graph
 
 FUSED_BLOCK = "fused Hadamax block"
 
@@ -20,6 +21,9 @@ class Paths:
 
     taken: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()  # "fused Hadamax block: no C++ compiler was found"
+
+    def __add__(self, other: Paths) -> Paths:
+        return Paths(self.taken + other.taken, self.missed + other.missed)
 
 
 def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
@@ -33,6 +37,17 @@ def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -
     for layer in layers:
         layer.fused = True  # type: ignore[assignment]
     return Paths(taken=(FUSED_BLOCK,))
+
+
+def captured(
+    update: Update, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, *, plain: bool
+) -> tuple[Update, Paths]:
+    """`update` as a CUDA graph on a GPU, unless `plain`; as it is anywhere else."""
+    if device.type != "cuda":
+        return update, Paths()
+    if plain:
+        return update, Paths(missed=(f"{UPDATE_GRAPH}: turned off",))
+    return CapturedUpdate(update, network, optimizer, cuda_graph), Paths(taken=(UPDATE_GRAPH,))
 
 
 def keep_freed_memory() -> None:

@@ -21,7 +21,7 @@ from baselines.background_play import BackgroundPlay, Played
 from baselines.diagnostics import layer_diagnostics
 from baselines.distributional import action_values, cross_entropy, double_q_targets, support
 from baselines.envs import AtariEnvironments, EnvironmentConfig
-from baselines.fast import use_fused_blocks
+from baselines.fast import captured
 from baselines.noise import FactorisedNoise
 from baselines.optim import clip_by_global_norm_
 from baselines.priorities import PrioritizedSampler, importance_weights, linear_schedule
@@ -116,7 +116,6 @@ class RainbowAgent:
             self._envs.num_actions, config.atoms, config.noise_scale, self._streams.torch_generator()
         )
         self.network = network.to(device)
-        self.paths = use_fused_blocks(self.network, device, plain=plain)  # none of its layers has any
         self.target = copy.deepcopy(self.network)
         self.atoms = support(config.value_min, config.value_max, config.atoms).to(device, torch.float32)
         self._noise = FactorisedNoise(self._streams.noise, device)
@@ -127,6 +126,15 @@ class RainbowAgent:
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
             fused=True,
+            capturable=device.type == "cuda",
+        )
+        self._update, self.paths = captured(
+            lambda weights, noise, *batch: rainbow_update(
+                *(self.network, self.target, self.optimizer, ReplayBatch(*batch), weights, noise, self.atoms),
+                config.max_gradient_norm,
+            ),
+            *(self.network, self.optimizer, device),
+            plain=plain,
         )
 
     # The algorithm ------------------------------------------------------------------------------------------------
@@ -176,15 +184,10 @@ class RainbowAgent:
         weights = importance_weights(
             probabilities, self._memory.size, exponent=self._importance_exponent(agent_steps)
         ).astype(np.float32)
-        losses, norm = rainbow_update(
-            self.network,
-            self.target,
-            self.optimizer,
-            self._memory.gather(indices, self.device),
+        losses, norm = self._update(
             torch.from_numpy(weights).to(self.device),
             self._noise.draw(3, self._noise_width),
-            self.atoms,
-            config.max_gradient_norm,
+            *self._memory.gather(indices, self.device).tensors(),
         )
         priorities = losses.cpu().numpy()
         self._sampler.update(indices, np.minimum(priorities, config.max_priority))

@@ -61,9 +61,13 @@ class ReplayBatch:
     discounts: Tensor  # [B] float32, of the next observation's value; 0 where nothing is left to gain
     next_observations: Tensor  # [B, 4, 84, 84] uint8
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of it, in the order of the fields."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
     def split(self, size: int) -> list[ReplayBatch]:
         """Consecutive batches of `size`, the last with what is left."""
-        columns = [getattr(self, field.name).split(size) for field in fields(self)]
+        columns = [tensor.split(size) for tensor in self.tensors()]
         return [ReplayBatch(*parts) for parts in zip(*columns, strict=True)]
 
 
