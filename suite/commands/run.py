@@ -139,7 +139,7 @@ def _tell_of_missing_fast_path(device: str) -> None:
 
     missing = why_not(torch.device(device))
     if missing is not None:
-        print(f"note: the Hadamax block runs plain, several times slower: {missing}", file=sys.stderr)
+        print(f"note: the Hadamax block runs plain, which is slower: {missing}", file=sys.stderr)
 
 
 def _dry_run(states: list[RunState], results: Path, *, jobs: int, device: str, as_json: bool) -> int:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fused import require_native
 
 from results.lock import writer
 
@@ -141,6 +142,41 @@ def test_ctrl_c_writes_a_checkpoint_and_exits_130_with_the_command_that_goes_on(
         "  python -m suite run --games Breakout,Pong --frames 40M --baselines pqn --seeds 1 --device cpu --threads 1\n"
     )
     assert "Traceback" not in err
+
+
+def test_a_run_goes_on_with_the_fast_path_it_began_with_or_not_at_all(tmp_path):
+    require_native()
+    arguments = (
+        "run",
+        "--games",
+        "pong",
+        "--baselines",
+        "hadamax-pqn",
+        "--seeds",
+        1,
+        "--device",
+        "cpu",
+        "--threads",
+        1,
+    )
+    with start(tmp_path, *arguments, "--frames", "40M") as process:
+        folder = tmp_path / "results" / "runs" / "hadamax-pqn" / "Pong" / "40M" / "seed-0"
+        wait_for(lambda: (folder / "manifest.json").exists())
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=PATIENCE_SECONDS)
+    before = (folder / "manifest.json").read_bytes()
+    assert (json.loads(before)["path"], json.loads(before)["status"]) == ("fast", "interrupted")
+    there = suite(tmp_path, *arguments, "--frames", "40M", PATH="", CXX="")
+    assert there.returncode == 1
+    assert "note: the Hadamax block runs plain, which is slower: no C++ compiler was found" in there.stderr
+    assert "was begun with the fused Hadamax block, which is missing here" in there.stderr
+    assert (folder / "manifest.json").read_bytes() == before
+
+    plain = suite(tmp_path, *arguments, "--frames", 128, "--plain")
+    assert plain.returncode == 0, plain.stderr
+    manifest = json.loads((folder.parents[1] / "128" / "seed-0" / "manifest.json").read_text())
+    assert manifest["path"] == "plain"
+    assert manifest["hardware"]["fast_paths_missed"] == ["fused Hadamax block: turned off"]
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path):
