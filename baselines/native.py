@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,12 +89,10 @@ def _cache() -> Path:
     """A folder for compiled libraries: the user's cache, or a temporary one where that can't be written."""
     root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = Path(root) / "hadamax-suite"
-    try:
+    with suppress(OSError):  # then the library is compiled anew by every process
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
-    except OSError:
-        pass  # said by what comes next: the library is compiled anew by every process
     return Path(tempfile.mkdtemp(prefix="hadamax-suite-"))
 
 

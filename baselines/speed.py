@@ -173,8 +173,9 @@ def _learning(agent: PqnAgent | ReplayAgent) -> Callable[[], int]:
             agent._learn(agent_steps_of(agent))
         else:
             # Of one environment only each fourth step learns: look for one that does.
-            while not agent._learn():
+            while not (losses := agent._learn()):
                 agent._play.vector_steps += 1
+            losses[-1].item()  # a GPU has only been told what to do until somebody asks
         return (agent.updates - before) * agent.config.agent_steps_per_update
 
     return learn

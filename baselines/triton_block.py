@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from baselines.fused_block import Norm, Pooling
+
 try:
     import triton
     import triton.language as tl
@@ -33,14 +35,13 @@ def triton_block(
     branch_b: Tensor,
     norm_a: tuple[Tensor, Tensor] | None,
     norm_b: tuple[Tensor, Tensor] | None,
-    norm: Any,
-    pooling: Any,
+    norm: Norm,
+    pooling: Pooling,
 ) -> Tensor:
     """As `fused_block.fused_block`; with a norm per image, the branches come normed already."""
     a, b = (images.contiguous(memory_format=torch.channels_last) for images in (branch_a, branch_b))
     learned = (*(norm_a or (None, None)), *(norm_b or (None, None)))
-    wants = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (a, b, *learned))
-    if wants:
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (a, b, *learned)):
         return _Block.apply(a, b, *learned, norm, pooling)
     return _forward(a, b, learned, norm, pooling, argmax=None)
 
@@ -84,7 +85,7 @@ class _Block(torch.autograd.Function):
         return grad_a, grad_b, *(totals[i].to(learned[i].dtype) for i in range(4)), None, None
 
 
-def _forward(a: Tensor, b: Tensor, learned: Any, norm: Any, pooling: Any, argmax: Tensor | None) -> Tensor:
+def _forward(a: Tensor, b: Tensor, learned: Any, norm: Norm, pooling: Pooling, argmax: Tensor | None) -> Tensor:
     images, channels, height, width = a.shape
     rows = pooling.rows
     out = torch.empty((images, channels, rows, rows), dtype=a.dtype, device=a.device, memory_format=torch.channels_last)

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.aggregate import Band, aggregates, band, improvement_chance, iqm_curve, median_curve, profile
+from reports.aggregate import METRICS, Band, aggregates, band, improvement_chance, iqm_curve, median_curve, profile
 from reports.bootstrap import CURVE_REPETITIONS, TABLE_REPETITIONS, Interval, Scores, interval
 from reports.catalogue import Catalogue
 from reports.claims import GAME_SETS
@@ -90,7 +90,7 @@ def _unscored_groups(evidence: Evidence, catalogue: Catalogue) -> list[Group]:
                 frames=frames,
                 seeds=(min(map(len, by_game.values())), max(map(len, by_game.values()))),
                 runs=sum(map(len, by_game.values())),
-                metrics=dict.fromkeys(("median", "iqm", "mean", "optimality_gap"), nothing),
+                metrics=dict.fromkeys(METRICS, nothing),
                 protocol="",
                 origin="",
                 entries=tuple(entry for entries in by_game.values() for entry in entries),

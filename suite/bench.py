@@ -10,7 +10,7 @@ import multiprocessing
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from baselines.agent import FRAME_SKIP
@@ -82,7 +82,7 @@ class Bench:
                     "fast_paths": list(m.fast_paths),
                     "missed": list(m.missed),
                     "peak_bytes": m.peak_bytes,
-                    "repeats": asdict(m)["loop"],
+                    "repeats": list(m.loop),
                 }
             )
         return rows

@@ -128,9 +128,8 @@ class _Run:
         # Sums split over threads round differently: a resumed run keeps the number it began with.
         self.torch_threads = self.checkpoint["torch_threads"] if self.checkpoint else options.threads
         torch.set_num_threads(self.torch_threads)
-        plain = not self.checkpoint["fast_paths"] if self.checkpoint else options.plain
-        if not plain:
-            keep_freed_memory()
+        if not options.plain:
+            keep_freed_memory()  # changes no bit of a result, so a resumed run may begin it, or leave it
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32, what float32 means on the paper's GPU
         pinned, protocol = load_pinned(spec.baseline), load_protocol(PAPER)
@@ -142,7 +141,7 @@ class _Run:
             seed=spec.seed,
             device=self.device,
             emulator_threads=options.emulator_threads,
-            plain=plain,
+            plain=not self.checkpoint["fast_paths"] if self.checkpoint else options.plain,
         )
         self._refuse_other_paths()
         self.recorder = Recorder(self.agent.total_frames)
