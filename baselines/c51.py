@@ -25,6 +25,7 @@ from baselines.distributional import action_values, c51_losses, double_q_targets
 from baselines.envs import AtariEnvironments, EnvironmentConfig
 from baselines.exploration import linear_epsilon
 from baselines.fast import captured, use_fused_blocks
+from baselines.precision import use_precision
 from baselines.replay import ReplayBatch, ReplayMemory
 from baselines.replay_schedule import ReplayConfig, replay_layout, schedule
 from baselines.seeding import Streams
@@ -96,6 +97,7 @@ class C51Agent:
             config.encoder, self._envs.num_actions, config.atoms, self._streams.torch_generator()
         )
         self.network = network.to(device)
+        use_precision(self.network, config.precision)
         self.paths = use_fused_blocks(self.network, device, plain=plain)
         self.target = copy.deepcopy(self.network)
         self.atoms = support(config.value_min, config.value_max, config.atoms).to(device, torch.float32)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from baselines.encoders import FRAMES, Encoder, keep, scaled_images
 from baselines.fused_block import Norm, Pooling, fused_block
 from baselines.initializers import uniform_layers_
+from baselines.precision import encode
 
 NORM_EPSILON = 1e-5
 
@@ -114,7 +115,7 @@ class DistributionNetwork(nn.Module):
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
         """Logits [B, A, K] of observations [B, 4, 84, 84], uint8 or float in 0..255."""
-        return self.logits(self.encoder(observations, activations)).unflatten(1, (self.actions, self.atoms))
+        return self.logits(encode(self.encoder, observations, activations)).unflatten(1, (self.actions, self.atoms))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draws new weights from a CPU generator: torch's defaults, which the official code leaves as they are."""

@@ -34,6 +34,7 @@ class Encoder(nn.Module):
     layer_names: tuple[str, ...] = ("conv1", "conv2", "conv3", "dense")  # each also names a submodule
     smooth: bool = False  # GELU (true) or ReLU (false) units
     rectified_layers: tuple[str, ...] = ()  # layers whose named output is that of a ReLU
+    compute_dtype: torch.dtype | None = None  # None: that of the parameters; `precision.use_precision` sets it
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
         """Encodes a batch.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from baselines.encoders import PQN_ENCODERS, Encoder
 from baselines.initializers import lecun_normal_
+from baselines.precision import encode
 
 
 class QNetwork(nn.Module):
@@ -22,7 +23,7 @@ class QNetwork(nn.Module):
 
         `activations`, if given, is filled with the encoder's named outputs.
         """
-        return self.values(self.encoder(observations, activations))
+        return self.values(encode(self.encoder, observations, activations))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draws new weights from a CPU generator as the official code initialises them."""

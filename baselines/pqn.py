@@ -28,6 +28,7 @@ from baselines.fast import use_fused_blocks
 from baselines.games import GameTracker
 from baselines.heads import QNetwork, build_q_network
 from baselines.optim import RAdam, clip_by_global_norm_
+from baselines.precision import use_precision
 from baselines.returns import lambda_returns
 from baselines.seeding import Streams
 
@@ -122,8 +123,6 @@ class PqnAgent:
     ):
         self.config = config
         self.device = device
-        if config.precision != "float32":
-            raise ConfigError(f"precision {config.precision!r} is not supported (allowed: float32)")
         self.total_updates = config.total_updates(budget_frames)
         if self.total_updates < 1:
             raise ConfigError(
@@ -151,6 +150,7 @@ class PqnAgent:
 
         actions = self._envs.num_actions
         self.network = build_q_network(config.encoder, actions, self._streams.torch_generator()).to(device)
+        use_precision(self.network, config.precision)
         self.paths = use_fused_blocks(self.network, device, plain=plain)
         self.optimizer = RAdam(
             self.network.parameters(),

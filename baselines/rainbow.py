@@ -24,6 +24,7 @@ from baselines.envs import AtariEnvironments, EnvironmentConfig
 from baselines.fast import captured
 from baselines.noise import FactorisedNoise
 from baselines.optim import clip_by_global_norm_
+from baselines.precision import use_precision
 from baselines.priorities import PrioritizedSampler, importance_weights, linear_schedule
 from baselines.rainbow_networks import RainbowNetwork, build_rainbow_network
 from baselines.replay import ReplayBatch, ReplayMemory
@@ -116,6 +117,7 @@ class RainbowAgent:
             self._envs.num_actions, config.atoms, config.noise_scale, self._streams.torch_generator()
         )
         self.network = network.to(device)
+        use_precision(self.network, config.precision)
         self.target = copy.deepcopy(self.network)
         self.atoms = support(config.value_min, config.value_max, config.atoms).to(device, torch.float32)
         self._noise = FactorisedNoise(self._streams.noise, device)

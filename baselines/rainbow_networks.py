@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from baselines.encoders import FRAMES, Encoder, flatten_nhwc, keep, scaled_images
 from baselines.initializers import uniform_by_fan_in_, uniform_layers_
+from baselines.precision import encode
 
 HIDDEN = 512
 
@@ -93,7 +94,7 @@ class RainbowNetwork(nn.Module):
             activations: if given, filled with the torso's named outputs.
             noise: [1, sum(noise_sizes)] for one draw shared by the batch, [B, ...] for one each, None for none.
         """
-        features = self.encoder(observations, activations)
+        features = encode(self.encoder, observations, activations)
         n = noise.split(self.noise_sizes, dim=1) if noise is not None else [None] * 8
         advantage = self.advantage(F.relu(self.advantage_hidden(features, n[0], n[1])), n[2], n[3])
         value = self.value(F.relu(self.value_hidden(features, n[4], n[5])), n[6], n[7])

@@ -5,8 +5,8 @@ The report imports neither; whoever builds it fills these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -21,6 +21,7 @@ class BaselineInfo:
     sources: Mapping[str, str]  # of each value, by its name
     references: Mapping[str, str]  # what each source's short name stands for
     deviations_markdown: str  # from the official code, numbered; "" where none are written down
+    is_variant: bool = False  # of another one: shown only where it has results
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Catalogue:
     baselines: tuple[BaselineInfo, ...]
     protocol: ProtocolInfo
     command: str = "python -m suite"  # what the commands that the report prints begin with
+
+    def shown_with(self, results_of: Collection[str]) -> Catalogue:
+        """This catalogue without the variants that have no results."""
+        kept = tuple(info for info in self.baselines if not info.is_variant or info.name in results_of)
+        return replace(self, baselines=kept)
 
     def find(self, name: str) -> BaselineInfo | None:
         """The baseline of that name, if it is pinned."""

@@ -52,7 +52,7 @@ def build(*, results: Path, out: Path, catalogue: Catalogue, claims_file: Path |
         site.page(f"claims/{judgement.claim.id}.html", "claim.html", claim_page(judgement, report, site))
     for game in ATARI57:
         site.page(f"games/{game}.html", "game.html", game_page(game, report, site))
-    for info in catalogue.baselines:
+    for info in report.catalogue.baselines:
         site.page(f"baselines/{info.name}.html", "baseline.html", baseline_page(info, report, site))
     site.page("method.html", "method.html", method_page(report, summary))
     for entry in report.evidence.runs:

@@ -62,6 +62,7 @@ def gather(*, results: Path, catalogue: Catalogue, claims_file: Path | None = No
     external, broken_sets = imported_entries(results, catalogue)
     evidence = load(results, catalogue, fractions=fractions, external=external)
     evidence = Evidence(evidence.entries, (*evidence.broken, *broken_sets), evidence.results)
+    catalogue = catalogue.shown_with(evidence.baselines)
     return Report(
         catalogue=catalogue,
         evidence=evidence,

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from baselines.registry import BASELINES
+from baselines.registry import BASELINES, BF16, VARIANTS
 from results.games import ATARI5, ATARI10, ATARI57, find_game
 from suite.errors import UserError
 
@@ -54,11 +54,12 @@ def parse_games(text: str) -> tuple[str, ...]:
 def parse_baselines(text: str) -> tuple[str, ...]:
     """Names of baselines, in the order given, each once."""
     names = []
+    known = (*BASELINES, *VARIANTS)
     for item in _items(text, "--baselines", ",".join(BASELINES)):
-        if item.lower() not in BASELINES:
-            nearest = difflib.get_close_matches(item.lower(), BASELINES, n=1)
+        if item.lower() not in known:
+            nearest = difflib.get_close_matches(item.lower(), known, n=1)
             hint = f" (nearest: {nearest[0]})" if nearest else ""
-            raise UserError(f"unknown baseline {item!r}{hint}; allowed: {', '.join(BASELINES)}")
+            raise UserError(f"unknown baseline {item!r}{hint}; allowed: {', '.join(BASELINES)}, or NAME{BF16}")
         names.append(item.lower())
     return _once(names)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.registry import BASELINES, describe
+from baselines.registry import BASELINES, BF16, VARIANTS, describe
 from reports.catalogue import BaselineInfo, Catalogue, ProtocolInfo
 from results.hashing import config_hash
 from suite.protocol import full_config, load_protocol
@@ -13,9 +13,9 @@ DOCS_FOLDER = Path(__file__).parent.parent / "docs" / "baselines"  # absent wher
 
 
 def catalogue(protocol_name: str, docs: Path = DOCS_FOLDER) -> Catalogue:
-    """Every baseline under a protocol. Raises ConfigError for a pinned file that cannot be read."""
+    """Every baseline and variant under a protocol. Raises ConfigError for a pinned file that cannot be read."""
     protocol = load_protocol(protocol_name)
-    described = [describe(name) for name in BASELINES]
+    described = [describe(name) for name in (*BASELINES, *VARIANTS)]
     return Catalogue(
         baselines=tuple(
             BaselineInfo(
@@ -25,7 +25,8 @@ def catalogue(protocol_name: str, docs: Path = DOCS_FOLDER) -> Catalogue:
                 values=d.values,
                 sources=d.sources,
                 references=d.references,
-                deviations_markdown=deviations(docs / f"{d.name}.md"),
+                deviations_markdown=deviations(docs / f"{d.name.removesuffix(BF16)}.md"),
+                is_variant=d.name in VARIANTS,
             )
             for d in described
         ),

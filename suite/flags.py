@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from baselines.registry import BASELINES
+from baselines.registry import BASELINES, BF16
 from results.schema import RunSpec, format_frames
 from suite import arguments
 from suite.plan import plan_runs
@@ -31,7 +31,7 @@ def add_selection(parser: argparse.ArgumentParser, purpose: str) -> None:
     group = parser.add_argument_group(purpose)
     group.add_argument("--games", metavar="LIST", help="atari57, atari10, atari5 or names: pong,breakout")
     group.add_argument("--frames", metavar="N", help="budget in emulator frames (4 an agent step): 200k, 40M, 1e6")
-    group.add_argument("--baselines", metavar="LIST", help=f"of {', '.join(BASELINES)} (default: all)")
+    group.add_argument("--baselines", metavar="LIST", help=f"of {', '.join(BASELINES)} (default: all), or NAME{BF16}")
     group.add_argument("--seeds", metavar="N|LIST", help="a count (3 is 0,1,2) or a list (0,4; one alone: 4,)")
 
 

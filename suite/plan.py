@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from baselines.registry import BASELINES, describe, load_pinned
+from baselines.registry import BASELINES, VARIANTS, describe, load_pinned
 from results.hashing import config_hash
 from results.lock import writer
 from results.schema import MANIFEST_FILE, RunSpec, format_frames
@@ -107,7 +107,7 @@ def state_of(run: Run | BrokenRun) -> RunState:
     elif state in ("running", "interrupted"):
         holder = writer(run.directory)
         state, note = ("running", f"by {holder}") if holder else ("part done", "")
-    if spec.baseline in BASELINES and spec.config_hash != _pinned_hash(spec.baseline):
+    if spec.baseline in (*BASELINES, *VARIANTS) and spec.config_hash != _pinned_hash(spec.baseline):
         state, note = "other configuration", f"config hash {spec.config_hash}, pinned: {_pinned_hash(spec.baseline)}"
     return RunState(state, run.directory, spec, run.frames_done, spec.frames, note, manifest)
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from baselines.registry import BASELINES, Description, describe
+from baselines.registry import BASELINES, BF16, VARIANTS, Description, describe
 from results.games import GAMES, Game
 from results.hashing import config_hash
 from suite import display, flags
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     protocol = load_protocol(PAPER)
-    described = [describe(name) for name in BASELINES]
+    described = [describe(name) for name in (*BASELINES, *VARIANTS)]
     if parsed.json:
         print(json.dumps(_as_data(described, protocol, parsed.what), indent=2))
         return 0
@@ -42,7 +42,8 @@ def run(parsed: argparse.Namespace) -> int:
         print("\nevery pinned value with its source: python -m suite list baselines")
     if parsed.what == "baselines":
         print(_summary(described, protocol))
-        for pinned in described:
+        print(f"\nNAME{BF16} is NAME with precision bf16, and nothing else; its runs count as its own")
+        for pinned in described[: len(BASELINES)]:
             print(_pinned(f"{pinned.name}: {pinned.title}", pinned.values, pinned.sources, pinned.references))
         print(_pinned(f"protocol {protocol.name}", protocol.values, protocol.sources, protocol.references))
     return 0

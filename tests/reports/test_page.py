@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -197,6 +198,18 @@ def test_a_baseline_that_is_not_pinned_is_shown_under_its_name(tmp_path: Path) -
     write_run(tmp_path / "runs", "my-own", "Pong", 1_000_000, 1, 0.5, changes={"discount": 0.9})
     found = summarise(results=tmp_path / "runs", catalogue=CATALOGUE)
     assert found["results"]["not_comparable"] == 2
+
+
+def test_a_variant_has_its_page_and_row_once_it_has_results(tmp_path: Path) -> None:
+    catalogue = make_catalogue()
+    variant = replace(catalogue.find("pqn"), name="pqn-bf16", title="PQN (bf16)", is_variant=True)
+    catalogue = replace(catalogue, baselines=(*catalogue.baselines, variant))
+    without = build(results=tmp_path / "none", out=tmp_path / "without", catalogue=catalogue)
+    assert not (without.index.parent / "baselines/pqn-bf16.html").exists()
+    write_run(tmp_path / "runs", "pqn-bf16", "Pong", 1_000_000, 0, 0.5)
+    built = build(results=tmp_path / "runs", out=tmp_path / "with", catalogue=catalogue)
+    assert "PQN (bf16)" in (built.index.parent / "baselines/pqn-bf16.html").read_text()
+    assert "PQN (bf16)" in built.index.read_text()
 
 
 def test_words_from_outside_are_escaped(tmp_path: Path) -> None:
