@@ -1,4 +1,4 @@
-"""A gradient step recorded once as a CUDA graph and replayed: a batch of 32 on a GPU is launches, not arithmetic."""
+"""Work of fixed shapes, recorded once as a CUDA graph and replayed: a small batch on a GPU is mostly launches."""
 
 from __future__ import annotations
 
@@ -7,41 +7,40 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-UPDATE_GRAPH = "CUDA graph of the update"
 WARM_UP_CALLS = 3  # libraries choose algorithms and allocate workspaces in the first ones
 
-Update = Callable[..., tuple[Tensor, ...]]
-# Given an update, its inputs and what undoes its calls: what replays it on those inputs, and the outputs that fills.
-Recorder = Callable[[Update, Sequence[Tensor], Callable[[], None]], tuple[Callable[[], None], tuple[Tensor, ...]]]
+Work = Callable[..., tuple[Tensor, ...]]
+# Given work, its inputs and what undoes its calls: what replays it on those inputs, and the outputs that fills.
+Recorder = Callable[[Work, Sequence[Tensor], Callable[[], None]], tuple[Callable[[], None], tuple[Tensor, ...]]]
 
 
 def cuda_graph(
-    update: Update, inputs: Sequence[Tensor], undo: Callable[[], None]
+    work: Work, inputs: Sequence[Tensor], undo: Callable[[], None]
 ) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
-    """Records `update` on the current CUDA device."""
+    """Records `work` on the current CUDA device."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(WARM_UP_CALLS):
-            update(*inputs)
+            work(*inputs)
     torch.cuda.current_stream().wait_stream(aside)
     undo()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        outputs = update(*inputs)
+        outputs = work(*inputs)
     return graph.replay, outputs
 
 
-class CapturedUpdate:
-    """An update of fixed shapes, recorded at its first call. Called with tensors, it returns tensors of its own.
+class Captured:
+    """Work of fixed shapes, recorded at its first call. Called with tensors, it returns tensors of its own.
 
-    What is recorded reads and writes the very memory of weights, target and optimizer: load a state before the first
-    call, and only in place afterwards. The optimizer must be capturable, its state all zeros when fresh (Adam's is).
+    What is recorded reads and writes the very memory of weights, optimizer and whatever else the work touches: load a
+    state before the first call, and only in place afterwards.
     """
 
-    def __init__(self, update: Update, network: nn.Module, optimizer: torch.optim.Optimizer, record: Recorder):
-        self._update, self._record = update, record
-        self._network, self._optimizer = network, optimizer
+    def __init__(self, work: Work, remember: Callable[[], Callable[[], None]], record: Recorder = cuda_graph):
+        """`remember`: called before the work is tried out; returns what brings back all that the work changes."""
+        self._work, self._remember, self._record = work, remember, record
         self._inputs: list[Tensor] = []
         self._outputs: tuple[Tensor, ...] = ()
         self._replay: Callable[[], None] | None = None
@@ -49,27 +48,30 @@ class CapturedUpdate:
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         if self._replay is None:
             self._inputs = [tensor.clone() for tensor in inputs]
-            self._replay, self._outputs = self._record(self._update, self._inputs, self._undo())
+            self._replay, self._outputs = self._record(self._work, self._inputs, self._remember())
         for kept, given in zip(self._inputs, inputs, strict=True):
             kept.copy_(given)
         self._replay()
         return tuple(output.clone() for output in self._outputs)
 
-    def _undo(self) -> Callable[[], None]:
-        """What brings weights and optimizer back to where they are now, in place."""
-        parameters = list(self._network.parameters())
-        weights = [parameter.detach().clone() for parameter in parameters]
-        moments = [
-            {name: value.clone() for name, value in self._optimizer.state.get(parameter, {}).items()}
-            for parameter in parameters
-        ]
 
-        @torch.no_grad()
-        def undo() -> None:
-            for parameter, weight, before in zip(parameters, weights, moments, strict=True):
-                parameter.copy_(weight)
-                for name, value in self._optimizer.state[parameter].items():
-                    value.copy_(before[name]) if name in before else value.zero_()
-            self._optimizer.zero_grad(set_to_none=True)
+def remember_learner(network: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """What brings weights and optimizer back to where they are now, in place.
 
-        return undo
+    The optimizer must be capturable, its state all zeros when fresh (Adam's is).
+    """
+    parameters = list(network.parameters())
+    weights = [parameter.detach().clone() for parameter in parameters]
+    moments = [
+        {name: value.clone() for name, value in optimizer.state.get(parameter, {}).items()} for parameter in parameters
+    ]
+
+    @torch.no_grad()
+    def undo() -> None:
+        for parameter, weight, before in zip(parameters, weights, moments, strict=True):
+            parameter.copy_(weight)
+            for name, value in optimizer.state[parameter].items():
+                value.copy_(before[name]) if name in before else value.zero_()
+        optimizer.zero_grad(set_to_none=True)
+
+    return undo

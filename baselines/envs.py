@@ -90,7 +90,16 @@ class AtariEnvironments:
 
     def step(self, actions: np.ndarray) -> Step:
         """Steps all environments. `actions` [N] of any integer type."""
-        observations, rewards, terminated, truncated, info = self._pool.step(actions.astype(np.int32))
+        self.begin(actions)
+        return self.finish()
+
+    def begin(self, actions: np.ndarray) -> None:
+        """Starts a step and returns at once; `finish` must come before the next one."""
+        self._pool.send(actions.astype(np.int32))
+
+    def finish(self) -> Step:
+        """Waits for the step that was begun."""
+        observations, rewards, terminated, truncated, info = self._pool.recv()
         resets = self._previous_dones
         self._previous_dones = terminated | truncated
         return Step(

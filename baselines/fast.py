@@ -10,9 +10,12 @@ import torch
 from torch import nn
 
 from baselines import fused_block
-from baselines.capture import UPDATE_GRAPH, CapturedUpdate, Update, cuda_graph
+from baselines.capture import Captured, Work, remember_learner
 
 FUSED_BLOCK = "fused Hadamax block"
+UPDATE_GRAPH = "CUDA graph of the update"
+ROLLOUT_GRAPH = "CUDA graph of the rollout step, frames stacked on the GPU"
+TWO_GROUPS = "two groups of environments"
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,23 @@ def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -
 
 
 def captured(
-    update: Update, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, *, plain: bool
-) -> tuple[Update, Paths]:
+    update: Work, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, *, plain: bool
+) -> tuple[Work, Paths]:
     """`update` as a CUDA graph on a GPU, unless `plain`; as it is anywhere else."""
     if device.type != "cuda":
         return update, Paths()
     if plain:
         return update, Paths(missed=(f"{UPDATE_GRAPH}: turned off",))
-    return CapturedUpdate(update, network, optimizer, cuda_graph), Paths(taken=(UPDATE_GRAPH,))
+    return Captured(update, lambda: remember_learner(network, optimizer)), Paths(taken=(UPDATE_GRAPH,))
+
+
+def rollout_paths(device: torch.device, *, plain: bool) -> Paths:
+    """What `make_groups` and `StackedEvaluation` are for: on a GPU, where the CPU has nothing to do but emulate."""
+    if device.type != "cuda":
+        return Paths()
+    if plain:
+        return Paths(missed=tuple(f"{name}: turned off" for name in (TWO_GROUPS, ROLLOUT_GRAPH)))
+    return Paths(taken=(TWO_GROUPS, ROLLOUT_GRAPH))
 
 
 def keep_freed_memory() -> None:

@@ -19,9 +19,13 @@ class GameTracker:
     `unreported` counts the games whose end the emulator kept to itself.
     """
 
-    def __init__(self, *, train: int, greedy: int, lives: np.ndarray):
-        """`lives` [train + greedy]: what each environment showed at the run's first reset."""
+    def __init__(self, *, train: int, greedy: int, lives: np.ndarray, first_train: int = 0, first_greedy: int = 0):
+        """Args:
+        lives: [train + greedy], what each environment showed at the run's first reset.
+        first_train, first_greedy: what the first of each kind is called, where others are followed elsewhere.
+        """
         self._train = train
+        self._numbers = [first_train + i for i in range(train)] + [first_greedy + i for i in range(greedy)]
         self._returns = np.zeros(train + greedy, dtype=np.float64)
         self._lengths = np.zeros(train + greedy, dtype=np.int64)
         self._lives = lives.copy()
@@ -44,13 +48,12 @@ class GameTracker:
         return sorted(finished, key=lambda game: (game.kind != "train", game.environment))
 
     def _finish(self, i: int, frames: int, end: str) -> FinishedGame:
-        is_train = i < self._train
         game = FinishedGame(
             frames=frames,
-            environment=i if is_train else i - self._train,
+            environment=self._numbers[i],
             episode_return=float(self._returns[i]),
             length=int(self._lengths[i]),
-            kind="train" if is_train else "greedy",
+            kind="train" if i < self._train else "greedy",
             end=end,
         )
         self._returns[i] = 0.0

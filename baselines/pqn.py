@@ -22,10 +22,11 @@ from torch import Tensor
 from baselines.agent import FRAME_SKIP, FinishedGame, Progress, ReplayMismatch, Tick
 from baselines.config import ConfigError
 from baselines.diagnostics import layer_diagnostics
-from baselines.envs import AtariEnvironments, EnvironmentConfig, Step, rom_sha256
+from baselines.env_groups import all_observations, in_order, make_groups
+from baselines.envs import EnvironmentConfig, rom_sha256
 from baselines.exploration import linear_epsilon
-from baselines.fast import use_fused_blocks
-from baselines.games import GameTracker
+from baselines.fast import ROLLOUT_GRAPH, TWO_GROUPS, captured, rollout_paths, use_fused_blocks
+from baselines.frame_stacks import StackedEvaluation
 from baselines.heads import QNetwork, build_q_network
 from baselines.optim import RAdam, clip_by_global_norm_
 from baselines.precision import use_precision
@@ -139,28 +140,39 @@ class PqnAgent:
             "train": self._streams.environment_seeds("train", config.train_environments),
             "greedy": self._streams.environment_seeds("greedy", config.greedy_environments),
         }
-        self._envs = AtariEnvironments(
-            envpool_id, self._seeds["train"] + self._seeds["greedy"], environment, threads=emulator_threads
+        rollout = rollout_paths(device, plain=plain)
+        self._groups = make_groups(
+            envpool_id,
+            *(self._seeds["train"], self._seeds["greedy"], environment),
+            threads=emulator_threads,
+            groups=2 if TWO_GROUPS in rollout.taken else 1,
         )
-        self._observations = self._envs.reset()
-        self._tracker = GameTracker(
-            train=config.train_environments, greedy=config.greedy_environments, lives=self._envs.lives
-        )
-        self._vector_steps = 0
+        self._num_actions = self._groups[0].environments.num_actions
 
-        actions = self._envs.num_actions
-        self.network = build_q_network(config.encoder, actions, self._streams.torch_generator()).to(device)
+        self.network = build_q_network(config.encoder, self._num_actions, self._streams.torch_generator()).to(device)
         use_precision(self.network, config.precision)
-        self.paths = use_fused_blocks(self.network, device, plain=plain)
+        self.paths = use_fused_blocks(self.network, device, plain=plain) + rollout
         self.optimizer = RAdam(
             self.network.parameters(),
             lr=config.learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
+            capturable=device.type == "cuda",
         )
+        self._train_minibatch, captured_paths = captured(
+            lambda observations, chosen, targets: train_minibatch(
+                *(self.network, self.optimizer, observations, chosen, targets), config.max_gradient_norm
+            ),
+            *(self.network, self.optimizer, device),
+            plain=plain,
+        )
+        self.paths += captured_paths
+        self._stacked: list[StackedEvaluation] = []
+        if ROLLOUT_GRAPH in rollout.taken:
+            self._stacked = [StackedEvaluation(self._evaluate, len(group.members), device) for group in self._groups]
         self._resume_digest: str | None = None
         self._rollout_observations = torch.empty(
-            (config.rollout_agent_steps, config.train_environments, *self._observations.shape[1:]),
+            (config.rollout_agent_steps, config.train_environments, *self._groups[0].observations.shape[1:]),
             dtype=torch.uint8,
             device=device,
         )
@@ -202,21 +214,28 @@ class PqnAgent:
         """Plays one rollout, filling `actions` and `games`; returns it."""
         steps, train = self.config.rollout_agent_steps, self.config.train_environments
         explores = self._streams.exploration.random((steps, train)) < epsilon
-        random_actions = self._streams.exploration.integers(self._envs.num_actions, size=(steps, train))
+        random_actions = self._streams.exploration.integers(self._num_actions, size=(steps, train))
         rewards = np.empty((steps, train), dtype=np.float32)
         dones = np.empty((steps, train), dtype=bool)
         values = torch.empty((steps + 1, train), device=self.device)
-        for t in range(steps):
-            observations = torch.from_numpy(self._observations).to(self.device)
-            self._rollout_observations[t] = observations[:train]
-            values[t], greedy = self._evaluate(observations)
-            actions[t] = greedy.cpu().numpy()
-            actions[t, :train][explores[t]] = random_actions[t][explores[t]]
-            step = self._step(actions[t], games)
-            rewards[t], dones[t] = step.rewards[:train], step.dones[:train]
+        for t in range(steps + 1):  # once more for the values that the last step bootstraps from
+            ended: list[FinishedGame] = []
+            for number, group in enumerate(self._groups):
+                own = group.train
+                if t > 0:
+                    step, its_games = group.finish()
+                    ended += its_games
+                    count = own.stop - own.start
+                    rewards[t - 1, own], dones[t - 1, own] = step.rewards[:count], step.dones[:count]
+                seen, values[t, own], greedy = self._act(number)
+                if t < steps:
+                    self._rollout_observations[t, own] = seen
+                    actions[t, group.members] = greedy
+                    actions[t, own] = np.where(explores[t, own], random_actions[t, own], actions[t, own])
+                    group.begin(actions[t, group.members])
+            games += in_order(ended)
             if t % 8 == 7:
                 yield Tick(self._frames_at(_ROLLOUT_SHARE * (t + 1) / steps))
-        values[steps], _ = self._evaluate(torch.from_numpy(self._observations[:train]).to(self.device))
         return Rollout(
             observations=self._rollout_observations,
             actions=torch.from_numpy(actions[:, :train].astype(np.int64)).to(self.device),
@@ -225,11 +244,22 @@ class PqnAgent:
             next_values=values[1:],
         )
 
+    def _act(self, number: int) -> tuple[Tensor, Tensor, np.ndarray]:
+        """What the training environments of a group see, their greedy values, and the greedy actions of all its own."""
+        group = self._groups[number]
+        if self._stacked:
+            seen, values, greedy = self._stacked[number](group)
+        else:
+            seen = torch.from_numpy(group.observations).to(self.device)
+            values, greedy = self._evaluate(seen)
+        count = group.train.stop - group.train.start
+        return seen[:count], values[:count], greedy.cpu().numpy()
+
     @torch.no_grad()
     def _evaluate(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Greedy values of the training environments [N] and greedy actions of all given ones."""
+        """Greedy values [n] and greedy actions [n]."""
         best = self.network(observations).max(dim=1)
-        return best.values[: self.config.train_environments], best.indices
+        return best.values, best.indices
 
     def _learn(self, rollout: Rollout, targets: Tensor) -> Generator[Tick, None, tuple[float, float]]:
         """Epochs of shuffled minibatches; returns mean loss and mean gradient norm over them."""
@@ -238,29 +268,15 @@ class PqnAgent:
         actions, targets = rollout.actions.flatten(), targets.flatten()
         size, total = len(actions) // config.minibatches, config.epochs * config.minibatches
         losses, norms = [], []
-        for _ in range(config.epochs):
-            order = torch.from_numpy(self._streams.minibatches.permutation(len(actions))).to(self.device)
+        orders = np.stack([self._streams.minibatches.permutation(len(actions)) for _ in range(config.epochs)])
+        for order in torch.from_numpy(orders).to(self.device):
             for chosen in order.split(size):
-                loss, norm = train_minibatch(
-                    self.network,
-                    self.optimizer,
-                    observations[chosen],
-                    actions[chosen],
-                    targets[chosen],
-                    config.max_gradient_norm,
-                )
+                loss, norm = self._train_minibatch(observations[chosen], actions[chosen], targets[chosen])
                 losses.append(loss)
                 norms.append(norm)
                 if len(losses) % 8 == 0:
                     yield Tick(self._frames_at(_ROLLOUT_SHARE + (1 - _ROLLOUT_SHARE) * len(losses) / total))
         return float(torch.stack(losses).mean()), float(torch.stack(norms).mean())
-
-    def _step(self, actions: np.ndarray, games: list[FinishedGame]) -> Step:
-        step = self._envs.step(actions)
-        self._observations = step.observations
-        self._vector_steps += 1
-        games += self._tracker.update(step, self._vector_steps * self.config.train_environments * FRAME_SKIP)
-        return step
 
     def _frames_at(self, share_of_update: float) -> float:
         return (self.updates + share_of_update) * self.config.frames_per_update
@@ -269,7 +285,7 @@ class PqnAgent:
 
     @property
     def unreported_game_ends(self) -> int:
-        return self._tracker.unreported
+        return sum(group.unreported_game_ends for group in self._groups)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -277,7 +293,7 @@ class PqnAgent:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "streams": self._streams.state_dict(),
-            "vector_steps": self._vector_steps,
+            "vector_steps": self._groups[0].vector_steps,
             "observations_sha256": self._observations_digest(),
         }
 
@@ -296,18 +312,18 @@ class PqnAgent:
             ReplayMismatch: the observations at the end are not those the checkpoint was written at.
         """
         for t, actions in enumerate(action_log):
-            games: list[FinishedGame] = []
-            self._step(actions, games)
-            yield from games
+            for group in self._groups:
+                group.begin(actions[group.members])
+            yield from in_order([game for group in self._groups for game in group.finish()[1]])
             if t % 64 == 63:
-                yield Tick(self._vector_steps * self.config.train_environments * FRAME_SKIP)
+                yield Tick((t + 1) * self.config.train_environments * FRAME_SKIP)
         if self._observations_digest() != self._resume_digest:
             raise ReplayMismatch(
                 "the emulator did not reproduce the logged games; was envpool or its ROM changed since the run began?"
             )
 
     def _observations_digest(self) -> str:
-        return hashlib.sha256(self._observations.tobytes()).hexdigest()
+        return hashlib.sha256(all_observations(self._groups).tobytes()).hexdigest()
 
     def diagnose(self) -> dict[str, float]:
         """Diagnostics on a fixed sample of the last rollout's observations; gradients are the last minibatch's."""
@@ -316,13 +332,15 @@ class PqnAgent:
         return layer_diagnostics(self.network, observations[torch.from_numpy(sample).to(self.device)])
 
     def provenance(self) -> dict[str, Any]:
+        environments = self._groups[0].environments
         return {
-            "envpool_id": self._envs.envpool_id,
-            "envpool_config": self._envs.config(),
-            "rom_sha256": rom_sha256(self._envs.envpool_id),
+            "envpool_id": environments.envpool_id,
+            "envpool_config": environments.config(),
+            "rom_sha256": rom_sha256(environments.envpool_id),
             "train_seeds": self._seeds["train"],
             "greedy_seeds": self._seeds["greedy"],
         }
 
     def close(self) -> None:
-        self._envs.close()
+        for group in self._groups:
+            group.environments.close()

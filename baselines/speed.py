@@ -7,16 +7,16 @@ agent steps a second; emulator frames are four times that.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from baselines import pqn
 from baselines.agent import FRAME_SKIP, Progress
 from baselines.c51 import C51Agent
 from baselines.envs import AtariEnvironments, EnvironmentConfig
@@ -124,8 +124,8 @@ def _alone(do: Callable[[], int], clock: Callable[[], float], seconds: float = _
 def _acting(agent: PqnAgent | ReplayAgent) -> Callable[[], int]:
     def act() -> int:
         if isinstance(agent, PqnAgent):
-            _, best = agent._evaluate(torch.from_numpy(agent._observations).to(agent.device))
-            best.cpu()
+            for number in range(len(agent._groups)):
+                agent._act(number)
             return agent.config.train_environments
         if isinstance(agent, C51Agent):
             agent._act(0.0)
@@ -145,9 +145,7 @@ def _learning(agent: PqnAgent | ReplayAgent) -> Callable[[], int]:
         zeros = torch.zeros(batch, device=agent.device)
 
         def train() -> int:
-            loss, _ = pqn.train_minibatch(
-                agent.network, agent.optimizer, observations, zeros.long(), zeros, config.max_gradient_norm
-            )
+            loss, _ = agent._train_minibatch(observations, zeros.long(), zeros)
             loss.item()
             return batch // config.epochs
 
@@ -185,10 +183,11 @@ def _watch(agent: PqnAgent | ReplayAgent, clock: Callable[[], float]) -> tuple[d
     """Starts to time the parts of the loop. Returns what each took so far, and the timers, to be closed."""
     timers = _Timers(clock)
     if isinstance(agent, PqnAgent):
-        acting = timers.on(agent, "_evaluate")
-        emulation = timers.on(agent._envs, "step")
-        learning = timers.on(pqn, "train_minibatch")
-        return {"emulation": emulation, "acting": acting, "learning": learning}, timers
+        waits = [timers.on(group, "finish") for group in agent._groups]
+        acting = timers.on(agent, "_act")
+        learning = timers.on(agent, "_learn")
+        parts = {"waiting for emulation": lambda: sum(wait() for wait in waits), "acting": acting, "learning": learning}
+        return parts, timers
     acting = timers.on(agent, "_act")
     # Emulation shows only as the time the learner waits for it, for it runs beside the learning.
     waiting = timers.on(agent._play, "finish")
@@ -228,7 +227,19 @@ class _Timers:
             finally:
                 spent[0] += clock() - began
 
-        setattr(owner, name, timed)
+        def timed_generator(*arguments: Any, **named: Any) -> Generator[Any, Any, Any]:
+            generator = method(*arguments, **named)
+            while True:
+                began = clock()
+                try:
+                    event = next(generator)
+                except StopIteration as end:
+                    return end.value
+                finally:
+                    spent[0] += clock() - began
+                yield event
+
+        setattr(owner, name, timed_generator if inspect.isgeneratorfunction(method) else timed)
         self._undo.append(lambda: setattr(owner, name, method) if is_own else delattr(owner, name))
         return lambda: spent[0]
 

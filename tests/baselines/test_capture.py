@@ -1,8 +1,9 @@
 import pytest
 import torch
+from recorded_on_a_cpu import recorded_on_a_cpu
 from torch import nn
 
-from baselines.capture import CapturedUpdate, cuda_graph
+from baselines.capture import Captured, cuda_graph, remember_learner
 
 
 def learner(device, *, trained=0):
@@ -31,24 +32,11 @@ def batches(count, device, seed=1):
     ]
 
 
-def recorded_on_a_cpu(update, inputs, undo):
-    """Stands in for a CUDA graph: warms up, undoes that, and replays on the same inputs into the same outputs."""
-    outputs = update(*inputs)
-    update(*inputs)
-    undo()
-
-    def replay():
-        for kept, new in zip(outputs, update(*inputs), strict=True):
-            kept.copy_(new)
-
-    return replay, outputs
-
-
 def assert_the_same_updates(device, record, trained, **tolerance):
     network, _, update = learner(device, trained=trained)
     expected = [update(*batch) for batch in batches(5, device)]
     captured_network, optimizer, update = learner(device, trained=trained)
-    captured = CapturedUpdate(update, captured_network, optimizer, record)
+    captured = Captured(update, lambda: remember_learner(captured_network, optimizer), record)
     found = [captured(*batch) for batch in batches(5, device)]  # all five kept: none is overwritten by a later one
     torch.testing.assert_close(found, expected, **tolerance)
     torch.testing.assert_close(list(captured_network.parameters()), list(network.parameters()), **tolerance)

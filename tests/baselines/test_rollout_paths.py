@@ -1,0 +1,190 @@
+"""PQN's fast rollouts against the plain one, on real games: groups of environments, frames stacked on the device."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from recorded_on_a_cpu import recorded_on_a_cpu
+
+from baselines import pqn
+from baselines.agent import FinishedGame, Progress
+from baselines.capture import cuda_graph
+from baselines.env_groups import all_observations, make_groups
+from baselines.fast import ROLLOUT_GRAPH, TWO_GROUPS, Paths, rollout_paths
+from baselines.frame_stacks import FrameStacks, StackedEvaluation
+from baselines.pqn import PqnAgent
+from baselines.registry import load_pinned
+from suite.protocol import load_protocol
+
+CPU = torch.device("cpu")
+PROTOCOL = load_protocol("paper").environment
+# Odd numbers: the groups differ in size. Long enough for lost lives and whole games.
+SMALL = {"train_environments": 5, "greedy_environments": 3, "rollout_agent_steps": 16, "minibatches": 2, "epochs": 1}
+UPDATES = 20
+
+
+def make(game="Breakout-v5", device=CPU, *, plain=False, emulator_threads=2):
+    config = dataclasses.replace(load_pinned("pqn").config, **SMALL)
+    return PqnAgent(
+        config,
+        PROTOCOL,
+        game,
+        budget_frames=UPDATES * config.frames_per_update,
+        seed=3,
+        device=device,
+        emulator_threads=emulator_threads,
+        plain=plain,
+    )
+
+
+def take(monkeypatch, *paths):
+    """Lets agents that are made from now on take these paths, on a CPU too."""
+    monkeypatch.setattr(pqn, "rollout_paths", lambda device, plain: Paths(taken=paths))
+    monkeypatch.setattr(pqn, "StackedEvaluation", partial(StackedEvaluation, record=recorded_on_a_cpu))
+
+
+def history(agent, updates=UPDATES):
+    """Everything that `updates` of an agent leave behind."""
+    left = []
+    for event in agent.train():
+        if isinstance(event, Progress):
+            left.append((event.actions.tobytes(), event.games, dict(event.metrics)))
+            if len(left) == updates:
+                break
+    weights = [parameter.detach().numpy().tobytes() for parameter in agent.network.parameters()]
+    return left, weights, agent.state_dict()["observations_sha256"], agent.unreported_game_ends
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_image_at_a_time():
+    """A batch of another size may round differently; what is compared here is everything else."""
+    evaluate = PqnAgent._evaluate
+
+    def singly(self, observations):
+        return tuple(
+            torch.cat(parts) for parts in zip(*(evaluate(self, one) for one in observations.split(1)), strict=True)
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PqnAgent, "_evaluate", singly)
+        yield
+
+
+@pytest.fixture(scope="module")
+def plain_history(one_image_at_a_time):
+    agent = make()
+    found = history(agent)
+    agent.close()
+    assert sum(len(games) for _, games, _ in found[0]) > 3
+    return found
+
+
+@pytest.mark.parametrize(
+    "paths", [(TWO_GROUPS,), (ROLLOUT_GRAPH,), (TWO_GROUPS, ROLLOUT_GRAPH)], ids=["groups", "stacks", "both"]
+)
+def test_the_fast_rollout_gives_the_bytes_of_the_plain_one(monkeypatch, plain_history, paths):
+    take(monkeypatch, *paths)
+    agent = make()
+    assert agent.paths.taken == paths
+    assert len(agent._groups) == (2 if TWO_GROUPS in paths else 1)
+    assert history(agent) == plain_history
+    agent.close()
+
+
+def test_a_resumed_run_goes_on_with_the_same_bytes(monkeypatch, plain_history):
+    take(monkeypatch, TWO_GROUPS, ROLLOUT_GRAPH)
+    first = make()
+    left, *_ = history(first, UPDATES // 2)
+    log = np.concatenate([np.frombuffer(actions, np.uint8).reshape(-1, 8) for actions, _, _ in left])
+    resumed = make()
+    resumed.load_state_dict(first.state_dict())
+    replayed = [event for event in resumed.replay(log) if isinstance(event, FinishedGame)]
+    assert replayed == [game for _, games, _ in left for game in games]
+    rest, *ends = history(resumed, UPDATES - UPDATES // 2)
+    assert (left + rest, *ends) == plain_history
+    first.close()
+    resumed.close()
+
+
+@pytest.mark.parametrize("game", ["Breakout-v5", "Pong-v5", "Seaquest-v5"])
+def test_stacks_are_the_emulators_own_bytes_at_every_step(game):
+    """Breakout and Seaquest lose lives and end games, each environment at its own time."""
+    (group,) = make_groups(game, [1, 2, 3, 4], [5], PROTOCOL, threads=2, groups=1)
+    stacks = FrameStacks(5, CPU)
+    rng = np.random.default_rng(0)
+    partial_resets = 0
+    for _ in range(1200):
+        stacks.push(stacks.prepare(group.observations, group.resets))
+        np.testing.assert_array_equal(stacks.images.numpy(), group.observations)
+        partial_resets += 0 < group.resets.sum() < 5
+        group.begin(rng.integers(0, group.environments.num_actions, size=5))
+        group.finish()
+    assert partial_resets > (0 if game == "Pong-v5" else 20)
+    group.environments.close()
+
+
+def test_the_same_observations_can_be_looked_at_twice():
+    (group,) = make_groups("Pong-v5", [1, 2], [], PROTOCOL, threads=1, groups=1)
+    evaluation = StackedEvaluation(lambda images: (images.float().mean(),), 2, CPU, recorded_on_a_cpu)
+    for _ in range(3):
+        for _ in range(2):
+            images, mean = evaluation(group)
+            np.testing.assert_array_equal(images.numpy(), group.observations)
+            assert mean.item() == pytest.approx(group.observations.mean(), rel=1e-5)
+        group.begin(np.zeros(2))
+        group.finish()
+    group.environments.close()
+
+
+def test_groups_together_hold_every_environment_in_the_order_of_one_group():
+    one = make_groups("Pong-v5", [1, 2, 3], [4, 5], PROTOCOL, threads=1, groups=1)
+    two = make_groups("Pong-v5", [1, 2, 3], [4, 5], PROTOCOL, threads=1, groups=2)
+    assert [list(group.members) for group in two] == [[0, 3], [1, 2, 4]]
+    assert [list(group.members) for group in one] == [[0, 1, 2, 3, 4]]
+    np.testing.assert_array_equal(all_observations(two), all_observations(one))
+    for group in (*one, *two):
+        group.environments.close()
+
+
+def test_an_agent_can_be_closed_while_its_environments_step():
+    agent = make()
+    next(agent.train())  # a sign of life in the middle of a rollout
+    agent.close()
+
+
+def test_a_cpu_takes_none_of_these_paths_and_a_gpu_all_or_none():
+    assert rollout_paths(CPU, plain=False) == Paths()
+    assert rollout_paths(torch.device("cuda"), plain=False).taken == (TWO_GROUPS, ROLLOUT_GRAPH)
+    assert rollout_paths(torch.device("cuda"), plain=True).missed == (
+        f"{TWO_GROUPS}: turned off",
+        f"{ROLLOUT_GRAPH}: turned off",
+    )
+
+
+@pytest.mark.gpu
+def test_a_cuda_graph_stacks_and_evaluates_what_the_plain_path_does(cuda):
+    (group,) = make_groups("Breakout-v5", [1, 2, 3, 4], [5], PROTOCOL, threads=2, groups=1)
+    evaluation = StackedEvaluation(lambda images: (images.float().mean(dim=(1, 2, 3)),), 5, cuda, cuda_graph)
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        images, means = evaluation(group)
+        np.testing.assert_array_equal(images.cpu().numpy(), group.observations)
+        np.testing.assert_allclose(means.cpu().numpy(), group.observations.mean(axis=(1, 2, 3)), rtol=1e-4)
+        group.begin(rng.integers(0, group.environments.num_actions, size=5))
+        group.finish()
+    group.environments.close()
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_fast_path_plays_and_learns_what_the_plain_one_does(cuda):
+    histories = []
+    for plain in (False, True):
+        agent = make(device=cuda, plain=plain)
+        events = [event for event in agent.train() if isinstance(event, Progress)][:3]
+        histories.append([(event.metrics["loss"], event.metrics["value"]) for event in events])
+        agent.close()
+    np.testing.assert_allclose(histories[0][:1], histories[1][:1], rtol=1e-2)
