@@ -27,20 +27,30 @@ from baselines.replay_schedule import ReplayConfig
 ReplayAgent = C51Agent | RainbowAgent
 _SHORT_FRAMES = 400_000  # of a replay agent, so that it soon learns
 _LEAST_SECONDS = 0.5  # of a part measured alone, for each repeat
+_LEAST_LOOP_SECONDS = 1.0  # of the whole training, for each repeat
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A piece of training."""
+
+    began: float  # seconds, by a clock that all processes of the machine share
+    ended: float
+    agent_steps: int
 
 
 @dataclass(frozen=True)
 class Speed:
     """Agent steps a second, one number a repeat."""
 
-    loop: tuple[float, ...]  # the whole training
+    loop: tuple[Stretch, ...]  # the whole training
     acting: tuple[float, ...]  # network and choice of actions alone
     learning: tuple[float, ...]  # updates on ready-made batches, nothing else
     shares: dict[str, float]  # of the loop's time, by part
 
 
 def shortened(config: Any, *, environments: int | None = None) -> tuple[Any, int]:
-    """The same work an agent step in shorter stretches, so that it can be measured in seconds.
+    """The same work an agent step in shorter stretches, so that it can be measured in seconds on a CPU.
 
     Rollouts and reports of progress become a quarter as long; minibatches keep their size.
 
@@ -59,12 +69,18 @@ def shortened(config: Any, *, environments: int | None = None) -> tuple[Any, int
     return dataclasses.replace(config, train_environments=count, block_vector_steps=steps // count), _SHORT_FRAMES
 
 
-def measure(agent: PqnAgent | ReplayAgent, repeats: int, clock: Callable[[], float] = time.perf_counter) -> Speed:
+def measure(
+    agent: PqnAgent | ReplayAgent,
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+    together: Callable[[], object] = lambda: None,
+) -> Speed:
     """Trains `agent` for a while, then acts, then learns alone; the agent is spent afterwards.
 
     Args:
         agent: fresh, of a `shortened` config and its budget.
         repeats: stretches of training, after one to warm up.
+        together: called before each stretch; returns when every agent that is measured at once has called it.
     """
     events = agent.train()
     _next_progress(events)
@@ -72,12 +88,14 @@ def measure(agent: PqnAgent | ReplayAgent, repeats: int, clock: Callable[[], flo
         _next_progress(events)
     _next_progress(events)  # the one before may have begun without learning
     parts, watched = _watch(agent, clock)
-    loop, began = [], clock()
+    loop = []
     for _ in range(repeats):
-        before, start = agent_steps_of(agent), clock()
-        _next_progress(events)
-        loop.append((agent_steps_of(agent) - before) / (clock() - start))
-    seconds = clock() - began
+        together()
+        before, began = agent_steps_of(agent), clock()
+        while clock() - began < _LEAST_LOOP_SECONDS:
+            _next_progress(events)
+        loop.append(Stretch(began, clock(), agent_steps_of(agent) - before))
+    seconds = sum(stretch.ended - stretch.began for stretch in loop)
     watched.close()
     shares = {name: spent() / seconds for name, spent in parts.items()}
     shares["the rest"] = 1 - sum(shares.values())
@@ -103,6 +121,11 @@ def measure_emulator(
     found = tuple(_alone(step, time.perf_counter, seconds=2.0) for _ in range(repeats + 1))
     envs.close()
     return found[1:]
+
+
+def whole(config: PqnConfig) -> tuple[PqnConfig, int]:
+    """`config` as it is, which a GPU is fast enough for, and a budget long enough for any number of repeats."""
+    return config, 10_000 * config.frames_per_update
 
 
 def agent_steps_of(agent: PqnAgent | ReplayAgent) -> int:

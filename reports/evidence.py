@@ -274,6 +274,8 @@ def _diagnostics(run: Run) -> tuple[dict[str, NDArray[np.float64]], dict[str, fl
 
 def _hardware(manifest: Mapping[str, Any]) -> str:
     hardware = manifest["hardware"]
+    jobs = hardware.get("jobs", 1)
+    how = f"{manifest['path']} path" + (f", {jobs} runs at once" if jobs > 1 else "")
     if hardware.get("gpu"):
-        return f"{hardware['gpu']}, {manifest['path']} path"
-    return f"{hardware.get('cpu')}, {hardware.get('cores')} cores, {manifest['path']} path"
+        return f"{hardware['gpu']}, {how}"
+    return f"{hardware.get('cpu')}, {hardware.get('cores')} cores, {how}"

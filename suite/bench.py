@@ -6,16 +6,22 @@ threads. Ratios are of medians of one run of this module; absolute numbers are t
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from multiprocessing.synchronize import Barrier
+from typing import TYPE_CHECKING, Any
 
 from baselines.agent import FRAME_SKIP
 from results.games import GAMES
+from suite.mps import shared_gpus
 from suite.protocol import PAPER, load_protocol
+
+if TYPE_CHECKING:  # it imports torch
+    from baselines.speed import Stretch
 
 FAST, PLAIN, SINGLE = "fast", "plain", "one environment"
 
@@ -30,9 +36,15 @@ class Job:
     device: str
     threads: int
     repeats: int
+    at_once: int = 1  # processes that train at the same time, a run each
+
+    @property
+    def label(self) -> str:
+        """The path, and how many runs shared the machine if not one."""
+        return self.path if self.at_once == 1 else f"{self.path}, {self.at_once} runs"
 
     def __str__(self) -> str:
-        return f"{self.baseline}, {self.path}"
+        return f"{self.baseline}, {self.label}"
 
 
 @dataclass(frozen=True)
@@ -40,13 +52,13 @@ class Measured:
     """Agent steps a second, a number a repeat."""
 
     job: Job
-    loop: tuple[float, ...]
+    loop: tuple[float, ...]  # of all runs together
     acting: tuple[float, ...]
     learning: tuple[float, ...]
     shares: dict[str, float]  # of the loop's time
     fast_paths: tuple[str, ...]
     missed: tuple[str, ...]
-    peak_bytes: int  # of the process
+    peak_bytes: int  # of a process
 
 
 @dataclass(frozen=True)
@@ -59,8 +71,10 @@ class Bench:
     def rows(self) -> list[dict[str, Any]]:
         """A row a baseline and path: medians, spread, and the ratios that the goals are stated in."""
         rows = []
-        plain = {m.job.baseline: statistics.median(m.loop) for m in self.measured if m.job.path == PLAIN}
-        single = {m.job.baseline: statistics.median(m.loop) for m in self.measured if m.job.path == SINGLE}
+        plain, single, one_run = (
+            {m.job.baseline: statistics.median(m.loop) for m in self.measured if m.job.label == path}
+            for path in (PLAIN, SINGLE, FAST)
+        )
         fastest = max(statistics.median(speeds) for speeds in self.emulator.values())
         for m in self.measured:
             loop, learning = statistics.median(m.loop), statistics.median(m.learning)
@@ -68,6 +82,8 @@ class Bench:
                 {
                     "baseline": m.job.baseline,
                     "path": m.job.path,
+                    "runs_at_once": m.job.at_once,
+                    "label": m.job.label,
                     "agent_steps_per_second": loop,
                     "slowest": min(m.loop),
                     "fastest": max(m.loop),
@@ -75,9 +91,10 @@ class Bench:
                     "acting_alone": statistics.median(m.acting),
                     "learning_alone": learning,
                     "share_of_emulator": loop / fastest,
-                    "share_of_learning_alone": loop / learning,
+                    "share_of_learning_alone": loop / learning if m.job.at_once == 1 else None,
                     "over_plain": loop / plain[m.job.baseline] if m.job.baseline in plain else None,
                     "over_one_environment": loop / single[m.job.baseline] if m.job.baseline in single else None,
+                    "over_one_run": loop / one_run[m.job.baseline] if m.job.baseline in one_run else None,
                     "time_shares": m.shares,
                     "fast_paths": list(m.fast_paths),
                     "missed": list(m.missed),
@@ -96,18 +113,28 @@ def run_bench(
     threads: int,
     repeats: int,
     paths: Sequence[str],
+    at_once: int,
     tell: Callable[[str], None],
 ) -> Bench:
-    """Measures every baseline on every path, and the emulator alone; `tell` hears what is measured next."""
+    """Measures every baseline on every path, and the emulator alone.
+
+    Args:
+        at_once: if above 1, also this many runs of each baseline together on the fast path, the threads shared out.
+        tell: hears what is measured next.
+    """
     jobs = [Job(name, path, game, device, threads, repeats) for name in baselines for path in paths]
     jobs = [job for job in jobs if job.path != SINGLE or _learns_from_replay(job.baseline)]
+    if at_once > 1:
+        shared = max(1, threads // at_once)
+        jobs += [Job(name, FAST, game, device, shared, repeats, at_once) for name in baselines]
     emulator, measured = {}, []
     for environments in (136, 16):
         tell(f"the emulator alone, {environments} environments")
         emulator[environments] = _in_a_process(_measure_emulator, game, environments, threads, repeats)
     for number, job in enumerate(jobs, 1):
         tell(f"{number} of {len(jobs)}: {job}")
-        measured.append(_in_a_process(_measure, job))
+        with shared_gpus([device] * job.at_once, tell=tell):
+            measured.append(_measure_together(job))
     return Bench(emulator, tuple(measured))
 
 
@@ -122,6 +149,31 @@ def _in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
+def _measure_together(job: Job) -> Measured:
+    """Measures `job.at_once` agents at the same time: what they get done together while all of them train."""
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(job.at_once)
+    with ProcessPoolExecutor(job.at_once, mp_context=spawn, initializer=_meet_at, initargs=(barrier,)) as pool:
+        found = [future.result() for future in [pool.submit(_measure, job) for _ in range(job.at_once)]]
+    return dataclasses.replace(
+        found[0][0], loop=tuple(_joint_speed(at_a_time) for at_a_time in zip(*(loop for _, loop in found), strict=True))
+    )
+
+
+def _joint_speed(stretches: Sequence[Stretch]) -> float:
+    """Agent steps a second of all, from when the first began until the last had ended."""
+    seconds = max(stretch.ended for stretch in stretches) - min(stretch.began for stretch in stretches)
+    return sum(stretch.agent_steps for stretch in stretches) / seconds
+
+
+_barrier: Barrier  # of a process that `_measure_together` started
+
+
+def _meet_at(barrier: Barrier) -> None:
+    global _barrier
+    _barrier = barrier
+
+
 def _measure_emulator(game: str, environments: int, threads: int, repeats: int) -> tuple[float, ...]:
     from baselines.speed import measure_emulator
 
@@ -129,15 +181,23 @@ def _measure_emulator(game: str, environments: int, threads: int, repeats: int) 
     return measure_emulator(GAMES[game].envpool_id, environment, environments, threads, repeats)
 
 
-def _measure(job: Job) -> Measured:
-    import dataclasses
+def _measure(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
+    try:
+        return _measure_one(job)
+    except BaseException:
+        _barrier.abort()  # or the others would wait for this one
+        raise
+
+
+def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
     import resource
 
     import torch
 
     from baselines.fast import keep_freed_memory
+    from baselines.pqn import PqnConfig
     from baselines.registry import load_pinned, make_agent
-    from baselines.speed import measure, shortened
+    from baselines.speed import measure, shortened, whole
 
     torch.set_num_threads(job.threads)
     if job.path == FAST:
@@ -145,7 +205,10 @@ def _measure(job: Job) -> Measured:
     if job.device.startswith("cuda"):
         torch.set_float32_matmul_precision("high")
     pinned = load_pinned(job.baseline)
-    config, frames = shortened(pinned.config, environments=1 if job.path == SINGLE else None)
+    if job.device.startswith("cuda") and isinstance(pinned.config, PqnConfig):
+        config, frames = whole(pinned.config)
+    else:
+        config, frames = shortened(pinned.config, environments=1 if job.path == SINGLE else None)
     agent: Any = make_agent(
         dataclasses.replace(pinned, config=config),
         load_protocol(PAPER).environment,
@@ -156,9 +219,11 @@ def _measure(job: Job) -> Measured:
         emulator_threads=job.threads,
         plain=job.path != FAST,
     )
-    speed = measure(agent, job.repeats)
+    speed = measure(agent, job.repeats, together=_barrier.wait)
     agent.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Measured(
-        job, speed.loop, speed.acting, speed.learning, speed.shares, agent.paths.taken, agent.paths.missed, peak
+    paths = agent.paths
+    return (
+        Measured(job, (), speed.acting, speed.learning, speed.shares, paths.taken, paths.missed, peak),
+        speed.loop,
     )

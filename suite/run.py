@@ -52,6 +52,7 @@ class RunOptions:
     device: str  # as torch names it: "cpu", "cuda", "cuda:1"
     threads: int  # of torch on the CPU
     emulator_threads: int
+    jobs: int = 1  # runs at once on this machine, this one among them
     plain: bool = False  # every fast path off; a run that goes on keeps the paths it began with
     checkpoint_seconds: float = 60.0
 
@@ -303,7 +304,11 @@ class _Run:
             "hardware": provenance.hardware(
                 self.device, torch_threads=self.torch_threads, emulator_threads=self.options.emulator_threads
             )
-            | {"fast_paths": list(self.agent.paths.taken), "fast_paths_missed": list(self.agent.paths.missed)},
+            | {
+                "jobs": self.options.jobs,
+                "fast_paths": list(self.agent.paths.taken),
+                "fast_paths_missed": list(self.agent.paths.missed),
+            },
             "revision": provenance.revision(self.directory.parents[3]),
             "started_at": _now(),
             "finished_at": None,

@@ -20,8 +20,15 @@ SUMMARY = "measure how fast the baselines train here, part by part"
 EXAMPLES = """\
   python -m suite bench
   python -m suite bench --baselines pqn,hadamax-pqn --repeats 5
+  python -m suite bench --baselines pqn,pqn-bf16 --jobs 4
   python -m suite bench --device cuda --json > bench.json
 """
+
+
+_COLUMNS = (
+    *("baseline", "path", "whole", "from - to", "acting", "learning"),
+    *("of emu", "of learn", "x plain", "x one env", "x one run"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--repeats", default="5", metavar="N", help="measurements of everything (default: 5)")
+    parser.add_argument("--jobs", default="1", metavar="N", help="also measure N runs at once, the threads shared out")
     flags.add_json(parser)
 
 
@@ -40,6 +48,7 @@ def run(parsed: argparse.Namespace) -> int:
         raise UserError("--game takes one game; give a name such as breakout")
     device = arguments.parse_device(parsed.device)[0]
     repeats = arguments.parse_count(parsed.repeats, "--repeats", 1000)
+    at_once = arguments.parse_jobs(parsed.jobs)
     from suite import bench, provenance
 
     threads = provenance.available_cores() if parsed.threads is None else arguments.parse_threads(parsed.threads)
@@ -51,6 +60,7 @@ def run(parsed: argparse.Namespace) -> int:
         threads=threads,
         repeats=repeats,
         paths=paths,
+        at_once=at_once,
         tell=lambda what: print(f"measuring {what}", file=sys.stderr, flush=True),
     )
     import torch
@@ -75,19 +85,20 @@ def run(parsed: argparse.Namespace) -> int:
     print()
     print(
         display.table(
-            ("baseline", "path", "whole", "from - to", "acting", "learning", "of emu", "of learn", "x plain", "x one"),
+            _COLUMNS,
             [
                 (
                     row["baseline"],
-                    row["path"],
+                    row["label"],
                     display.count(row["agent_steps_per_second"]),
                     f"{display.count(row['slowest'])} - {display.count(row['fastest'])}",
                     display.count(row["acting_alone"]),
                     display.count(row["learning_alone"]),
                     display.percent(row["share_of_emulator"]),
-                    display.percent(row["share_of_learning_alone"]),
+                    _share(row["share_of_learning_alone"]),
                     _ratio(row["over_plain"]),
                     _ratio(row["over_one_environment"]),
+                    _ratio(row["over_one_run"]),
                 )
                 for row in rows
             ],
@@ -96,7 +107,7 @@ def run(parsed: argparse.Namespace) -> int:
     print("\nwhere the time goes")
     for row in rows:
         parts = ", ".join(f"{name} {display.percent(share)}" for name, share in row["time_shares"].items())
-        print(f"  {row['baseline']}, {row['path']}: {parts}; peak memory {display.size(row['peak_bytes'])}")
+        print(f"  {row['baseline']}, {row['label']}: {parts}; peak memory {display.size(row['peak_bytes'])}")
     for note in sorted({note for row in rows if row["path"] == bench.FAST for note in row["missed"]}):
         print(f"  not fast: {note}")
     return 0
@@ -104,6 +115,10 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _speed(speeds: tuple[float, ...]) -> str:
     return f"{display.count(statistics.median(speeds))} ({display.count(min(speeds))} - {display.count(max(speeds))})"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else display.percent(value)
 
 
 def _ratio(value: float | None) -> str:

@@ -109,6 +109,7 @@ def _train(
     devices: Sequence[str],
     plain: bool,
 ) -> list[Outcome]:
+    from suite.mps import shared_gpus
     from suite.progress import progress_display
     from suite.provenance import available_cores
     from suite.run import RunOptions
@@ -117,17 +118,22 @@ def _train(
         _tell_of_missing_fast_path(devices[0])
     # Written into the manifest: sums split over another number of threads round differently.
     share = threads or max(1, available_cores() // jobs)
+    jobs = min(jobs, len(specs))
     slots = [
         RunOptions(
             device=devices[i % len(devices)],
             threads=share,
             emulator_threads=share,
+            jobs=jobs,
             plain=plain,
             checkpoint_seconds=_CHECKPOINT_SECONDS,
         )
         for i in range(jobs)
     ]
-    with progress_display(sys.stderr, len(specs)) as progress:
+    with (
+        shared_gpus([slot.device for slot in slots], tell=lambda line: print(line, file=sys.stderr)),
+        progress_display(sys.stderr, len(specs)) as progress,
+    ):
         return LocalExecutor(results, slots).run(specs, progress)
 
 

@@ -294,7 +294,9 @@ def test_below_is_judged_by_the_mean_over_layers(tmp_path: Path, dense: float, v
 def test_cost_compares_runs_of_one_hardware_only(tmp_path: Path) -> None:
     claim = find_claim(load_claims(), "cost")
     other = {"cpu": "Other CPU", "cores": 64, "device": "cpu", "gpu": None}
+    crowded = {"cpu": "Made-up CPU", "cores": 2, "device": "cpu", "gpu": None, "jobs": 4}
     for seed in range(3):
+        write_run(tmp_path, "hadamax-pqn", "Amidar", 1_000_000, seed, 0.5, frames_per_second=10.0, hardware=crowded)
         write_run(tmp_path, "pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=9000.0)
         write_run(tmp_path, "hadamax-pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=4000.0)
         write_run(tmp_path, "hadamax-pqn", "Qbert", 1_000_000, seed, 0.5, frames_per_second=90.0, hardware=other)

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
+from baselines.speed import Stretch
 from suite import bench
 from suite.cli import main
 
 
-def measured(baseline, path, *loop):
-    job = bench.Job(baseline, path, "Pong", "cpu", 1, len(loop))
+def measured(baseline, path, *loop, at_once=1):
+    job = bench.Job(baseline, path, "Pong", "cpu", 1, len(loop), at_once)
     return bench.Measured(job, loop, (8.0,), (4.0, 5.0, 6.0), {"acting": 0.25}, (), (), 1000)
 
 
@@ -21,16 +22,24 @@ def test_ratios_are_of_medians_of_the_same_run():
             measured("c51", bench.PLAIN, 2.0),
             measured("c51", bench.SINGLE, 1.0),
             measured("pqn", bench.FAST, 10.0),
+            measured("pqn", bench.FAST, 25.0, at_once=4),
         ),
     )
-    c51, _, single, pqn = found.rows()
+    c51, _, single, pqn, together = found.rows()
     assert (c51["agent_steps_per_second"], c51["slowest"], c51["fastest"]) == (4.0, 1.0, 30.0)
     assert c51["frames_per_second"] == 16.0
     assert c51["share_of_emulator"] == 0.04
     assert c51["share_of_learning_alone"] == 0.8
     assert (c51["over_plain"], c51["over_one_environment"]) == (2.0, 4.0)
     assert (single["over_plain"], single["over_one_environment"]) == (0.5, 1.0)
-    assert (pqn["over_plain"], pqn["over_one_environment"]) == (None, None)
+    assert (pqn["over_plain"], pqn["over_one_environment"], pqn["over_one_run"]) == (None, None, 1.0)
+    assert (together["label"], together["runs_at_once"], together["over_one_run"]) == ("fast, 4 runs", 4, 2.5)
+    assert (together["share_of_emulator"], together["share_of_learning_alone"]) == (0.25, None)
+
+
+def test_runs_at_once_are_measured_until_the_last_has_ended():
+    stretches = [Stretch(began=1.0, ended=3.0, agent_steps=100), Stretch(began=1.5, ended=5.0, agent_steps=300)]
+    assert bench._joint_speed(stretches) == 100.0
 
 
 @pytest.mark.parametrize(
@@ -42,6 +51,7 @@ def test_ratios_are_of_medians_of_the_same_run():
         (["--baselines", "dqn"], "dqn"),
         (["--threads", "none"], "--threads"),
         (["--device", "tpu"], "tpu"),
+        (["--jobs", "0"], "--jobs"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, message):
@@ -53,14 +63,16 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, message):
 
 
 def test_the_emulator_and_an_agent_are_measured_for_real(capsys):
-    assert main(["bench", "--baselines", "c51", "--game", "pong", "--repeats", "1", "--threads", "1", "--json"]) == 0
+    few = ["--baselines", "c51", "--game", "pong", "--repeats", "1", "--threads", "1", "--jobs", "2"]
+    assert main(["bench", *few, "--json"]) == 0
     out, err = capsys.readouterr()
     facts = json.loads(out)
     assert set(facts["emulator"]) == {"136", "16"}
-    assert [row["path"] for row in facts["rows"]] == ["fast", "plain", "one environment"]
+    assert [row["path"] for row in facts["rows"]] == ["fast", "plain", "one environment", "fast"]
+    assert [row["runs_at_once"] for row in facts["rows"]] == [1, 1, 1, 2]
     for row in facts["rows"]:
         assert sum(row["time_shares"].values()) == pytest.approx(1)
         assert set(row["time_shares"]) == {"waiting for emulation", "acting", "sampling", "learning", "the rest"}
         assert min(row["agent_steps_per_second"], row["acting_alone"], row["learning_alone"]) > 0
         assert row["peak_bytes"] > 100_000_000
-    assert "3 of 3: c51, one environment" in err
+    assert "4 of 4: c51, fast, 2 runs" in err

@@ -109,6 +109,7 @@ def test_a_run_of_a_real_game_ends_in_results_a_report_and_nothing_to_do(tmp_pat
     manifest = manifest_of(tmp_path, "Pong", frames)
     assert (manifest["status"], manifest["frames_done"], manifest["updates_done"]) == ("done", frames, updates)
     assert manifest["hardware"]["torch_threads"] == 1
+    assert manifest["hardware"]["jobs"] == 1
     assert suite(tmp_path, "verify", program=program).stdout == "1 run checked, 1 sound, 0 not\n"
 
     again = suite(tmp_path, *run_arguments("pong", frames, "--json"), program=program)
