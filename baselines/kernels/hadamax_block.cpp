@@ -9,6 +9,7 @@
 //
 // Vectors are the compilers' own (GCC and Clang), 16 lanes wide whatever the processor has.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -63,6 +64,27 @@ inline Floats sums(Floats v) {
 
 inline float sum(Floats v) { return sums(v)[0]; }
 
+// Lane i of the result is the sum of vector i: as many sums as there are lanes, for little more than a few of them.
+inline Floats sums_of_each(const Floats (&v)[LANES]) {
+  Floats eighths[8], quarters[4], halves[2];
+  for (int i = 0; i < 8; i++)
+    eighths[i] = __builtin_shufflevector(v[i], v[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                 __builtin_shufflevector(v[i], v[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  for (int i = 0; i < 4; i++) {
+    const Floats x = eighths[i], y = eighths[i + 4];
+    quarters[i] = __builtin_shufflevector(x, y, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +
+                  __builtin_shufflevector(x, y, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+  }
+  for (int i = 0; i < 2; i++) {
+    const Floats x = quarters[i], y = quarters[i + 2];
+    halves[i] = __builtin_shufflevector(x, y, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+                __builtin_shufflevector(x, y, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  }
+  const Floats x = halves[0], y = halves[1];
+  return __builtin_shufflevector(x, y, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
+         __builtin_shufflevector(x, y, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+}
+
 inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 inline Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
 
@@ -88,13 +110,13 @@ inline Floats exponential(Floats x) {
 struct TanhGelu {
   static constexpr float k = 0.7978845608f, c = 0.044715f;  // sqrt(2 / pi)
 
-  static Floats gate(Floats y) {  // 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u))
-    Floats u = y * (k + k * c * y * y);
-    return 1.0f / (1.0f + exponential(-2.0f * u));
+  // 1 / gate(y), where gate(y) = 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u)) is what gelu multiplies y with.
+  static Floats inverse_gate(Floats y) { return 1.0f + exponential(y * (-2.0f * k - 2.0f * k * c * y * y)); }
+  static Floats product(Floats y, Floats z) {  // of gelu(y) and gelu(z), for a single division
+    return y * z / (inverse_gate(y) * inverse_gate(z));
   }
-  static Floats value(Floats y) { return y * gate(y); }
   static void value_and_slope(Floats y, Floats& value, Floats& slope) {
-    Floats s = gate(y);
+    Floats s = 1.0f / inverse_gate(y);
     value = y * s;
     slope = s + value * (1.0f - s) * (2.0f * k + 6.0f * k * c * y * y);
   }
@@ -115,10 +137,11 @@ struct ExactGelu {
     Floats tail = 0.5f * p * t * bell;
     cumulative = z < 0.0f ? tail : 1.0f - tail;
   }
-  static Floats value(Floats y) {
-    Floats cumulative, bell;
-    parts(y, cumulative, bell);
-    return y * cumulative;
+  static Floats product(Floats y, Floats z) {
+    Floats of_y, of_z, bell;
+    parts(y, of_y, bell);
+    parts(z, of_z, bell);
+    return (y * of_y) * (z * of_z);
   }
   static void value_and_slope(Floats y, Floats& value, Floats& slope) {
     Floats cumulative, bell;
@@ -135,32 +158,39 @@ struct Shape {
   float epsilon;
 };
 
+// Mean and inverse standard deviation of every pixel of one branch, or the same of its image at each of them.
 struct Moments {
-  Floats mean, inverse;  // of the standard deviation; the same in every lane
+  std::vector<float> mean, inverse;  // [height * width]
+  int64_t rows = 0;                  // computed so far
+  explicit Moments(const Shape& s) : mean(s.height * s.width), inverse(s.height * s.width) {}
 };
 
-inline Floats inverse_root(float x) { return all(1.0f / __builtin_sqrtf(x)); }
-
-// Of V vectors at `at`, two passes as the plain composition has it.
+// Of the pixels of one row, two passes as the plain composition has it, as many pixels at a time as there are lanes.
 template <int V, class T>
-inline Moments pixel_moments(const T* at, float epsilon, Floats (&x)[V]) {
-  Floats total{};
-  for (int v = 0; v < V; v++) {
-    x[v] = load(at + v * LANES);
-    total += x[v];
-  }
+void pixel_moments(const T* row, int64_t width, float epsilon, float* mean, float* inverse) {
   constexpr float share = 1.0f / (V * LANES);
-  const Floats mean = sums(total) * share;
-  Floats squares{};
-  for (int v = 0; v < V; v++) {
-    Floats centred = x[v] - mean;
-    squares += centred * centred;
+  for (int64_t first = 0; first < width; first += LANES) {
+    const int64_t count = width - first < LANES ? width - first : LANES;
+    const T* at = row + first * V * LANES;
+    Floats totals[LANES]{}, squares[LANES]{};
+    float means[LANES], inverses[LANES];
+    for (int64_t p = 0; p < count; p++)
+      for (int v = 0; v < V; v++) totals[p] += load(at + (p * V + v) * LANES);
+    store(means, sums_of_each(totals) * share);
+    for (int64_t p = 0; p < count; p++)
+      for (int v = 0; v < V; v++) {
+        Floats centred = load(at + (p * V + v) * LANES) - means[p];
+        squares[p] += centred * centred;
+      }
+    store(inverses, sums_of_each(squares) * share + epsilon);
+    for (int i = 0; i < LANES; i++) inverses[i] = 1.0f / __builtin_sqrtf(inverses[i]);
+    std::memcpy(mean + first, means, sizeof(float) * count);
+    std::memcpy(inverse + first, inverses, sizeof(float) * count);
   }
-  return {mean, inverse_root(sum(squares) * share + epsilon)};
 }
 
 template <class T>
-Moments image_moments(const T* image, int64_t count, float epsilon) {
+void image_moments(const T* image, int64_t count, float epsilon, Moments& of) {
   // Sums of rows of 4096 in double: a float's own error would grow with the image.
   double total = 0, squares = 0;
   constexpr int64_t ROW = 4096;
@@ -169,7 +199,7 @@ Moments image_moments(const T* image, int64_t count, float epsilon) {
     for (int64_t j = i; j < i + ROW && j < count; j += LANES) part += load(image + j);
     total += sum(part);
   }
-  const Floats mean = all(float(total / double(count)));
+  const float mean = float(total / double(count));
   for (int64_t i = 0; i < count; i += ROW) {
     Floats part{};
     for (int64_t j = i; j < i + ROW && j < count; j += LANES) {
@@ -178,7 +208,8 @@ Moments image_moments(const T* image, int64_t count, float epsilon) {
     }
     squares += sum(part);
   }
-  return {mean, inverse_root(float(squares / double(count)) + epsilon)};
+  std::fill(of.mean.begin(), of.mean.end(), mean);
+  std::fill(of.inverse.begin(), of.inverse.end(), 1.0f / __builtin_sqrtf(float(squares / double(count)) + epsilon));
 }
 
 struct PixelNorm {
@@ -201,44 +232,43 @@ struct Affine {  // scale and bias of one branch
   }
 };
 
-// One pixel of one branch, normed: x becomes (x - mean) / deviation.
+// Sees to it that the moments of one branch are there for all rows before `end`.
 template <int V, class Norm, class T>
-inline Moments normed(const T* at, const Moments& of_image, float epsilon, Floats (&x)[V]) {
-  Moments m = of_image;
+void ready(const Shape& s, const T* image, int64_t end, Moments& of) {
+  const int64_t row = s.width * s.channels;
   if constexpr (Norm::per_image) {
-    for (int v = 0; v < V; v++) x[v] = load(at + v * LANES);
+    if (of.rows == 0) image_moments(image, s.height * row, s.epsilon, of);
+    of.rows = s.height;
   } else {
-    m = pixel_moments<V>(at, epsilon, x);
+    for (; of.rows < end; of.rows++) {
+      const int64_t at = of.rows * s.width;
+      pixel_moments<V>(image + of.rows * row, s.width, s.epsilon, &of.mean[at], &of.inverse[at]);
+    }
   }
-  for (int v = 0; v < V; v++) x[v] = (x[v] - m.mean) * m.inverse;
-  return m;
 }
 
 template <int V, class Norm, class T>
 void forward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a, const Affine<V>& of_b, T* out,
                    uint8_t* argmax, float* rows) {
-  using Gelu = typename Norm::Gelu;
   const int64_t C = s.channels, row = s.width * C;
-  Moments image_a{}, image_b{};
-  if constexpr (Norm::per_image) {
-    image_a = image_moments(a, s.height * row, s.epsilon);
-    image_b = image_moments(b, s.height * row, s.epsilon);
-  }
+  Moments in_a(s), in_b(s);
   int64_t computed = 0;  // rows of the product that `rows`, a ring of s.size, has held so far
   for (int64_t oy = 0; oy < s.out_height; oy++) {
     const int64_t top = oy * s.stride - s.padding;
     const int64_t bottom = top + s.size < s.height ? top + s.size : s.height;
+    ready<V, Norm>(s, a, bottom, in_a);
+    ready<V, Norm>(s, b, bottom, in_b);
     for (; computed < bottom; computed++) {
-      const T *at_a = a + computed * row, *at_b = b + computed * row;
       float* products = rows + (computed % s.size) * row;
-      for (int64_t i = 0; i < row; i += C) {
-        Floats xa[V], xb[V];
-        normed<V, Norm>(at_a + i, image_a, s.epsilon, xa);
-        normed<V, Norm>(at_b + i, image_b, s.epsilon, xb);
+      for (int64_t x = 0; x < s.width; x++) {
+        const int64_t pixel = computed * s.width + x;
+        const Floats mean_a = all(in_a.mean[pixel]), inverse_a = all(in_a.inverse[pixel]);
+        const Floats mean_b = all(in_b.mean[pixel]), inverse_b = all(in_b.inverse[pixel]);
         for (int v = 0; v < V; v++) {
-          Floats ya = Gelu::value(xa[v] * of_a.scale[v] + of_a.bias[v]);
-          Floats yb = Gelu::value(xb[v] * of_b.scale[v] + of_b.bias[v]);
-          store(products + i + v * LANES, ya * yb);
+          const Floats xa = (load(a + pixel * C + v * LANES) - mean_a) * inverse_a;
+          const Floats xb = (load(b + pixel * C + v * LANES) - mean_b) * inverse_b;
+          store(products + x * C + v * LANES,
+                Norm::Gelu::product(xa * of_a.scale[v] + of_a.bias[v], xb * of_b.scale[v] + of_b.bias[v]));
         }
       }
     }
@@ -271,122 +301,179 @@ void forward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a
   }
 }
 
-// Gradient of the product at row y: what the windows over it send to each pixel.
-template <int V, class T>
-void scatter_row(const Shape& s, int64_t y, const T* gradient, const uint8_t* argmax, float* to) {
-  const int64_t C = s.channels;
-  std::memset(to, 0, sizeof(float) * s.width * C);
-  int64_t first = (y + s.padding - s.size + s.stride) / s.stride;  // ceiling of (y + padding - size + 1) / stride
-  if (y + s.padding - s.size + 1 <= 0) first = 0;
-  for (int64_t oy = first; oy < s.out_height; oy++) {
-    const int64_t dy = y + s.padding - oy * s.stride;
-    if (dy < 0) break;
-    for (int64_t ox = 0; ox < s.out_width; ox++) {
-      const int64_t left = ox * s.stride - s.padding;
-      for (int v = 0; v < V; v++) {
-        const int64_t from = (oy * s.out_width + ox) * C + v * LANES;
-        Bytes bytes;
-        std::memcpy(&bytes, argmax + from, sizeof bytes);
-        Ints where = __builtin_convertvector(bytes, Ints) - int32_t(dy * s.size);
-        Floats sent = load(gradient + from);
-        for (int64_t dx = 0; dx < s.size; dx++) {
-          const int64_t x = left + dx;
-          if (x < 0 || x >= s.width) continue;
-          float* at = to + x * C + v * LANES;
-          store(at, load(at) + (where == int32_t(dx) ? sent : Floats{}));
+inline Ints where_was(const uint8_t* argmax) {
+  Bytes bytes;
+  std::memcpy(&bytes, argmax, sizeof bytes);
+  return __builtin_convertvector(bytes, Ints);
+}
+
+// What the gradient adds up to over an image, of one branch.
+template <int V>
+struct Totals {
+  Floats scale[V]{}, bias[V]{};
+  double sum = 0, dot = 0;  // of the gradient at the normed values, and of it times those
+};
+
+// The gradient at the normed values of both branches, of one row of windows: [out_width, C], each where its window found
+// the largest product. A window passes nothing on to any other pixel, so nothing else need be computed.
+template <int V, class Norm, class T>
+void window_row(const Shape& s, int64_t oy, const T* a, const T* b, const Moments& in_a, const Moments& in_b,
+                const Affine<V>& of_a, const Affine<V>& of_b, const T* gradient, const uint8_t* argmax, float* to_a,
+                float* to_b, Totals<V>& total_a, Totals<V>& total_b) {
+  const int64_t C = s.channels, top = oy * s.stride - s.padding;
+  Floats sum_a{}, dot_a{}, sum_b{}, dot_b{};
+  for (int64_t ox = 0; ox < s.out_width; ox++) {
+    const int64_t left = ox * s.stride - s.padding, from = (oy * s.out_width + ox) * C;
+    Floats xa[V]{}, xb[V]{};
+    Ints where[V];
+    for (int v = 0; v < V; v++) where[v] = where_was(argmax + from + v * LANES);
+    for (int64_t dy = 0; dy < s.size; dy++) {
+      const int64_t y = top + dy;
+      if (y < 0 || y >= s.height) continue;
+      for (int64_t dx = 0; dx < s.size; dx++) {
+        const int64_t x = left + dx;
+        if (x < 0 || x >= s.width) continue;
+        const int64_t pixel = y * s.width + x;
+        const Floats mean_a = all(in_a.mean[pixel]), inverse_a = all(in_a.inverse[pixel]);
+        const Floats mean_b = all(in_b.mean[pixel]), inverse_b = all(in_b.inverse[pixel]);
+        for (int v = 0; v < V; v++) {
+          const Ints here = where[v] == int32_t(dy * s.size + dx);
+          xa[v] = here ? (load(a + pixel * C + v * LANES) - mean_a) * inverse_a : xa[v];
+          xb[v] = here ? (load(b + pixel * C + v * LANES) - mean_b) * inverse_b : xb[v];
         }
       }
     }
+    for (int v = 0; v < V; v++) {
+      Floats value_a, slope_a, value_b, slope_b;
+      Norm::Gelu::value_and_slope(xa[v] * of_a.scale[v] + of_a.bias[v], value_a, slope_a);
+      Norm::Gelu::value_and_slope(xb[v] * of_b.scale[v] + of_b.bias[v], value_b, slope_b);
+      const Floats came = load(gradient + from + v * LANES);
+      Floats ga = came * value_b * slope_a, gb = came * value_a * slope_b;
+      if constexpr (Norm::per_image) {
+        sum_a += ga;
+        dot_a += ga * xa[v];
+        sum_b += gb;
+        dot_b += gb * xb[v];
+      } else {
+        total_a.scale[v] += ga * xa[v];
+        total_a.bias[v] += ga;
+        total_b.scale[v] += gb * xb[v];
+        total_b.bias[v] += gb;
+        ga *= of_a.scale[v];
+        gb *= of_b.scale[v];
+      }
+      store(to_a + ox * C + v * LANES, ga);
+      store(to_b + ox * C + v * LANES, gb);
+    }
+  }
+  if constexpr (Norm::per_image) {
+    total_a.sum += sum(sum_a);
+    total_a.dot += sum(dot_a);
+    total_b.sum += sum(sum_b);
+    total_b.dot += sum(dot_b);
+  }
+}
+
+// What the windows of row oy send to the pixels of row y is added to [width, C] of each branch.
+template <int V>
+void scatter(const Shape& s, int64_t y, int64_t oy, const uint8_t* argmax, const float* from_a, const float* from_b,
+             float* to_a, float* to_b) {
+  const int64_t C = s.channels, dy = y + s.padding - oy * s.stride;
+  for (int64_t ox = 0; ox < s.out_width; ox++) {
+    const int64_t left = ox * s.stride - s.padding;
+    for (int v = 0; v < V; v++) {
+      const int64_t lane = v * LANES;
+      const Ints where = where_was(argmax + (oy * s.out_width + ox) * C + lane) - int32_t(dy * s.size);
+      const Floats sent_a = load(from_a + ox * C + lane), sent_b = load(from_b + ox * C + lane);
+      for (int64_t dx = 0; dx < s.size; dx++) {
+        const int64_t x = left + dx;
+        if (x < 0 || x >= s.width) continue;
+        const Ints here = where == int32_t(dx);
+        store(to_a + x * C + lane, load(to_a + x * C + lane) + (here ? sent_a : Floats{}));
+        store(to_b + x * C + lane, load(to_b + x * C + lane) + (here ? sent_b : Floats{}));
+      }
+    }
+  }
+}
+
+// Through the norm of one branch: from the gradient at a row's normed values to that at the row itself.
+template <int V, class Norm, class T>
+void through_norm(const Shape& s, const T* row, const float* mean, const float* inverse, const float* sent,
+                  const Totals<V>& total, T* to) {
+  constexpr float share = 1.0f / (V * LANES);
+  const double count = double(s.height * s.width * s.channels);
+  for (int64_t first = 0; first < s.width; first += LANES) {
+    const int64_t block = s.width - first < LANES ? s.width - first : LANES;
+    float whole[LANES], along[LANES];  // means over what was normed together: of the gradient, and of it times x
+    if constexpr (Norm::per_image) {
+      store(whole, all(float(total.sum / count)));
+      store(along, all(float(total.dot / count)));
+    } else {
+      Floats sums[LANES]{}, dots[LANES]{};
+      for (int64_t p = 0; p < block; p++)
+        for (int v = 0; v < V; v++) {
+          const int64_t at = ((first + p) * V + v) * LANES;
+          const Floats x = (load(row + at) - mean[first + p]) * inverse[first + p], g = load(sent + at);
+          sums[p] += g;
+          dots[p] += g * x;
+        }
+      store(whole, sums_of_each(sums) * share);
+      store(along, sums_of_each(dots) * share);
+    }
+    for (int64_t p = 0; p < block; p++)
+      for (int v = 0; v < V; v++) {
+        const int64_t at = ((first + p) * V + v) * LANES;
+        const Floats x = (load(row + at) - mean[first + p]) * inverse[first + p];
+        store(to + at, inverse[first + p] * (load(sent + at) - whole[p] - x * along[p]));
+      }
   }
 }
 
 // parameter_sums: [4, C] of this image: d scale a, d bias a, d scale b, d bias b; untouched by the image norm.
 template <int V, class Norm, class T>
 void backward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a, const Affine<V>& of_b,
-                    const T* gradient, const uint8_t* argmax, T* grad_a, T* grad_b, float* parameter_sums, float* sent) {
-  using Gelu = typename Norm::Gelu;
-  const int64_t C = s.channels, row = s.width * C;
-  Moments image_a{}, image_b{};
-  if constexpr (Norm::per_image) {
-    image_a = image_moments(a, s.height * row, s.epsilon);
-    image_b = image_moments(b, s.height * row, s.epsilon);
-  }
-  Floats scale_a[V]{}, bias_a[V]{}, scale_b[V]{}, bias_b[V]{};
-  // Of the whole image, for the image norm: means of the gradient at the normed values, and of it times those.
-  Floats whole_a{}, along_a{}, whole_b{}, along_b{};
+                    const T* gradient, const uint8_t* argmax, T* grad_a, T* grad_b, float* parameter_sums) {
+  const int64_t C = s.channels, row = s.width * C, pooled_row = s.out_width * C;
+  Moments in_a(s), in_b(s);
+  Totals<V> total_a, total_b;
+  // Rows of windows live until the last pixel row under them: never more than s.size at a time, kept in rings.
+  std::vector<float> windows_a(s.size * pooled_row), windows_b(s.size * pooled_row), sent_a(row), sent_b(row);
 
-  for (int pass = Norm::per_image ? 0 : 1; pass < 2; pass++) {
-    double sum_a = 0, dot_a = 0, sum_b = 0, dot_b = 0;
-    for (int64_t y = 0; y < s.height; y++) {
-      scatter_row<V>(s, y, gradient, argmax, sent);
-      Floats row_sum_a{}, row_dot_a{}, row_sum_b{}, row_dot_b{};
-      for (int64_t i = 0; i < row; i += C) {
-        const int64_t at = y * row + i;
-        Floats xa[V], xb[V], ga[V], gb[V];
-        const Moments ma = normed<V, Norm>(a + at, image_a, s.epsilon, xa);
-        const Moments mb = normed<V, Norm>(b + at, image_b, s.epsilon, xb);
-        Floats pixel_sum_a{}, pixel_dot_a{}, pixel_sum_b{}, pixel_dot_b{};
-        for (int v = 0; v < V; v++) {
-          Floats value_a, slope_a, value_b, slope_b;
-          Gelu::value_and_slope(xa[v] * of_a.scale[v] + of_a.bias[v], value_a, slope_a);
-          Gelu::value_and_slope(xb[v] * of_b.scale[v] + of_b.bias[v], value_b, slope_b);
-          const Floats came = load(sent + i + v * LANES);
-          ga[v] = came * value_b * slope_a;
-          gb[v] = came * value_a * slope_b;
-          if constexpr (!Norm::per_image) {
-            scale_a[v] += ga[v] * xa[v];
-            bias_a[v] += ga[v];
-            scale_b[v] += gb[v] * xb[v];
-            bias_b[v] += gb[v];
-          }
-          ga[v] *= of_a.scale[v];
-          gb[v] *= of_b.scale[v];
-          pixel_sum_a += ga[v];
-          pixel_dot_a += ga[v] * xa[v];
-          pixel_sum_b += gb[v];
-          pixel_dot_b += gb[v] * xb[v];
-        }
-        if constexpr (Norm::per_image) {
-          if (pass == 0) {
-            row_sum_a += pixel_sum_a;
-            row_dot_a += pixel_dot_a;
-            row_sum_b += pixel_sum_b;
-            row_dot_b += pixel_dot_b;
-            continue;
-          }
-        } else {
-          constexpr float share = 1.0f / (V * LANES);
-          whole_a = sums(pixel_sum_a) * share;
-          along_a = sums(pixel_dot_a) * share;
-          whole_b = sums(pixel_sum_b) * share;
-          along_b = sums(pixel_dot_b) * share;
-        }
-        for (int v = 0; v < V; v++) {
-          store(grad_a + at + v * LANES, ma.inverse * (ga[v] - whole_a - xa[v] * along_a));
-          store(grad_b + at + v * LANES, mb.inverse * (gb[v] - whole_b - xb[v] * along_b));
-        }
-      }
-      if constexpr (Norm::per_image) {
-        sum_a += sum(row_sum_a);
-        dot_a += sum(row_dot_a);
-        sum_b += sum(row_sum_b);
-        dot_b += sum(row_dot_b);
-      }
+  auto compute = [&](int64_t oy) {
+    const int64_t bottom = oy * s.stride - s.padding + s.size, end = bottom < s.height ? bottom : s.height;
+    ready<V, Norm>(s, a, end, in_a);
+    ready<V, Norm>(s, b, end, in_b);
+    const int64_t slot = oy % s.size * pooled_row;
+    window_row<V, Norm>(s, oy, a, b, in_a, in_b, of_a, of_b, gradient, argmax, &windows_a[slot], &windows_b[slot],
+                        total_a, total_b);
+  };
+  if constexpr (Norm::per_image) {  // the totals must be complete before the first pixel's gradient
+    for (int64_t oy = 0; oy < s.out_height; oy++) compute(oy);
+  }
+  const Totals<V> whole_a = total_a, whole_b = total_b;
+
+  int64_t first = 0, end = 0;  // rows of windows over this row of pixels
+  for (int64_t y = 0; y < s.height; y++) {
+    for (; end < s.out_height && end * s.stride - s.padding <= y; end++) compute(end);
+    while (first < end && first * s.stride - s.padding + s.size <= y) first++;
+    ready<V, Norm>(s, a, y + 1, in_a);  // of rows that no window covers
+    ready<V, Norm>(s, b, y + 1, in_b);
+    std::fill(sent_a.begin(), sent_a.end(), 0.0f);
+    std::fill(sent_b.begin(), sent_b.end(), 0.0f);
+    for (int64_t oy = first; oy < end; oy++) {
+      const int64_t slot = oy % s.size * pooled_row;
+      scatter<V>(s, y, oy, argmax, &windows_a[slot], &windows_b[slot], sent_a.data(), sent_b.data());
     }
-    if constexpr (Norm::per_image) {
-      const double count = double(s.height * row);
-      whole_a = all(float(sum_a / count));
-      along_a = all(float(dot_a / count));
-      whole_b = all(float(sum_b / count));
-      along_b = all(float(dot_b / count));
-    }
+    const int64_t at = y * s.width;
+    through_norm<V, Norm>(s, a + y * row, &in_a.mean[at], &in_a.inverse[at], sent_a.data(), whole_a, grad_a + y * row);
+    through_norm<V, Norm>(s, b + y * row, &in_b.mean[at], &in_b.inverse[at], sent_b.data(), whole_b, grad_b + y * row);
   }
   if constexpr (!Norm::per_image) {
     for (int v = 0; v < V; v++) {
-      store(parameter_sums + v * LANES, scale_a[v]);
-      store(parameter_sums + C + v * LANES, bias_a[v]);
-      store(parameter_sums + 2 * C + v * LANES, scale_b[v]);
-      store(parameter_sums + 3 * C + v * LANES, bias_b[v]);
+      store(parameter_sums + v * LANES, total_a.scale[v]);
+      store(parameter_sums + C + v * LANES, total_a.bias[v]);
+      store(parameter_sums + 2 * C + v * LANES, total_b.scale[v]);
+      store(parameter_sums + 3 * C + v * LANES, total_b.bias[v]);
     }
   }
 }
@@ -413,12 +500,11 @@ void backward(const Shape& s, const void* a, const void* b, const float* const* 
   const Affine<V> of_a(affine[0], affine[1]), of_b(affine[2], affine[3]);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
-    std::vector<float> sent(s.width * s.channels);
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < s.images; n++)
       backward_image<V, Norm>(s, (const T*)a + n * in, (const T*)b + n * in, of_a, of_b,
                               (const T*)gradient + n * pooled, argmax + n * pooled, (T*)grad_a + n * in,
-                              (T*)grad_b + n * in, sums ? sums + n * 4 * s.channels : nullptr, sent.data());
+                              (T*)grad_b + n * in, sums ? sums + n * 4 * s.channels : nullptr);
   }
 }
 
