@@ -121,6 +121,23 @@ def test_a_run_of_a_real_game_ends_in_results_a_report_and_nothing_to_do(tmp_pat
     assert json.loads((tmp_path / "html" / "summary.json").read_text())["results"]["runs"] == 1
 
 
+def test_bf16_is_a_baseline_of_its_own_beside_the_one_it_is_a_variant_of(tmp_path):
+    arguments = ("--games", "pong", "--frames", 1280, "--seeds", 1, "--device", "cpu", "--threads", 1)
+    done = suite(tmp_path, "run", "--baselines", "pqn,pqn-bf16", *arguments)
+    assert done.returncode == 0, done.stderr
+    manifests = [
+        json.loads((tmp_path / "results" / "runs" / name / "Pong" / "1280" / "seed-0" / "manifest.json").read_text())
+        for name in ("pqn", "pqn-bf16")
+    ]
+    assert [manifest["config"]["baseline"].pop("precision") for manifest in manifests] == ["float32", "bf16"]
+    assert manifests[0]["config"] == manifests[1]["config"]
+    assert manifests[0]["spec"]["config_hash"] != manifests[1]["spec"]["config_hash"]
+    assert manifests[0]["files"]["metrics.parquet"] != manifests[1]["files"]["metrics.parquet"]
+    assert suite(tmp_path, "verify").stdout == "2 runs checked, 2 sound, 0 not\n"
+    assert suite(tmp_path, "report", "--out", "html").returncode == 0
+    assert "PQN (bf16)" in (tmp_path / "html" / "index.html").read_text()
+
+
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_writes_a_checkpoint_and_exits_130_with_the_command_that_goes_on(tmp_path, signal_number):
     with start(tmp_path, *run_arguments("breakout,pong", "40M", "--json")) as process:
