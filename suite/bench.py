@@ -77,7 +77,9 @@ class Bench:
         )
         fastest = max(statistics.median(speeds) for speeds in self.emulator.values())
         for m in self.measured:
-            loop, learning = statistics.median(m.loop), statistics.median(m.learning)
+            loop = statistics.median(m.loop)
+            is_alone = m.job.at_once == 1  # else what a process does alone, nothing was
+            acting, learning = (statistics.median(part) if is_alone else None for part in (m.acting, m.learning))
             rows.append(
                 {
                     "baseline": m.job.baseline,
@@ -88,10 +90,10 @@ class Bench:
                     "slowest": min(m.loop),
                     "fastest": max(m.loop),
                     "frames_per_second": loop * FRAME_SKIP,
-                    "acting_alone": statistics.median(m.acting),
+                    "acting_alone": acting,
                     "learning_alone": learning,
                     "share_of_emulator": loop / fastest,
-                    "share_of_learning_alone": loop / learning if m.job.at_once == 1 else None,
+                    "share_of_learning_alone": loop / learning if learning else None,
                     "over_plain": loop / plain[m.job.baseline] if m.job.baseline in plain else None,
                     "over_one_environment": loop / single[m.job.baseline] if m.job.baseline in single else None,
                     "over_one_run": loop / one_run[m.job.baseline] if m.job.baseline in one_run else None,

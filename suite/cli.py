@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -61,10 +62,21 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _with_negative_values(argv: Sequence[str]) -> list[str]:
+    """`--frames -4M` as `--frames=-4M`: argparse would take -4M for a flag and say that --frames lacks its value."""
+    joined: list[str] = []
+    for argument in argv:
+        if re.match(r"-[0-9]", argument) and joined and re.fullmatch(r"--[a-z-]+", joined[-1]):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line (default: this process's) and returns its exit code."""
     try:
-        parsed = build_parser().parse_args(argv)
+        parsed = build_parser().parse_args(_with_negative_values(sys.argv[1:] if argv is None else argv))
         code = parsed.run(parsed)
         sys.stdout.flush()
         return code

@@ -10,6 +10,7 @@ import argparse
 import json
 import statistics
 import sys
+from collections.abc import Callable
 
 from baselines.registry import BASELINES
 from suite import arguments, display, flags
@@ -92,13 +93,14 @@ def run(parsed: argparse.Namespace) -> int:
                     row["label"],
                     display.count(row["agent_steps_per_second"]),
                     f"{display.count(row['slowest'])} - {display.count(row['fastest'])}",
-                    display.count(row["acting_alone"]),
-                    display.count(row["learning_alone"]),
+                    _or_dash(display.count, row["acting_alone"]),
+                    _or_dash(display.count, row["learning_alone"]),
                     display.percent(row["share_of_emulator"]),
-                    _share(row["share_of_learning_alone"]),
-                    _ratio(row["over_plain"]),
-                    _ratio(row["over_one_environment"]),
-                    _ratio(row["over_one_run"]),
+                    _or_dash(display.percent, row["share_of_learning_alone"]),
+                    *(
+                        _or_dash("{:.2f}".format, row[name])
+                        for name in ("over_plain", "over_one_environment", "over_one_run")
+                    ),
                 )
                 for row in rows
             ],
@@ -117,9 +119,5 @@ def _speed(speeds: tuple[float, ...]) -> str:
     return f"{display.count(statistics.median(speeds))} ({display.count(min(speeds))} - {display.count(max(speeds))})"
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else display.percent(value)
-
-
-def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _or_dash(spell: Callable[[float], str], value: float | None) -> str:
+    return "-" if value is None else spell(value)
