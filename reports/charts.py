@@ -27,6 +27,7 @@ from reports.figures import (
 
 WIDE, NARROW = (760, 400), (380, 330)
 LABEL_LINE = 13.0
+MARK_LETTER, MARK_GAP = 6.2, 8.0  # about the width of a letter of a mark's name, and between two names
 
 
 @dataclass(frozen=True)
@@ -199,14 +200,25 @@ def interval_chart(
     for tick in nice_ticks(x.low, x.high, 4 if size < 500 else 7):
         body.append(line(x(tick), top, x(tick), bottom, "grid"))
         body.append(text(x(tick), bottom + 17, write(tick), "tick", "middle"))
-    for name, value in marks:
-        body.append(line(x(value), top - 6, x(value), bottom, "mark"))
-        body.append(text(x(value), top - 11, name, "tick mark-text", "middle"))
+    body += _marks(marks, x, top - 11, top - 6, bottom, size)
     for index, bar in enumerate(bars):
         middle = top + row * (index + 0.5)
         body.append(text(left - 12, middle + 4, bar.label, "label", "end"))
         body += _interval_marks(bar.interval, bar.css, x, middle)
     return svg(size, height, body, label=label, css="narrow" if size < 500 else "wide")
+
+
+def _marks(
+    marks: Sequence[tuple[str, float]], x: Scale, baseline: float, top: float, bottom: float, width: float
+) -> list[str]:
+    """Vertical lines from `top` to `bottom` with their names above, which stay inside `width` and off one another."""
+    widths = [MARK_LETTER * len(name) + MARK_GAP for name, _ in marks]
+    lefts = spread([(x(value), room) for (_, value), room in zip(marks, widths, strict=True)], 0.0, width)
+    body = []
+    for (name, value), left, room in zip(marks, lefts, widths, strict=True):
+        body.append(line(x(value), top, x(value), bottom, "mark"))
+        body.append(text(left + room / 2, baseline, name, "tick mark-text", "middle"))
+    return body
 
 
 def _interval_marks(interval: Interval, css: str, x: Scale, middle: float) -> list[str]:
@@ -228,10 +240,7 @@ def verdict_bar(interval: Interval, marks: Sequence[tuple[str, float]], *, css: 
     room = 0.14 * (high - low)
     x = Scale(low - room, high + room, 4.0, width - 4.0)
     body = [line(x.start, middle, x.end, middle, "axis")]
-    for name, value in marks:
-        body.append(line(x(value), middle - 14, x(value), middle + 10, "mark"))
-        half = 3.1 * len(name)  # about half the text's width: it stays inside
-        body.append(text(min(max(x(value), half), width - half), middle - 19, name, "tick mark-text", "middle"))
+    body += _marks(marks, x, middle - 19, middle - 14, middle + 10, width)
     body += _interval_marks(interval, css, x, middle)
     return svg(width, 48, body, label=label, css="verdict-bar")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from reports import wording
+from reports.bootstrap import Interval
+from reports.charts import verdict_bar
 from reports.figures import Scale, area, nice_ticks, padded, polyline, px, spread
 
 
@@ -87,3 +90,14 @@ def test_coordinates_have_a_tenth_of_a_pixel() -> None:
 )
 def test_numbers_in_words(written: str, expected: str) -> None:
     assert written == expected
+
+
+@pytest.mark.parametrize("estimate", [1.5, 21.0, -400.0])
+def test_names_of_marks_stay_inside_a_bar_and_off_one_another(estimate: float) -> None:
+    drawn = verdict_bar(Interval(estimate, None, None), [("equal", 1.0), ("claimed 2.25x", 2.25)], css="s1", label="")
+    found = re.findall(r'<text x="([-0-9.]+)"[^>]*>([^<]+)</text>', drawn)
+    assert {name for _, name in found} == {"equal", "claimed 2.25x"}
+    ends = sorted((float(x) - 3.1 * len(name), float(x) + 3.1 * len(name)) for x, name in found)
+    assert ends[0][0] >= 0
+    assert ends[0][1] < ends[1][0]
+    assert ends[1][1] <= 300
