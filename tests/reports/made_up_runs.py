@@ -90,6 +90,7 @@ def write_run(
     metric_rows: int = 20,
     frames_per_second: float = 10_000.0,
     hardware: Mapping[str, Any] | None = None,
+    path: str = "plain",
     at_fraction: tuple[float, float] | None = None,
 ) -> Path:
     """Writes a run whose final training score is exactly `hns`, and gives its folder back.
@@ -136,7 +137,7 @@ def write_run(
             "config": config,
             "off_protocol": list(off_protocol),
             "status": status,
-            "path": "plain",
+            "path": path,
             "frames_done": int(done),
             "updates_done": int(done // 16384),
             "score": {

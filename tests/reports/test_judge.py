@@ -295,8 +295,10 @@ def test_cost_compares_runs_of_one_hardware_only(tmp_path: Path) -> None:
     claim = find_claim(load_claims(), "cost")
     other = {"cpu": "Other CPU", "cores": 64, "device": "cpu", "gpu": None}
     crowded = {"cpu": "Made-up CPU", "cores": 2, "device": "cpu", "gpu": None, "jobs": 4}
+    missed = {"cpu": "Made-up CPU", "cores": 2, "device": "cpu", "gpu": None, "fast_paths_missed": ["a block"]}
     for seed in range(3):
         write_run(tmp_path, "hadamax-pqn", "Amidar", 1_000_000, seed, 0.5, frames_per_second=10.0, hardware=crowded)
+        write_run(tmp_path, "hadamax-pqn", "Bowling", 1_000_000, seed, 0.5, frames_per_second=10.0, hardware=missed)
         write_run(tmp_path, "pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=9000.0)
         write_run(tmp_path, "hadamax-pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=4000.0)
         write_run(tmp_path, "hadamax-pqn", "Qbert", 1_000_000, seed, 0.5, frames_per_second=90.0, hardware=other)
@@ -307,6 +309,22 @@ def test_cost_compares_runs_of_one_hardware_only(tmp_path: Path) -> None:
     assert found.basis.games == ("Pong",)
     assert "Made-up CPU" in found.basis.hardware
     assert found.missing.runs == ()
+
+
+def test_a_baseline_without_a_fast_path_is_compared_with_one_that_took_its_own(tmp_path: Path) -> None:
+    machine = {"cpu": "Made-up CPU", "cores": 2, "device": "cpu", "gpu": None}
+    slow = {**machine, "fast_paths_missed": ["a block: turned off"]}
+    for seed in range(3):
+        fast = {**machine, "fast_paths_missed": []}
+        write_run(tmp_path, "pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=9000.0, hardware=fast)
+        write_run(
+            tmp_path, "hadamax-pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=4000.0, hardware=fast, path="fast"
+        )
+        write_run(tmp_path, "hadamax-pqn", "Pong", 2_000_000, seed, 0.5, frames_per_second=10.0, hardware=slow)
+    found = judged(tmp_path, find_claim(load_claims(), "cost"))
+    assert found.interval.estimate == pytest.approx(2.25, rel=0.05)
+    assert found.basis is not None
+    assert found.basis.hardware == "Made-up CPU, 2 cores, fast path"
 
 
 def test_an_ablation_without_baselines_says_what_is_missing(tmp_path: Path) -> None:
