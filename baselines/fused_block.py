@@ -93,7 +93,7 @@ def fused_block(
     tensors = [branch_a, branch_b, *(tensor for tensor in learned if tensor is not None)]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return _CpuBlock.apply(branch_a, branch_b, *learned, norm, pooling)
-    return _forward(_rows(branch_a), _rows(branch_b), _as_float(learned), norm, pooling, argmax=None)
+    return _forward(_rows(branch_a), _rows(branch_b), _as_float(learned), norm, pooling)
 
 
 class _CpuBlock(torch.autograd.Function):
@@ -102,15 +102,16 @@ class _CpuBlock(torch.autograd.Function):
         *learned, norm, pooling = rest
         a, b, affine = _rows(a), _rows(b), _as_float(learned)
         argmax = torch.empty((a.shape[0], pooling.rows, pooling.rows, a.shape[1]), dtype=torch.uint8)
-        ctx.save_for_backward(a, b, argmax, *affine)
+        moments = torch.empty((a.shape[0], 4, a.shape[2] * a.shape[3]))
+        ctx.save_for_backward(a, b, argmax, moments, *affine)
         ctx.norm, ctx.pooling = norm, pooling
         ctx.learned_dtypes = [None if tensor is None else tensor.dtype for tensor in learned]
-        return _forward(a, b, affine, norm, pooling, argmax)
+        return _forward(a, b, affine, norm, pooling, argmax, moments)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        a, b, argmax, *affine = ctx.saved_tensors
+        a, b, argmax, moments, *affine = ctx.saved_tensors
         gradient = _rows(gradient)
         images, channels = a.shape[:2]
         grad_a, grad_b = torch.empty_like(a), torch.empty_like(b)
@@ -119,7 +120,7 @@ class _CpuBlock(torch.autograd.Function):
             *_shape_arguments(a, ctx.norm, ctx.pooling),
             *(_address(tensor) for tensor in (a, b)),
             (ctypes.c_void_p * 4)(*(None if tensor is None else tensor.data_ptr() for tensor in affine)),
-            *(_address(tensor) for tensor in (gradient, argmax, grad_a, grad_b, sums)),
+            *(_address(tensor) for tensor in (gradient, argmax, moments, grad_a, grad_b, sums)),
         )
         if sums is None:
             return grad_a, grad_b, None, None, None, None, None, None
@@ -128,7 +129,13 @@ class _CpuBlock(torch.autograd.Function):
 
 
 def _forward(
-    a: Tensor, b: Tensor, affine: list[Tensor | None], norm: Norm, pooling: Pooling, argmax: Tensor | None
+    a: Tensor,
+    b: Tensor,
+    affine: list[Tensor | None],
+    norm: Norm,
+    pooling: Pooling,
+    argmax: Tensor | None = None,
+    moments: Tensor | None = None,
 ) -> Tensor:
     rows = pooling.rows
     out = torch.empty((a.shape[0], a.shape[1], rows, rows), dtype=a.dtype, memory_format=torch.channels_last)
@@ -136,7 +143,7 @@ def _forward(
         *_shape_arguments(a, norm, pooling),
         *(_address(tensor) for tensor in (a, b)),
         (ctypes.c_void_p * 4)(*(None if tensor is None else tensor.data_ptr() for tensor in affine)),
-        *(_address(tensor) for tensor in (out, argmax)),
+        *(_address(tensor) for tensor in (out, argmax, moments)),
     )
     return out
 

@@ -14,6 +14,10 @@
 #include <cstring>
 #include <vector>
 
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
 namespace {
 
 constexpr int LANES = 16;
@@ -45,11 +49,15 @@ inline Floats load(const BFloat16* from) {
 inline void store(float* to, Floats values) { std::memcpy(to, &values, sizeof values); }
 
 inline void store(BFloat16* to, Floats values) {  // to the nearest, ties to even; nan stays nan
+#ifdef __AVX512BF16__
+  const __m256bh halves = _mm512_cvtneps_pbh((__m512)values);
+#else
   Words words = (Words)values;
   Words rounded = (words + 0x7fffu + ((words >> 16) & 1u)) >> 16;
   Ints is_nan = values != values;
   rounded = is_nan ? Words{} + 0x7fc0u : rounded;
-  Halves halves = __builtin_convertvector(rounded, Halves);
+  const Halves halves = __builtin_convertvector(rounded, Halves);
+#endif
   std::memcpy(to, &halves, sizeof halves);
 }
 
@@ -88,30 +96,30 @@ inline Floats sums_of_each(const Floats (&v)[LANES]) {
 inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 inline Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
 
-// exp(x) to about 1e-7 relative, x held to what neither overflows nor becomes denormal: 2^n times a polynomial in the
-// rest, |rest| <= ln(2) / 2.
-inline Floats exponential(Floats x) {
-  x = larger(smaller(x, all(87.0f)), all(-87.0f));
+constexpr float LOG2_E = 1.44269504f;
+
+// 2^x to about 2e-7 relative, x held to what neither overflows nor becomes denormal: 2^n times a polynomial in the rest,
+// |rest| <= 1/2 (Cephes' coefficients).
+inline Floats power_of_two(Floats x) {
+  x = larger(smaller(x, all(126.0f)), all(-126.0f));
   const Floats magic = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
-  Floats shifted = x * 1.44269504f + magic;
-  Floats n = shifted - magic;
-  Floats r = x - n * 0.693359375f;
-  r = r - n * -2.12194440e-4f;
-  Floats p = all(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  return (Floats)((Ints)p + (((Ints)shifted - (Ints)magic) << 23));
+  Floats shifted = x + magic;
+  Floats r = x - (shifted - magic);
+  Floats p = all(1.535336188e-4f);
+  p = p * r + 1.339887440e-3f;
+  p = p * r + 9.618437358e-3f;
+  p = p * r + 5.550332471e-2f;
+  p = p * r + 2.402264791e-1f;
+  p = p * r + 6.931472029e-1f;
+  p = p * r + 1.0f;
+  return (Floats)((Ints)p + ((Ints)shifted << 23));  // magic's own last bits are 0: they leave with the shift
 }
 
 struct TanhGelu {
   static constexpr float k = 0.7978845608f, c = 0.044715f;  // sqrt(2 / pi)
 
   // 1 / gate(y), where gate(y) = 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u)) is what gelu multiplies y with.
-  static Floats inverse_gate(Floats y) { return 1.0f + exponential(y * (-2.0f * k - 2.0f * k * c * y * y)); }
+  static Floats inverse_gate(Floats y) { return 1.0f + power_of_two(y * (-2.0f * LOG2_E * k - 2.0f * LOG2_E * k * c * y * y)); }
   static Floats product(Floats y, Floats z) {  // of gelu(y) and gelu(z), for a single division
     return y * z / (inverse_gate(y) * inverse_gate(z));
   }
@@ -128,7 +136,7 @@ struct ExactGelu {
     Floats z = y * 0.70710678f;
     Floats distance = z < 0.0f ? -z : z;
     Floats t = 1.0f / (1.0f + 0.3275911f * distance);
-    bell = exponential(-distance * distance);
+    bell = power_of_two(-LOG2_E * distance * distance);
     Floats p = all(1.061405429f);
     p = p * t - 1.453152027f;
     p = p * t + 1.421413741f;
@@ -158,11 +166,11 @@ struct Shape {
   float epsilon;
 };
 
-// Mean and inverse standard deviation of every pixel of one branch, or the same of its image at each of them.
+// Mean and inverse standard deviation of every pixel of one branch, or those of its image, the same at each of them.
 struct Moments {
-  std::vector<float> mean, inverse;  // [height * width]
-  int64_t rows = 0;                  // computed so far
-  explicit Moments(const Shape& s) : mean(s.height * s.width), inverse(s.height * s.width) {}
+  float *mean, *inverse;  // [height * width]
+  int64_t rows = 0;       // computed so far
+  Moments(const Shape& s, float* at) : mean(at), inverse(at + s.height * s.width) {}
 };
 
 // Of the pixels of one row, two passes as the plain composition has it, as many pixels at a time as there are lanes.
@@ -190,7 +198,8 @@ void pixel_moments(const T* row, int64_t width, float epsilon, float* mean, floa
 }
 
 template <class T>
-void image_moments(const T* image, int64_t count, float epsilon, Moments& of) {
+void image_moments(const T* image, int64_t pixels, int64_t channels, float epsilon, Moments& of) {
+  const int64_t count = pixels * channels;
   // Sums of rows of 4096 in double: a float's own error would grow with the image.
   double total = 0, squares = 0;
   constexpr int64_t ROW = 4096;
@@ -208,8 +217,8 @@ void image_moments(const T* image, int64_t count, float epsilon, Moments& of) {
     }
     squares += sum(part);
   }
-  std::fill(of.mean.begin(), of.mean.end(), mean);
-  std::fill(of.inverse.begin(), of.inverse.end(), 1.0f / __builtin_sqrtf(float(squares / double(count)) + epsilon));
+  std::fill_n(of.mean, pixels, mean);
+  std::fill_n(of.inverse, pixels, 1.0f / __builtin_sqrtf(float(squares / double(count)) + epsilon));
 }
 
 struct PixelNorm {
@@ -237,21 +246,21 @@ template <int V, class Norm, class T>
 void ready(const Shape& s, const T* image, int64_t end, Moments& of) {
   const int64_t row = s.width * s.channels;
   if constexpr (Norm::per_image) {
-    if (of.rows == 0) image_moments(image, s.height * row, s.epsilon, of);
+    if (of.rows == 0) image_moments(image, s.height * s.width, s.channels, s.epsilon, of);
     of.rows = s.height;
   } else {
     for (; of.rows < end; of.rows++) {
       const int64_t at = of.rows * s.width;
-      pixel_moments<V>(image + of.rows * row, s.width, s.epsilon, &of.mean[at], &of.inverse[at]);
+      pixel_moments<V>(image + of.rows * row, s.width, s.epsilon, of.mean + at, of.inverse + at);
     }
   }
 }
 
 template <int V, class Norm, class T>
 void forward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a, const Affine<V>& of_b, T* out,
-                   uint8_t* argmax, float* rows) {
+                   uint8_t* argmax, float* moments, float* rows) {
   const int64_t C = s.channels, row = s.width * C;
-  Moments in_a(s), in_b(s);
+  Moments in_a(s, moments), in_b(s, moments + 2 * s.height * s.width);
   int64_t computed = 0;  // rows of the product that `rows`, a ring of s.size, has held so far
   for (int64_t oy = 0; oy < s.out_height; oy++) {
     const int64_t top = oy * s.stride - s.padding;
@@ -299,6 +308,8 @@ void forward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a
       }
     }
   }
+  ready<V, Norm>(s, a, s.height, in_a);  // rows under no window too, for the gradient
+  ready<V, Norm>(s, b, s.height, in_b);
 }
 
 inline Ints where_was(const uint8_t* argmax) {
@@ -379,6 +390,7 @@ template <int V>
 void scatter(const Shape& s, int64_t y, int64_t oy, const uint8_t* argmax, const float* from_a, const float* from_b,
              float* to_a, float* to_b) {
   const int64_t C = s.channels, dy = y + s.padding - oy * s.stride;
+  const bool windows_overlap = s.size > s.stride;
   for (int64_t ox = 0; ox < s.out_width; ox++) {
     const int64_t left = ox * s.stride - s.padding;
     for (int v = 0; v < V; v++) {
@@ -389,8 +401,13 @@ void scatter(const Shape& s, int64_t y, int64_t oy, const uint8_t* argmax, const
         const int64_t x = left + dx;
         if (x < 0 || x >= s.width) continue;
         const Ints here = where == int32_t(dx);
-        store(to_a + x * C + lane, load(to_a + x * C + lane) + (here ? sent_a : Floats{}));
-        store(to_b + x * C + lane, load(to_b + x * C + lane) + (here ? sent_b : Floats{}));
+        Floats add_a = here ? sent_a : Floats{}, add_b = here ? sent_b : Floats{};
+        if (windows_overlap) {
+          add_a += load(to_a + x * C + lane);
+          add_b += load(to_b + x * C + lane);
+        }
+        store(to_a + x * C + lane, add_a);
+        store(to_b + x * C + lane, add_b);
       }
     }
   }
@@ -432,17 +449,15 @@ void through_norm(const Shape& s, const T* row, const float* mean, const float* 
 // parameter_sums: [4, C] of this image: d scale a, d bias a, d scale b, d bias b; untouched by the image norm.
 template <int V, class Norm, class T>
 void backward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a, const Affine<V>& of_b,
-                    const T* gradient, const uint8_t* argmax, T* grad_a, T* grad_b, float* parameter_sums) {
+                    const T* gradient, const uint8_t* argmax, float* moments, T* grad_a, T* grad_b,
+                    float* parameter_sums) {
   const int64_t C = s.channels, row = s.width * C, pooled_row = s.out_width * C;
-  Moments in_a(s), in_b(s);
+  const Moments in_a(s, moments), in_b(s, moments + 2 * s.height * s.width);
   Totals<V> total_a, total_b;
   // Rows of windows live until the last pixel row under them: never more than s.size at a time, kept in rings.
   std::vector<float> windows_a(s.size * pooled_row), windows_b(s.size * pooled_row), sent_a(row), sent_b(row);
 
   auto compute = [&](int64_t oy) {
-    const int64_t bottom = oy * s.stride - s.padding + s.size, end = bottom < s.height ? bottom : s.height;
-    ready<V, Norm>(s, a, end, in_a);
-    ready<V, Norm>(s, b, end, in_b);
     const int64_t slot = oy % s.size * pooled_row;
     window_row<V, Norm>(s, oy, a, b, in_a, in_b, of_a, of_b, gradient, argmax, &windows_a[slot], &windows_b[slot],
                         total_a, total_b);
@@ -456,8 +471,6 @@ void backward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_
   for (int64_t y = 0; y < s.height; y++) {
     for (; end < s.out_height && end * s.stride - s.padding <= y; end++) compute(end);
     while (first < end && first * s.stride - s.padding + s.size <= y) first++;
-    ready<V, Norm>(s, a, y + 1, in_a);  // of rows that no window covers
-    ready<V, Norm>(s, b, y + 1, in_b);
     std::fill(sent_a.begin(), sent_a.end(), 0.0f);
     std::fill(sent_b.begin(), sent_b.end(), 0.0f);
     for (int64_t oy = first; oy < end; oy++) {
@@ -465,8 +478,8 @@ void backward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_
       scatter<V>(s, y, oy, argmax, &windows_a[slot], &windows_b[slot], sent_a.data(), sent_b.data());
     }
     const int64_t at = y * s.width;
-    through_norm<V, Norm>(s, a + y * row, &in_a.mean[at], &in_a.inverse[at], sent_a.data(), whole_a, grad_a + y * row);
-    through_norm<V, Norm>(s, b + y * row, &in_b.mean[at], &in_b.inverse[at], sent_b.data(), whole_b, grad_b + y * row);
+    through_norm<V, Norm>(s, a + y * row, in_a.mean + at, in_a.inverse + at, sent_a.data(), whole_a, grad_a + y * row);
+    through_norm<V, Norm>(s, b + y * row, in_b.mean + at, in_b.inverse + at, sent_b.data(), whole_b, grad_b + y * row);
   }
   if constexpr (!Norm::per_image) {
     for (int v = 0; v < V; v++) {
@@ -480,22 +493,23 @@ void backward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_
 
 template <int V, class Norm, class T>
 void forward(const Shape& s, const void* a, const void* b, const float* const* affine, void* out, uint8_t* argmax,
-             int threads) {
+             float* moments, int threads) {
   const int64_t in = s.height * s.width * s.channels, pooled = s.out_height * s.out_width * s.channels;
   const Affine<V> of_a(affine[0], affine[1]), of_b(affine[2], affine[3]);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
-    std::vector<float> rows(s.size * s.width * s.channels);
+    std::vector<float> rows(s.size * s.width * s.channels), own(moments ? 0 : 4 * s.height * s.width);
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < s.images; n++)
       forward_image<V, Norm>(s, (const T*)a + n * in, (const T*)b + n * in, of_a, of_b, (T*)out + n * pooled,
-                             argmax ? argmax + n * pooled : nullptr, rows.data());
+                             argmax ? argmax + n * pooled : nullptr,
+                             moments ? moments + n * 4 * s.height * s.width : own.data(), rows.data());
   }
 }
 
 template <int V, class Norm, class T>
 void backward(const Shape& s, const void* a, const void* b, const float* const* affine, const void* gradient,
-              const uint8_t* argmax, void* grad_a, void* grad_b, float* sums, int threads) {
+              const uint8_t* argmax, float* moments, void* grad_a, void* grad_b, float* sums, int threads) {
   const int64_t in = s.height * s.width * s.channels, pooled = s.out_height * s.out_width * s.channels;
   const Affine<V> of_a(affine[0], affine[1]), of_b(affine[2], affine[3]);
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -503,7 +517,8 @@ void backward(const Shape& s, const void* a, const void* b, const float* const* 
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < s.images; n++)
       backward_image<V, Norm>(s, (const T*)a + n * in, (const T*)b + n * in, of_a, of_b,
-                              (const T*)gradient + n * pooled, argmax + n * pooled, (T*)grad_a + n * in,
+                              (const T*)gradient + n * pooled, argmax + n * pooled,
+                              moments + n * 4 * s.height * s.width, (T*)grad_a + n * in,
                               (T*)grad_b + n * in, sums ? sums + n * 4 * s.channels : nullptr);
   }
 }
@@ -539,19 +554,20 @@ int per_norm(bool image_norm, bool is_bfloat16, Call call) {
 extern "C" {
 
 // shape: images, height, width, channels, pooled height, pooled width, window size, stride, padding.
-// affine: scale a, bias a, scale b, bias b, each [channels] or null. argmax may be null where no gradient is wanted.
+// affine: scale a, bias a, scale b, bias b, each [channels] or null. argmax and moments [images, 4, height * width] are
+// what the gradient needs to know; both null where none is wanted.
 // Returns 0, or 1 for a number of channels there is no code for.
 
 int hadamax_forward(const int64_t* shape, float epsilon, int image_norm, int is_bfloat16, int threads, const void* a,
-                    const void* b, const float* const* affine, void* out, uint8_t* argmax) {
+                    const void* b, const float* const* affine, void* out, uint8_t* argmax, float* moments) {
   const Shape s{shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], shape[7], shape[8], epsilon};
-  DISPATCH(forward, a, b, affine, out, argmax, threads);
+  DISPATCH(forward, a, b, affine, out, argmax, moments, threads);
 }
 
 int hadamax_backward(const int64_t* shape, float epsilon, int image_norm, int is_bfloat16, int threads, const void* a,
                      const void* b, const float* const* affine, const void* gradient, const uint8_t* argmax,
-                     void* grad_a, void* grad_b, float* sums) {
+                     float* moments, void* grad_a, void* grad_b, float* sums) {
   const Shape s{shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], shape[7], shape[8], epsilon};
-  DISPATCH(backward, a, b, affine, gradient, argmax, grad_a, grad_b, sums, threads);
+  DISPATCH(backward, a, b, affine, gradient, argmax, moments, grad_a, grad_b, sums, threads);
 }
 }
