@@ -111,10 +111,15 @@ def make_agent(
     )
 
 
+def varied(name: str) -> str:
+    """The baseline that `name` of `VARIANTS` is a variant of; any other name as it is."""
+    return name.removesuffix(BF16) if name in VARIANTS else name
+
+
 def _pinned_path(name: str) -> Path:
     if name not in (*BASELINES, *VARIANTS):
         raise ConfigError(f"unknown baseline {name!r} (allowed: {', '.join(BASELINES)}, or NAME{BF16})")
-    return PINNED_FOLDER / f"{name.removesuffix(BF16)}.toml"
+    return PINNED_FOLDER / f"{varied(name)}.toml"
 
 
 def _read_description(path: Path) -> Description:

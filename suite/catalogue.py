@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.registry import BASELINES, BF16, VARIANTS, describe
+from baselines.registry import BASELINES, VARIANTS, describe, varied
 from reports.catalogue import BaselineInfo, Catalogue, ProtocolInfo
 from results.hashing import config_hash
 from suite.protocol import full_config, load_protocol
@@ -25,7 +25,7 @@ def catalogue(protocol_name: str, docs: Path = DOCS_FOLDER) -> Catalogue:
                 values=d.values,
                 sources=d.sources,
                 references=d.references,
-                deviations_markdown=deviations(docs / f"{d.name.removesuffix(BF16)}.md"),
+                deviations_markdown=deviations(docs / f"{varied(d.name)}.md"),
                 is_variant=d.name in VARIANTS,
             )
             for d in described
