@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from baselines.agent import FRAME_SKIP, FinishedGame, ReplayMismatch, Tick
-from baselines.envs import AtariEnvironments, Step, rom_sha256
+from baselines.envs import AtariEnvironments, Step
 from baselines.games import GameTracker
 from baselines.replay import ReplayMemory
 
@@ -80,13 +80,7 @@ class BackgroundPlay:
 
     def provenance(self, seeds: Sequence[int]) -> dict[str, Any]:
         """What the manifest keeps of the environments; `seeds` are those they were made with."""
-        return {
-            "envpool_id": self._envs.envpool_id,
-            "envpool_config": self._envs.config(),
-            "rom_sha256": rom_sha256(self._envs.envpool_id),
-            "train_seeds": list(seeds),
-            "greedy_seeds": [],
-        }
+        return self._envs.provenance(train_seeds=seeds)
 
     def sample_observations(self, count: int, device: torch.device) -> Tensor:
         """[count, 4, 84, 84] uint8 out of the memory, the same ones for the same memory; touches no stream."""

@@ -127,6 +127,16 @@ class AtariEnvironments:
         full = self._pool.spec.config._asdict()
         return {key: value for key, value in full.items() if key not in particular}
 
+    def provenance(self, *, train_seeds: Sequence[int], greedy_seeds: Sequence[int] = ()) -> dict[str, Any]:
+        """What a manifest keeps of a run's environments (`agent.Agent.provenance`)."""
+        return {
+            "envpool_id": self.envpool_id,
+            "envpool_config": self.config(),
+            "rom_sha256": rom_sha256(self.envpool_id),
+            "train_seeds": list(train_seeds),
+            "greedy_seeds": list(greedy_seeds),
+        }
+
     def close(self) -> None:
         self._pool.close()
 

@@ -23,7 +23,7 @@ from baselines.agent import FRAME_SKIP, FinishedGame, Progress, ReplayMismatch, 
 from baselines.config import ConfigError
 from baselines.diagnostics import layer_diagnostics
 from baselines.env_groups import all_observations, in_order, make_groups
-from baselines.envs import EnvironmentConfig, rom_sha256
+from baselines.envs import EnvironmentConfig
 from baselines.exploration import linear_epsilon
 from baselines.fast import ROLLOUT_GRAPH, TWO_GROUPS, captured, rollout_paths, use_fused_blocks
 from baselines.frame_stacks import StackedEvaluation
@@ -332,14 +332,9 @@ class PqnAgent:
         return layer_diagnostics(self.network, observations[torch.from_numpy(sample).to(self.device)])
 
     def provenance(self) -> dict[str, Any]:
-        environments = self._groups[0].environments
-        return {
-            "envpool_id": environments.envpool_id,
-            "envpool_config": environments.config(),
-            "rom_sha256": rom_sha256(environments.envpool_id),
-            "train_seeds": self._seeds["train"],
-            "greedy_seeds": self._seeds["greedy"],
-        }
+        return self._groups[0].environments.provenance(
+            train_seeds=self._seeds["train"], greedy_seeds=self._seeds["greedy"]
+        )
 
     def close(self) -> None:
         for group in self._groups:
