@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:  # it imports torch, which telling what is pinned does without
-    from baselines.fast import Paths
+    from baselines.fast.paths import Paths
 
 FRAME_SKIP = 4  # emulator frames per agent step, pinned by every protocol of the suite
 

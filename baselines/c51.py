@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 
 from baselines.agent import FinishedGame, Progress, Tick
-from baselines.background_play import BackgroundPlay
-from baselines.c51_networks import DistributionNetwork, build_c51_network
-from baselines.diagnostics import layer_diagnostics
 from baselines.distributional import action_values, c51_losses, double_q_targets, support
-from baselines.envs import AtariEnvironments, EnvironmentConfig
+from baselines.emulator.envs import AtariEnvironments, EnvironmentConfig
 from baselines.exploration import linear_epsilon
-from baselines.fast import captured, use_fused_blocks
-from baselines.precision import use_precision
-from baselines.replay import ReplayBatch, ReplayMemory
-from baselines.replay_schedule import ReplayConfig, replay_layout, schedule
+from baselines.fast.paths import captured, use_fused_blocks
+from baselines.networks.diagnostics import layer_diagnostics
+from baselines.networks.distribution_network import DistributionNetwork, build_c51_network
+from baselines.networks.precision import use_precision
+from baselines.replay.background_play import BackgroundPlay
+from baselines.replay.memory import ReplayBatch, ReplayMemory
+from baselines.replay.schedule import ReplayConfig, replay_layout, schedule
 from baselines.seeding import Streams
 
 DIAGNOSTIC_BATCH = 256

@@ -21,15 +21,15 @@ from torch import Tensor
 
 from baselines.agent import FRAME_SKIP, FinishedGame, Progress, ReplayMismatch, Tick
 from baselines.config import ConfigError
-from baselines.diagnostics import layer_diagnostics
-from baselines.env_groups import all_observations, in_order, make_groups
-from baselines.envs import EnvironmentConfig
+from baselines.emulator.envs import EnvironmentConfig
+from baselines.emulator.frame_stacks import StackedEvaluation
+from baselines.emulator.groups import all_observations, in_order, make_groups
 from baselines.exploration import linear_epsilon
-from baselines.fast import ROLLOUT_GRAPH, TWO_GROUPS, captured, rollout_paths, use_fused_blocks
-from baselines.frame_stacks import StackedEvaluation
-from baselines.heads import QNetwork, build_q_network
+from baselines.fast.paths import ROLLOUT_GRAPH, TWO_GROUPS, captured, rollout_paths, use_fused_blocks
+from baselines.networks.diagnostics import layer_diagnostics
+from baselines.networks.precision import use_precision
+from baselines.networks.q_network import QNetwork, build_q_network
 from baselines.optim import RAdam, clip_by_global_norm_
-from baselines.precision import use_precision
 from baselines.returns import lambda_returns
 from baselines.seeding import Streams
 

@@ -17,18 +17,18 @@ import torch
 from torch import Tensor
 
 from baselines.agent import FinishedGame, Progress, Tick
-from baselines.background_play import BackgroundPlay, Played
-from baselines.diagnostics import layer_diagnostics
 from baselines.distributional import action_values, cross_entropy, double_q_targets, support
-from baselines.envs import AtariEnvironments, EnvironmentConfig
-from baselines.fast import captured
-from baselines.noise import FactorisedNoise
+from baselines.emulator.envs import AtariEnvironments, EnvironmentConfig
+from baselines.fast.paths import captured
+from baselines.networks.diagnostics import layer_diagnostics
+from baselines.networks.noise import FactorisedNoise
+from baselines.networks.precision import use_precision
+from baselines.networks.rainbow_network import RainbowNetwork, build_rainbow_network
 from baselines.optim import clip_by_global_norm_
-from baselines.precision import use_precision
-from baselines.priorities import PrioritizedSampler, importance_weights, linear_schedule
-from baselines.rainbow_networks import RainbowNetwork, build_rainbow_network
-from baselines.replay import ReplayBatch, ReplayMemory
-from baselines.replay_schedule import ReplayConfig, replay_layout, schedule
+from baselines.replay.background_play import BackgroundPlay, Played
+from baselines.replay.memory import ReplayBatch, ReplayMemory
+from baselines.replay.priorities import PrioritizedSampler, importance_weights, linear_schedule
+from baselines.replay.schedule import ReplayConfig, replay_layout, schedule
 from baselines.seeding import Streams
 
 DIAGNOSTIC_BATCH = 256

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from baselines.agent import Agent
 from baselines.config import ConfigError, fill, read_pinned
-from baselines.envs import EnvironmentConfig
+from baselines.emulator.envs import EnvironmentConfig
 
 if TYPE_CHECKING:
     import torch

@@ -19,10 +19,10 @@ import torch
 
 from baselines.agent import FRAME_SKIP, Progress
 from baselines.c51 import C51Agent
-from baselines.envs import AtariEnvironments, EnvironmentConfig
+from baselines.emulator.envs import AtariEnvironments, EnvironmentConfig
 from baselines.pqn import PqnAgent, PqnConfig
 from baselines.rainbow import RainbowAgent
-from baselines.replay_schedule import ReplayConfig
+from baselines.replay.schedule import ReplayConfig
 
 ReplayAgent = C51Agent | RainbowAgent
 _SHORT_FRAMES = 400_000  # of a replay agent, so that it soon learns

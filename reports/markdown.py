@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports import wording
-from reports.aggregate import METRIC_TITLES, METRICS
-from reports.bootstrap import Interval
+from reports.statistics.aggregate import METRIC_TITLES, METRICS
+from reports.statistics.bootstrap import Interval
 
 
 def render(summary: Mapping[str, Any]) -> str:

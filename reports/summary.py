@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from reports import wording
-from reports.aggregate import METRICS
 from reports.catalogue import Catalogue
-from reports.claims import load_claims
-from reports.evidence import COUNTS, NOT_COMPARABLE, OFF_PROTOCOL, UNFINISHED, Entry, Evidence, load
-from reports.imported import imported_entries
-from reports.judge import Judgement, judge
-from reports.leaderboard import Group, Row, build_groups, published_groups
+from reports.judging.claims import load_claims
+from reports.judging.evidence import COUNTS, NOT_COMPARABLE, OFF_PROTOCOL, UNFINISHED, Entry, Evidence, load
+from reports.judging.imported import imported_entries
+from reports.judging.judge import Judgement, judge
+from reports.judging.leaderboard import Group, Row, build_groups, published_groups
+from reports.statistics.aggregate import METRICS
 
 FORMAT_VERSION = 1
 SCHEMA_FILE = Path(__file__).parent / "summary.schema.json"

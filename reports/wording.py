@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.bootstrap import Interval
 from reports.catalogue import Catalogue
-from reports.claims import LAYER_MEASURES, MINIMUM_SEEDS
-from reports.judge import Judgement
-from reports.leaderboard import SET_TITLES, games_title
-from reports.missing import Missing
-from reports.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_COMPARABLE, NOT_REPRODUCED, REPRODUCED, SMALLER
+from reports.judging.claims import LAYER_MEASURES, MINIMUM_SEEDS
+from reports.judging.judge import Judgement
+from reports.judging.leaderboard import SET_TITLES, games_title
+from reports.judging.missing import Missing
+from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_COMPARABLE, NOT_REPRODUCED, REPRODUCED, SMALLER
+from reports.statistics.bootstrap import Interval
 
 NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"

@@ -196,7 +196,7 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
 
     import torch
 
-    from baselines.fast import keep_freed_memory
+    from baselines.fast.paths import keep_freed_memory
     from baselines.pqn import PqnConfig
     from baselines.registry import load_pinned, make_agent
     from baselines.speed import measure, shortened, whole

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from baselines.agent import FRAME_SKIP
+from baselines.memory_plan import memory_plan
 from baselines.registry import load_pinned
-from baselines.replay_plan import memory_plan
-from baselines.replay_schedule import ReplayConfig
+from baselines.replay.schedule import ReplayConfig
 from results.schema import RunSpec
 from results.store import BrokenRun, Run
 from suite.plan import RunState

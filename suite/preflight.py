@@ -105,7 +105,7 @@ def check_fused_block(device: str) -> Check:
     """Whether the Hadamax block runs fused; without it everything works, only slower, so no row fails."""
     import torch
 
-    from baselines.fused_block import why_not
+    from baselines.fast.fused_block import why_not
 
     missing = why_not(torch.device(device))
     return Check("fused block", True, "ready" if missing is None else f"plain one is used, slower: {missing}")
@@ -127,7 +127,7 @@ def check_pinned() -> Iterator[Check]:
 
 def check_games(games: Sequence[str], *, full: bool) -> Iterator[Check]:
     """For each game, whether the emulator gives the bytes that the official code's gave."""
-    from baselines.fingerprints import FULL_AGENT_STEPS, SHORT_AGENT_STEPS, fingerprints
+    from baselines.emulator.fingerprints import FULL_AGENT_STEPS, SHORT_AGENT_STEPS, fingerprints
 
     steps = FULL_AGENT_STEPS if full else SHORT_AGENT_STEPS
     environment = load_protocol(PAPER).environment

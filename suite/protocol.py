@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.config import ConfigError, fill, read_pinned
-from baselines.envs import EnvironmentConfig
+from baselines.emulator.envs import EnvironmentConfig
 from baselines.registry import Description
 from results.hashing import config_hash
 from results.schema import RunSpec

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from baselines.agent import Agent, FinishedGame, ReplayMismatch, Tick
-from baselines.fast import keep_freed_memory
+from baselines.fast.paths import keep_freed_memory
 from baselines.registry import load_pinned, make_agent
 from results.errors import ResultsError
 from results.games import GAMES

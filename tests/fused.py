@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from baselines import native
-from baselines.fast import FUSED_BLOCK, use_fused_blocks
+from baselines.fast import native
+from baselines.fast.paths import FUSED_BLOCK, use_fused_blocks
 
 
 def require_native() -> None:

@@ -42,7 +42,7 @@ def run(parsed: argparse.Namespace) -> int:
     results = arguments.results_folder(parsed.results)
     if parsed.markdown and (parsed.json or parsed.open):
         raise UserError("--markdown writes no report; leave out --json and --open")
-    from reports.page import build, summarise
+    from reports.build import build, summarise
     from suite.catalogue import catalogue
 
     if parsed.markdown:

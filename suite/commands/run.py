@@ -94,7 +94,7 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
     given = [f"--{name}" for name in ("games", "frames", "baselines", "seeds") if getattr(parsed, name) is not None]
     if given:
         raise UserError(f"--claim says which runs; leave out {', '.join(given)}")
-    from reports.missing import missing_runs
+    from reports.judging.missing import missing_runs
     from suite.catalogue import catalogue
 
     return tuple(missing_runs(parsed.claim, results=results, catalogue=catalogue(PAPER), claims_file=parsed.claims))
@@ -141,7 +141,7 @@ def _tell_of_missing_fast_path(device: str) -> None:
     """Compiles the fused block before any run starts, if it is not there yet; says why if it cannot be had."""
     import torch
 
-    from baselines.fused_block import why_not
+    from baselines.fast.fused_block import why_not
 
     missing = why_not(torch.device(device))
     if missing is not None:

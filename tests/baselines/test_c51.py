@@ -8,10 +8,10 @@ from tiny_replay_agents import agent_of, config_of, train
 
 from baselines import c51
 from baselines.c51 import c51_update
-from baselines.c51_networks import C51_ENCODERS, build_c51_network, image_norm
 from baselines.distributional import action_values, support
+from baselines.networks.distribution_network import C51_ENCODERS, build_c51_network, image_norm
 from baselines.registry import load_pinned
-from baselines.replay import ReplayBatch
+from baselines.replay.memory import ReplayBatch
 
 ATOMS = support(-10, 10, 51).float()
 

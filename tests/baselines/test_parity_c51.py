@@ -6,7 +6,6 @@ import torch
 from fused import fuse
 from parity_fixtures import DTYPES
 
-from baselines.c51_networks import C51_ENCODERS, DistributionNetwork
 from baselines.distributional import (
     action_values,
     c51_losses,
@@ -15,6 +14,7 @@ from baselines.distributional import (
     project,
     support,
 )
+from baselines.networks.distribution_network import C51_ENCODERS, DistributionNetwork
 
 # name in the fixtures -> name of the module here
 TRAINED_F32 = 2e-3  # float32 rounding after some updates; a ReLU or a maximum may flip on it

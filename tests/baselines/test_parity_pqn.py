@@ -15,8 +15,8 @@ from fused import fuse
 from parity_fixtures import DTYPES, Comparison, ParityFile, to_fixture_layout, to_torch_layout
 from parity_pqn_names import ENCODER_OF_FILE, our_name
 
-from baselines.encoders import PQN_ENCODERS
-from baselines.heads import QNetwork
+from baselines.networks.pqn_encoders import PQN_ENCODERS
+from baselines.networks.q_network import QNetwork
 from baselines.optim import RAdam, clip_by_global_norm_
 from baselines.pqn import td_loss
 

@@ -10,9 +10,9 @@ import torch
 from parity_fixtures import DTYPES, Comparison, ParityFile, ParityFolder
 from parity_pqn_names import ENCODER_OF_FILE, our_name
 
-from baselines.diagnostics import dead_relu_units, dead_smooth_units, effective_rank, spectrum_rank
 from baselines.exploration import linear_epsilon
-from baselines.heads import build_q_network
+from baselines.networks.diagnostics import dead_relu_units, dead_smooth_units, effective_rank, spectrum_rank
+from baselines.networks.q_network import build_q_network
 from baselines.optim import RAdam, clip_by_global_norm_
 from baselines.returns import lambda_returns
 

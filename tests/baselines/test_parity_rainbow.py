@@ -6,8 +6,8 @@ import torch
 from parity_fixtures import DTYPES, to_fixture_layout, to_torch_layout
 
 from baselines.distributional import action_values, cross_entropy, double_q_targets, support
+from baselines.networks.rainbow_network import RainbowNetwork
 from baselines.optim import clip_by_global_norm_
-from baselines.rainbow_networks import RainbowNetwork
 
 MODULES = {"adv1": "advantage_hidden", "adv2": "advantage", "val1": "value_hidden", "val2": "value"}
 TRAINED_F32 = 2e-3  # float32 rounding after some updates; a ReLU or a maximum may flip on it

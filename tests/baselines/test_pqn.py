@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from baselines.agent import Progress, Tick
-from baselines.envs import AtariEnvironments
+from baselines.emulator.envs import AtariEnvironments
 from baselines.pqn import PqnAgent, td_loss
 from baselines.registry import load_pinned
 from suite.protocol import load_protocol

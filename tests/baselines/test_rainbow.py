@@ -9,10 +9,10 @@ from tiny_replay_agents import agent_of, train
 
 from baselines import rainbow
 from baselines.distributional import support
+from baselines.networks.rainbow_network import NoisyLinear, build_rainbow_network
 from baselines.rainbow import rainbow_update
-from baselines.rainbow_networks import NoisyLinear, build_rainbow_network
 from baselines.registry import load_pinned
-from baselines.replay import ReplayBatch
+from baselines.replay.memory import ReplayBatch
 
 ATOMS = support(-10, 10, 51).float()
 

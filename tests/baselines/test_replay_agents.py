@@ -4,8 +4,8 @@ import pytest
 import torch
 from tiny_replay_agents import BLOCK_FRAMES, action_log, agent_of, assert_same_weights, checkpoint, replay, train
 
-from baselines import background_play
 from baselines.agent import ReplayMismatch, Tick
+from baselines.replay import background_play
 
 BOTH = pytest.mark.parametrize("name", ["c51", "rainbow"])
 

@@ -12,10 +12,10 @@ from recorded_on_a_cpu import recorded_on_a_cpu
 
 from baselines import pqn
 from baselines.agent import FinishedGame, Progress
-from baselines.capture import cuda_graph
-from baselines.env_groups import all_observations, make_groups
-from baselines.fast import ROLLOUT_GRAPH, TWO_GROUPS, Paths, rollout_paths
-from baselines.frame_stacks import FrameStacks, StackedEvaluation
+from baselines.emulator.frame_stacks import FrameStacks, StackedEvaluation
+from baselines.emulator.groups import all_observations, make_groups
+from baselines.fast.cuda_graph import cuda_graph
+from baselines.fast.paths import ROLLOUT_GRAPH, TWO_GROUPS, Paths, rollout_paths
 from baselines.pqn import PqnAgent
 from baselines.registry import load_pinned
 from suite.protocol import load_protocol

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "reports"))
 
 from made_up_runs import LAYERS, make_catalogue, write_run
 
-from reports.page import build
+from reports.build import build
 
 FOLDER = Path(__file__).parent
 ARGUMENTS = ("--no-sandbox", "--disable-background-networking")

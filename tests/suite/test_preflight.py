@@ -100,7 +100,7 @@ def test_one_game_that_cannot_be_played_is_one_failed_row(monkeypatch):
     def refuse(*_arguments, **_keywords):
         raise RuntimeError("no\nROM")
 
-    monkeypatch.setattr("baselines.fingerprints.AtariEnvironments", refuse)
+    monkeypatch.setattr("baselines.emulator.fingerprints.AtariEnvironments", refuse)
     checks = list(preflight.check_games(["Freeway", "Pong"], full=False))
     assert [(check.name, check.passed, check.detail) for check in checks] == [
         ("Freeway", False, "RuntimeError: no ROM"),

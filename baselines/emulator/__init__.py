@@ -1,0 +1,1 @@
+"""The environments: emulators, their score, their groups, their stacked frames."""

@@ -1,0 +1,86 @@
+"""Frame stacks that live on the device: of each observation only the newest frame travels there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.emulator.groups import EnvironmentGroup
+from baselines.fast.cuda_graph import Captured, Recorder, Work, cuda_graph
+
+
+class FrameStacks:
+    """The newest observations of n environments on a device, the same bytes as the emulator's own.
+
+    A step has two halves, so that the second can be recorded in a CUDA graph:
+
+        planes = stacks.prepare(observations, resets)   # what must travel
+        stacks.push(planes)                             # stacks.images are `observations` now
+    """
+
+    def __init__(self, environments: int, device: torch.device):
+        self.images = torch.zeros((environments, 4, 84, 84), dtype=torch.uint8, device=device)
+        # Written anew while the copy before may still be under way? No: its step's actions were read since.
+        self._staged = torch.empty((environments, 84, 84), dtype=torch.uint8, pin_memory=device.type == "cuda")
+
+    def prepare(self, observations: np.ndarray, resets: np.ndarray) -> Tensor:
+        """Readies `images` for the step that led to `observations` [n, 4, 84, 84] uint8.
+
+        Args:
+            resets: [n] bool, whose stack may not be the one before moved on by one frame; these travel whole.
+        Returns: the newest frames [n, 84, 84] on the device.
+        """
+        self._staged.numpy()[:] = observations[:, -1]
+        fresh = np.flatnonzero(resets)
+        if len(fresh):
+            older = torch.from_numpy(observations[fresh, :-1]).to(self.images.device)
+            self.images[torch.from_numpy(fresh).to(self.images.device), 1:] = older  # `push` moves them on by one
+        return self._staged.to(self.images.device, non_blocking=True)
+
+    def prepare_again(self) -> Tensor:
+        """Readies `images` to be pushed what they end with: the same observations once more."""
+        self.images[:, 1:] = self.images[:, :-1].clone()
+        return self._staged.to(self.images.device, non_blocking=True)
+
+    def push(self, planes: Tensor) -> None:
+        """Moves every stack on by one frame, in place."""
+        self.images.copy_(torch.cat((self.images[:, 1:], planes[:, None]), dim=1))
+
+    def remember(self) -> Callable[[], None]:
+        """What brings the stacks back to where they are now."""
+        before = self.images.clone()
+
+        def undo() -> None:
+            self.images.copy_(before)
+
+        return undo
+
+
+class StackedEvaluation:
+    """`evaluate` of what a group of environments sees now, with the frames stacked on the device, as one CUDA graph."""
+
+    def __init__(self, evaluate: Work, environments: int, device: torch.device, record: Recorder = cuda_graph):
+        """`evaluate`: [n, 4, 84, 84] uint8 -> tensors; it reads nothing else that moves in memory."""
+        self._stacks = FrameStacks(environments, device)
+        self._graph = Captured(self._push_and(evaluate), self._stacks.remember, record)
+        self._vector_steps = -1  # of the group, at the call before
+
+    def __call__(self, group: EnvironmentGroup) -> tuple[Tensor, ...]:
+        """The group's newest observations [n, 4, 84, 84], which the next call overwrites, and what `evaluate` gives."""
+        if group.vector_steps == self._vector_steps:
+            planes = self._stacks.prepare_again()
+        else:
+            follows = group.vector_steps == self._vector_steps + 1  # not after a resume
+            planes = self._stacks.prepare(group.observations, group.resets if follows else np.ones_like(group.resets))
+        self._vector_steps = group.vector_steps
+        return self._stacks.images, *self._graph(planes)
+
+    def _push_and(self, evaluate: Work) -> Work:
+        def work(planes: Tensor) -> tuple[Tensor, ...]:
+            self._stacks.push(planes)
+            return evaluate(self._stacks.images)
+
+        return work

@@ -1,0 +1,1 @@
+"""Fast paths: other implementations of the same arithmetic."""

@@ -1,0 +1,181 @@
+"""The Hadamax block in one pass over memory, with its own gradient: norm -> GELU -> product -> max-pool.
+
+The plain compositions are `encoders.hadamax_block` and `c51_networks.HadamaxC51Conv`; these give the same to rounding,
+several times as fast, for what is slow there is memory traffic. In bfloat16 they are more exact than the plain ones:
+everything between input and output is float32. On a CPU the work is done by kernels/hadamax_block.cpp, on a GPU by
+`triton_block`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from baselines.fast import native
+
+CHANNELS = (32, 64)  # that the C++ is compiled for
+DTYPES = (torch.float32, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Square windows: how they lie over the rows, and over the columns likewise."""
+
+    size: int
+    stride: int
+    padding: int  # rows before the first one
+    rows: int  # of the output
+
+    @classmethod
+    def same(cls, height: int, size: int, stride: int) -> Pooling:
+        """SAME padding: ceil(height / stride) windows, an odd pixel of padding at the end."""
+        rows = -(-height // stride)
+        return cls(size, stride, max((rows - 1) * stride + size - height, 0) // 2, rows)
+
+    @classmethod
+    def symmetric(cls, height: int, size: int, stride: int, padding: int) -> Pooling:
+        """torch's own: `padding` on both sides, windows that overhang left out."""
+        return cls(size, stride, padding, (height + 2 * padding - size) // stride + 1)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Which of the paper's two variants."""
+
+    per_image: bool  # LayerNorm over channels, height and width with the exact GELU; else over channels, tanh GELU
+    epsilon: float
+
+
+def why_not(device: torch.device) -> str | None:
+    """Why the fused block can't run on this device, in words; None if it can."""
+    if device.type == "cpu":
+        return native.why_not()
+    if device.type == "cuda":
+        from baselines.fast import triton_block
+
+        return triton_block.why_not()
+    return f"there is none for a {device.type} device"
+
+
+def fused_block(
+    branch_a: Tensor,
+    branch_b: Tensor,
+    norm_a: tuple[Tensor, Tensor] | None,
+    norm_b: tuple[Tensor, Tensor] | None,
+    norm: Norm,
+    pooling: Pooling,
+) -> Tensor:
+    """max_pool(gelu(norm(a)) * gelu(norm(b))) of square images.
+
+    Args:
+        branch_a, branch_b: [B, C, H, H] convolution outputs, float32 or bfloat16, C of `CHANNELS`.
+        norm_a, norm_b: scale [C] and bias [C] of each branch's LayerNorm; None where nothing is learned.
+    Returns: [B, C, rows, rows] in channels_last memory.
+    Raises: ValueError for a type or a number of channels there is no code for.
+    """
+    if branch_a.dtype not in DTYPES or branch_a.shape[1] not in CHANNELS:
+        raise ValueError(f"no fused block for {branch_a.shape[1]} channels of {branch_a.dtype}")
+    if branch_a.device.type == "cuda":
+        from baselines.fast.triton_block import triton_block
+
+        if norm.per_image:  # the norm by torch, which is good at it; the rest in one pass
+            branch_a, branch_b = (
+                F.layer_norm(images, images.shape[1:], eps=norm.epsilon) for images in (branch_a, branch_b)
+            )
+        return triton_block(branch_a, branch_b, norm_a, norm_b, norm, pooling)
+    learned = (*(norm_a or (None, None)), *(norm_b or (None, None)))
+    tensors = [branch_a, branch_b, *(tensor for tensor in learned if tensor is not None)]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return _CpuBlock.apply(branch_a, branch_b, *learned, norm, pooling)
+    return _forward(_rows(branch_a), _rows(branch_b), _as_float(learned), norm, pooling)
+
+
+class _CpuBlock(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+        *learned, norm, pooling = rest
+        a, b, affine = _rows(a), _rows(b), _as_float(learned)
+        argmax = torch.empty((a.shape[0], pooling.rows, pooling.rows, a.shape[1]), dtype=torch.uint8)
+        moments = torch.empty((a.shape[0], 4, a.shape[2] * a.shape[3]))
+        ctx.save_for_backward(a, b, argmax, moments, *affine)
+        ctx.norm, ctx.pooling = norm, pooling
+        ctx.learned_dtypes = [None if tensor is None else tensor.dtype for tensor in learned]
+        return _forward(a, b, affine, norm, pooling, argmax, moments)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        a, b, argmax, moments, *affine = ctx.saved_tensors
+        gradient = _rows(gradient)
+        images, channels = a.shape[:2]
+        grad_a, grad_b = torch.empty_like(a), torch.empty_like(b)
+        sums = torch.empty((images, 4, channels)) if not ctx.norm.per_image else None
+        _library().hadamax_backward(
+            *_shape_arguments(a, ctx.norm, ctx.pooling),
+            *(_address(tensor) for tensor in (a, b)),
+            (ctypes.c_void_p * 4)(*(None if tensor is None else tensor.data_ptr() for tensor in affine)),
+            *(_address(tensor) for tensor in (gradient, argmax, moments, grad_a, grad_b, sums)),
+        )
+        if sums is None:
+            return grad_a, grad_b, None, None, None, None, None, None
+        learned = [total.to(dtype) for total, dtype in zip(sums.sum(dim=0), ctx.learned_dtypes, strict=True)]
+        return grad_a, grad_b, *learned, None, None
+
+
+def _forward(
+    a: Tensor,
+    b: Tensor,
+    affine: list[Tensor | None],
+    norm: Norm,
+    pooling: Pooling,
+    argmax: Tensor | None = None,
+    moments: Tensor | None = None,
+) -> Tensor:
+    rows = pooling.rows
+    out = torch.empty((a.shape[0], a.shape[1], rows, rows), dtype=a.dtype, memory_format=torch.channels_last)
+    _library().hadamax_forward(
+        *_shape_arguments(a, norm, pooling),
+        *(_address(tensor) for tensor in (a, b)),
+        (ctypes.c_void_p * 4)(*(None if tensor is None else tensor.data_ptr() for tensor in affine)),
+        *(_address(tensor) for tensor in (out, argmax, moments)),
+    )
+    return out
+
+
+def _library() -> ctypes.CDLL:
+    library = native.library()
+    if library is None:
+        raise RuntimeError(f"the fused Hadamax block is not there: {native.why_not()}")
+    return library
+
+
+def _shape_arguments(images: Tensor, norm: Norm, pooling: Pooling) -> tuple[Any, ...]:
+    batch, channels, height, width = images.shape
+    shape = (batch, height, width, channels, pooling.rows, pooling.rows, pooling.size, pooling.stride, pooling.padding)
+    return (
+        (ctypes.c_int64 * len(shape))(*shape),
+        ctypes.c_float(norm.epsilon),
+        int(norm.per_image),
+        int(images.dtype == torch.bfloat16),
+        torch.get_num_threads(),
+    )
+
+
+def _address(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Valid as long as somebody holds the tensor: pass no temporary."""
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+def _rows(images: Tensor) -> Tensor:
+    """In channels_last memory, as it nearly always is already."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _as_float(learned: Any) -> list[Tensor | None]:
+    return [None if tensor is None else tensor.detach().float().contiguous() for tensor in learned]

@@ -1,0 +1,79 @@
+"""Which fast paths a run takes: each wraps the same arithmetic as the plain one, and each can be turned off."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from baselines.fast import fused_block
+from baselines.fast.cuda_graph import Captured, Work, remember_learner
+
+FUSED_BLOCK = "fused Hadamax block"
+UPDATE_GRAPH = "CUDA graph of the update"
+ROLLOUT_GRAPH = "CUDA graph of the rollout step, frames stacked on the GPU"
+TWO_GROUPS = "two groups of environments"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The fast paths that a run takes, and why it does not take the others it could."""
+
+    taken: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()  # "fused Hadamax block: no C++ compiler was found"
+
+    def __add__(self, other: Paths) -> Paths:
+        return Paths(self.taken + other.taken, self.missed + other.missed)
+
+
+def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
+    """Lets the Hadamax layers of `network`, if it has any, take the fused block; `plain` leaves them as they are."""
+    layers = [module for module in network.modules() if hasattr(module, "fused")]
+    if not layers:
+        return Paths()
+    missed = "turned off" if plain else fused_block.why_not(device)
+    if missed is not None:
+        return Paths(missed=(f"{FUSED_BLOCK}: {missed}",))
+    for layer in layers:
+        layer.fused = True  # type: ignore[assignment]
+    return Paths(taken=(FUSED_BLOCK,))
+
+
+def captured(
+    update: Work, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, *, plain: bool
+) -> tuple[Work, Paths]:
+    """`update` as a CUDA graph on a GPU, unless `plain`; as it is anywhere else."""
+    if device.type != "cuda":
+        return update, Paths()
+    if plain:
+        return update, Paths(missed=(f"{UPDATE_GRAPH}: turned off",))
+    return Captured(update, lambda: remember_learner(network, optimizer)), Paths(taken=(UPDATE_GRAPH,))
+
+
+def rollout_paths(device: torch.device, *, plain: bool) -> Paths:
+    """What `make_groups` and `StackedEvaluation` are for: on a GPU, where the CPU has nothing to do but emulate."""
+    if device.type != "cuda":
+        return Paths()
+    if plain:
+        return Paths(missed=tuple(f"{name}: turned off" for name in (TWO_GROUPS, ROLLOUT_GRAPH)))
+    return Paths(taken=(TWO_GROUPS, ROLLOUT_GRAPH))
+
+
+def keep_freed_memory() -> None:
+    """Tells the C library to keep what is freed for the next allocation instead of giving it back to the system.
+
+    An update's tensors are the same sizes every time, and getting their pages anew from the system each time cost a
+    CPU run of Hadamax-PQN half of its time. Only glibc on Linux has the switch; anywhere else nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # absent from musl
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h

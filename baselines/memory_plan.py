@@ -1,0 +1,61 @@
+"""How much memory a replay agent's run takes, told before it starts.
+
+Frames, bookkeeping, priorities and weights are counted; what surrounds them (interpreter, libraries, emulators,
+activations) was measured once, and rounded up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from baselines.c51 import C51Config
+from baselines.networks.distribution_network import C51_ENCODERS, DistributionNetwork
+from baselines.networks.rainbow_network import RainbowNetwork
+from baselines.rainbow import RainbowConfig
+from baselines.replay.schedule import ReplayConfig, replay_layout
+
+ALL_ACTIONS = 18  # the most a game has
+_PROCESS_BYTES = 600_000_000  # measured 0.56 GB: python, torch, envpool with 16 environments, what malloc keeps
+_FLOATS_PER_PARAMETER = 5  # weights, gradients, two moments, target network
+_DIAGNOSED = 256  # observations in the largest forward pass
+# Activations of one observation, forward only: measured at the peak of diagnostics.
+_BYTES_PER_OBSERVATION = {"nature": 600_000, "rainbow": 600_000, "hadamax-c51": 4_000_000}
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes of one run; on a GPU `frames` and `learner` are the device's."""
+
+    frames: int  # the ring of single frames
+    bookkeeping: int  # actions, rewards, ends, priorities; always on the host
+    learner: int  # weights, gradients, moments, target network, activations
+    process: int  # everything else on the host
+
+    @property
+    def total(self) -> int:
+        return self.frames + self.bookkeeping + self.learner + self.process
+
+
+def memory_plan(config: ReplayConfig, budget_frames: int, *, actions: int = ALL_ACTIONS) -> MemoryPlan:
+    """What a run of this budget takes at its peak."""
+    layout = replay_layout(config, budget_frames)
+    priorities = 9 * layout.slots * layout.environments if isinstance(config, RainbowConfig) else 0
+    kind, parameters = _network(config, actions)
+    return MemoryPlan(
+        frames=layout.frame_bytes,
+        bookkeeping=layout.bookkeeping_bytes + priorities,
+        learner=4 * _FLOATS_PER_PARAMETER * parameters + _DIAGNOSED * _BYTES_PER_OBSERVATION[kind],
+        process=_PROCESS_BYTES,
+    )
+
+
+def _network(config: ReplayConfig, actions: int) -> tuple[str, int]:
+    with torch.device("meta"):
+        network: torch.nn.Module
+        if isinstance(config, C51Config):
+            kind, network = config.encoder, DistributionNetwork(C51_ENCODERS[config.encoder](), actions, config.atoms)
+        else:
+            kind, network = "rainbow", RainbowNetwork(actions, config.atoms)
+    return kind, sum(parameter.numel() for parameter in network.parameters())

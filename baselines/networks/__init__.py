@@ -1,0 +1,1 @@
+"""Networks and what belongs to them: encoders, heads, initial weights, precision, noise, diagnostics."""

@@ -1,0 +1,131 @@
+"""Networks of the paper's C51 experiment (arXiv 2505.15345): return distributions of every action.
+
+The Hadamax encoder here is *not* the one of PQN (`encoders.HadamaxEncoder`), though the paper gives both one name:
+
+- even kernels are padded alike on all sides, so that the first two maps grow: 84 -> 85 -> 21 -> 22 -> 11;
+- LayerNorm runs over channels, height and width together and has no learned scale or bias; eps 1e-5;
+- GELU is the exact one; pooling pads nothing except for the last block; flattening runs over (channel, row, column).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.fast.fused_block import Norm, Pooling, fused_block
+from baselines.networks.initializers import uniform_layers_
+from baselines.networks.pqn_encoders import FRAMES, Encoder, keep, scaled_images
+from baselines.networks.precision import encode
+
+NORM_EPSILON = 1e-5
+
+
+class NatureEncoder(Encoder):
+    """The DQN network of Mnih et al. 2015: three convolutions and a dense layer, each with ReLU, no normalisation."""
+
+    features = 512
+    rectified_layers = Encoder.layer_names
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(FRAMES, 32, 8, stride=4)  # 84 -> 20
+        self.conv2 = nn.Conv2d(32, 64, 4, stride=2)  # -> 9
+        self.conv3 = nn.Conv2d(64, 64, 3)  # -> 7
+        self.dense = nn.Linear(7 * 7 * 64, self.features)
+
+    def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
+        hidden = scaled_images(observations, self.dense.weight.dtype)
+        for name in ("conv1", "conv2", "conv3"):
+            hidden = keep(activations, name, F.relu(getattr(self, name)(hidden)))
+        return keep(activations, "dense", F.relu(self.dense(hidden.flatten(1))))
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        uniform_layers_(self, generator)
+
+
+class HadamaxC51Encoder(Encoder):
+    """The Hadamax encoder of the paper's C51 experiment; see the head of this module for how it differs from PQN's."""
+
+    features = 512
+    smooth = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = HadamaxC51Conv(FRAMES, 32, kernel_size=8, padding=4, pool=(4, 4, 0))  # 84 -> 85 -> 21
+        self.conv2 = HadamaxC51Conv(32, 64, kernel_size=4, padding=2, pool=(2, 2, 0))  # -> 22 -> 11
+        self.conv3 = HadamaxC51Conv(64, 64, kernel_size=3, padding=1, pool=(3, 1, 1))  # -> 11 -> 11
+        self.dense = nn.Linear(64 * 11 * 11, self.features)
+
+    def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
+        hidden = scaled_images(observations, self.dense.weight.dtype)
+        for name in ("conv1", "conv2", "conv3"):
+            hidden = keep(activations, name, getattr(self, name)(hidden))
+        dense = F.layer_norm(self.dense(hidden.flatten(1)), (self.features,), eps=NORM_EPSILON)
+        return keep(activations, "dense", F.gelu(dense))
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        uniform_layers_(self, generator)
+
+
+class HadamaxC51Conv(nn.Module):
+    """Two parallel stride-1 convolutions of one input, each normed and activated, multiplied and max-pooled."""
+
+    fused = False  # `fast.use_fused_blocks` sets it
+
+    def __init__(
+        self, in_channels: int, channels: int, *, kernel_size: int, padding: int, pool: tuple[int, int, int]
+    ) -> None:
+        super().__init__()
+        self.conv_a = nn.Conv2d(in_channels, channels, kernel_size, padding=padding)
+        self.conv_b = nn.Conv2d(in_channels, channels, kernel_size, padding=padding)
+        self.pool = pool  # size, stride, padding
+
+    def forward(self, images: Tensor) -> Tensor:
+        a, b = self.conv_a(images), self.conv_b(images)
+        if self.fused:
+            pooling = Pooling.symmetric(a.shape[2], *self.pool)
+            return fused_block(a, b, None, None, Norm(per_image=True, epsilon=NORM_EPSILON), pooling)
+        return F.max_pool2d(F.gelu(image_norm(a)) * F.gelu(image_norm(b)), *self.pool)
+
+
+def image_norm(images: Tensor) -> Tensor:
+    """[B, C, H, W] to mean 0 and variance 1 over channels, height and width of each image, nothing learned.
+
+    Which order the sums run in is rounding only; (H, W, C) is the one that channels_last memory needs no copy for.
+    """
+    rows = images.permute(0, 2, 3, 1)
+    return F.layer_norm(rows, rows.shape[1:], eps=NORM_EPSILON).permute(0, 3, 1, 2)
+
+
+# name in a pinned configuration -> class, built without arguments
+C51_ENCODERS: dict[str, Callable[[], Encoder]] = {"nature": NatureEncoder, "hadamax-c51": HadamaxC51Encoder}
+
+
+class DistributionNetwork(nn.Module):
+    """An encoder and one linear layer of K logits for every action, the network of C51."""
+
+    def __init__(self, encoder: Encoder, actions: int, atoms: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.actions, self.atoms = actions, atoms
+        self.logits = nn.Linear(encoder.features, actions * atoms)
+
+    def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
+        """Logits [B, A, K] of observations [B, 4, 84, 84], uint8 or float in 0..255."""
+        return self.logits(encode(self.encoder, observations, activations)).unflatten(1, (self.actions, self.atoms))
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draws new weights from a CPU generator: torch's defaults, which the official code leaves as they are."""
+        uniform_layers_(self, generator)
+
+
+def build_c51_network(encoder: str, actions: int, atoms: int, generator: torch.Generator) -> DistributionNetwork:
+    """A float32 network on the CPU, initial weights drawn from a CPU generator. Raises ValueError: unknown encoder."""
+    if encoder not in C51_ENCODERS:
+        raise ValueError(f"unknown encoder {encoder!r}; the encoders are: {', '.join(C51_ENCODERS)}")
+    network = DistributionNetwork(C51_ENCODERS[encoder](), actions, atoms)
+    network.reset_parameters(generator)
+    return network

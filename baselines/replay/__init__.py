@@ -1,0 +1,1 @@
+"""Replay memory, and what samples from it and schedules its use."""

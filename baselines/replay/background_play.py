@@ -1,0 +1,107 @@
+"""The environments of a replay agent, which step in the background while it learns.
+
+The order is fixed, so that what overlaps in time changes nothing: a vector step's actions come from the network as it
+was when the step began; the updates of that vector step draw from the memory as it was then; only after them does the
+step enter the memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.agent import FRAME_SKIP, FinishedGame, ReplayMismatch, Tick
+from baselines.emulator.envs import AtariEnvironments, Step
+from baselines.emulator.scorekeeper import GameTracker
+from baselines.replay.memory import ReplayMemory
+
+
+@dataclass(frozen=True)
+class Played:
+    """What one vector step left behind."""
+
+    games: list[FinishedGame]
+    opened: np.ndarray  # flat indices of the transitions that can be sampled from now on
+    closed: np.ndarray  # and of those that no longer can
+
+
+class BackgroundPlay:
+    """N training environments, their score and their replay memory."""
+
+    def __init__(
+        self,
+        environments: AtariEnvironments,
+        memory: ReplayMemory,
+    ):
+        self.memory = memory
+        self._envs = environments
+        self.observations = environments.reset()  # [N, 4, 84, 84] uint8
+        memory.start(self.observations, environments.lives)
+        self.tracker = GameTracker(train=environments.num_envs, greedy=0, lives=environments.lives)
+        self.vector_steps = 0
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="emulators")
+        self._pending: tuple[np.ndarray, Future[Step]] | None = None
+
+    def begin(self, actions: np.ndarray) -> None:
+        """Starts a vector step with `actions` [N]; `finish` takes it in. Nothing else may be begun before."""
+        if self._pending is not None:
+            raise RuntimeError("a vector step is under way; finish() it first")
+        self._pending = actions, self._worker.submit(self._envs.step, actions)
+
+    def finish(self) -> Played:
+        """Waits for the step that was begun and stores it."""
+        if self._pending is None:
+            raise RuntimeError("no vector step is under way; begin() one first")
+        actions, future = self._pending
+        self._pending = None
+        return self._store(actions, future.result())
+
+    def replay(self, action_log: np.ndarray, digest: str | None) -> Iterator[FinishedGame | Tick]:
+        """Steps the fresh environments through `action_log` [T, N] uint8; the memory fills again.
+
+        Raises:
+            ReplayMismatch: the observations at the end do not have this `digest`.
+        """
+        for t, actions in enumerate(action_log):
+            yield from self._store(actions, self._envs.step(actions)).games
+            if t % 64 == 63:
+                yield Tick(self.frames)
+        if self.digest() != digest:
+            raise ReplayMismatch(
+                "the emulator did not reproduce the logged games; was envpool or its ROM changed since the run began?"
+            )
+
+    def provenance(self, seeds: Sequence[int]) -> dict[str, Any]:
+        """What the manifest keeps of the environments; `seeds` are those they were made with."""
+        return self._envs.provenance(train_seeds=seeds)
+
+    def sample_observations(self, count: int, device: torch.device) -> Tensor:
+        """[count, 4, 84, 84] uint8 out of the memory, the same ones for the same memory; touches no stream."""
+        indices = self.memory.draw_uniform(count, np.random.default_rng(0))
+        return self.memory.gather(indices, device).observations
+
+    @property
+    def frames(self) -> int:
+        """Emulator frames played so far."""
+        return self.vector_steps * self._envs.num_envs * FRAME_SKIP
+
+    def digest(self) -> str:
+        """SHA-256 of the current observations."""
+        return hashlib.sha256(self.observations.tobytes()).hexdigest()
+
+    def close(self) -> None:
+        self._worker.shutdown(wait=True)
+        self._envs.close()
+
+    def _store(self, actions: np.ndarray, step: Step) -> Played:
+        self.vector_steps += 1
+        self.observations = step.observations
+        opened, closed = self.memory.add(actions, step)
+        return Played(self.tracker.update(step, self.frames), opened, closed)

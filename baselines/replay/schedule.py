@@ -1,0 +1,128 @@
+"""When a replay agent learns: everything published per agent step, for environments that step together.
+
+A vector step of N environments is N agent steps. Agent steps are counted from 1; with the count at g, the published
+algorithm updates when g is a multiple of `agent_steps_per_update`, and copies the target network when g passes a
+multiple of `target_copy_agent_steps`. Here the N counts of a vector step are gone through at once, in order, so that
+over a run there are exactly as many updates and copies, at the same counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from baselines.agent import FRAME_SKIP
+from baselines.replay.memory import ReplayLayout
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """What C51 and Rainbow both pin; values come from a pinned file."""
+
+    precision: str
+    train_environments: int
+    block_vector_steps: int  # vector steps between two reports of progress; a run is whole blocks
+    replay_transitions: int
+    batch: int
+    n_steps: int
+    agent_steps_per_update: int
+    learning_start_agent_steps: int
+    target_copy_agent_steps: int
+    short_budget_fraction: float  # learning start and target period are at most this share of the budget
+    learning_rate: float
+    adam_beta1: float
+    adam_beta2: float
+    adam_epsilon: float
+    discount: float
+    atoms: int
+    value_min: float
+    value_max: float
+
+    @property
+    def frames_per_update(self) -> int:
+        """Emulator frames of one block, the least budget."""
+        return self.train_environments * self.block_vector_steps * FRAME_SKIP
+
+    def total_updates(self, budget_frames: int) -> int:
+        """Single updates in a budget, rounded down to whole blocks; 0 for a budget below one block."""
+        return schedule(self, budget_frames).total_updates if budget_frames >= self.frames_per_update else 0
+
+
+@dataclass(frozen=True)
+class ReplaySchedule:
+    """What a budget makes of a pinned configuration, in agent steps."""
+
+    environments: int
+    agent_steps_per_update: int
+    total_agent_steps: int
+    learning_start: int
+    target_copy: int
+    replay_transitions: int
+    off_protocol: tuple[str, ...]  # what a short budget scaled, in words
+
+    @property
+    def total_frames(self) -> int:
+        return self.total_agent_steps * FRAME_SKIP
+
+    @property
+    def total_updates(self) -> int:
+        period = self.agent_steps_per_update
+        return self.total_agent_steps // period - self.learning_start // period
+
+    def updates_in(self, vector_step: int) -> list[int]:
+        """The agent-step counts at which `vector_step`, counted from 0, updates."""
+        period = self.agent_steps_per_update
+        first = max(vector_step * self.environments, self.learning_start)  # exclusive
+        last = (vector_step + 1) * self.environments  # inclusive
+        return list(range(first - first % period + period, last + 1, period))
+
+    def copies_target_at(self, agent_steps: int) -> bool:
+        """Whether the update at this count is followed by a copy of the target network."""
+        return agent_steps // self.target_copy > (agent_steps - self.agent_steps_per_update) // self.target_copy
+
+
+def schedule(config: ReplayConfig, budget_frames: int) -> ReplaySchedule:
+    """The schedule of a budget, scaling what a short one must.
+
+    Learning that starts, or a target that is copied, only after a run's end would test nothing: both are held to
+    `short_budget_fraction` of the budget. A memory need not hold more than the whole run.
+
+    Raises: ValueError for a budget below one block.
+    """
+    blocks = budget_frames // config.frames_per_update
+    if blocks < 1:
+        raise ValueError(f"{budget_frames} frames are below the least budget, {config.frames_per_update}")
+    total = blocks * config.frames_per_update // FRAME_SKIP
+    share = int(config.short_budget_fraction * total)
+    # Enough for a first complete window, and for a batch that is not all one transition.
+    least_start = max(config.batch, (config.n_steps + 1) * config.train_environments)
+    wanted = {
+        "learning starts": (config.learning_start_agent_steps, max(share, least_start)),
+        "target copies": (config.target_copy_agent_steps, max(share, config.agent_steps_per_update)),
+        "replay transitions": (config.replay_transitions, total),
+    }
+    given = {what: min(published, limit) for what, (published, limit) in wanted.items()}
+    said = {
+        "learning starts": "learning starts after {} agent steps instead of {}",
+        "target copies": "the target network is copied every {} agent steps instead of {}",
+        "replay transitions": "the replay memory holds {} transitions, the whole run, instead of {}",
+    }
+    return ReplaySchedule(
+        environments=config.train_environments,
+        agent_steps_per_update=config.agent_steps_per_update,
+        total_agent_steps=total,
+        learning_start=given["learning starts"],
+        target_copy=given["target copies"],
+        replay_transitions=given["replay transitions"],
+        off_protocol=tuple(
+            said[what].format(f"{given[what]:,}", f"{published:,}")
+            for what, (published, _) in wanted.items()
+            if given[what] != published
+        ),
+    )
+
+
+def replay_layout(config: ReplayConfig, budget_frames: int) -> ReplayLayout:
+    """The memory of a run with this budget."""
+    transitions = schedule(config, budget_frames).replay_transitions
+    environments = config.train_environments
+    return ReplayLayout(transitions - transitions % environments, environments, config.n_steps)

@@ -1,0 +1,1 @@
+"""What the results say of each claim, and of each baseline."""

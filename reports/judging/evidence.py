@@ -1,0 +1,283 @@
+"""Everything a report may rest on: each run or imported score, whether it counts, and why not.
+
+Runs are read once, here; what comes back holds curves on a fixed grid and no tables.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from reports.catalogue import Catalogue
+from reports.judging.claims import LAYER_MEASURES
+from results.errors import ResultsError
+from results.hashing import sha256_hex
+from results.schema import EPISODES_FILE, METRICS_FILE, RunSpec
+from results.scores import human_normalised, learning_curve
+from results.store import TABLE_SCHEMAS, BrokenRun, Run, parse_table, read_table, scan
+
+CURVE_POINTS = 200  # each 0.5 % of the budget, as metrics are kept
+DIAGNOSTIC_POINTS = 100  # each 1 %
+FINAL_FRACTION = 0.1  # a final diagnostic is the mean over the last 10 % of the budget
+
+MEASURED, EXTERNAL = "measured", "external"
+
+# How an entry stands towards claims and leaderboard.
+COUNTS = "counts"
+OFF_PROTOCOL = "off-protocol"  # a short budget scaled settings: shown and labelled, never in a verdict
+UNFINISHED = "unfinished"
+NOT_COMPARABLE = "not comparable"  # another configuration or protocol
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a report keeps of a measured run."""
+
+    directory: str  # below the results folder
+    status: str
+    path: str  # "plain" or "fast"
+    frames_done: int
+    games: int  # finished in training
+    greedy_score: float | None
+    curve: NDArray[
+        np.float64
+    ]  # [CURVE_POINTS] raw score at each 0.5 % of the budget; nan before a game, or not reached
+    greedy_curve: NDArray[np.float64]
+    at_fraction: Mapping[float, float]  # raw score at the fractions of the budget that claims ask for
+    diagnostics: Mapping[str, NDArray[np.float64]]  # "effective_rank/conv2" -> [DIAGNOSTIC_POINTS], nan where unknown
+    final_diagnostics: Mapping[str, float]
+    hardware: str  # device, threads and path in words: speeds are comparable within one
+    seconds_per_frame: float | None  # emulator frames
+    finished_at: str | None
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One score of one baseline on one game: a measured run, or an imported row."""
+
+    baseline: str
+    game: str
+    frames: int  # budget, emulator frames
+    seed: int
+    source: str  # MEASURED or EXTERNAL
+    standing: str
+    reason: str  # why it does not count, or what was scaled; ""
+    score: float | None  # raw, training environments, at the end
+    run: RunRecord | None = None
+    origin: str = ""  # of an imported row: where it came from
+
+    @property
+    def hns(self) -> float | None:
+        """Human-normalised score."""
+        return None if self.score is None else human_normalised(self.score, self.game)
+
+    def __str__(self) -> str:
+        return str(RunSpec(self.baseline, self.game, self.frames, self.seed, ""))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All entries, sorted, and what could not be read."""
+
+    entries: tuple[Entry, ...]
+    broken: tuple[tuple[str, str], ...]  # folder below the results, reason
+    results: str = "results/runs"  # the folder, as given
+    _index: dict[tuple[str, int], list[Entry]] = field(default_factory=lambda: defaultdict(list), repr=False)
+
+    def __post_init__(self) -> None:
+        for entry in self.entries:
+            self._index[entry.baseline, entry.frames].append(entry)
+
+    def of(self, baseline: str, frames: int) -> list[Entry]:
+        """Entries of a baseline at a budget, of any standing."""
+        return self._index.get((baseline, frames), [])
+
+    def budgets(self, baseline: str) -> list[int]:
+        """Budgets a baseline has entries at, largest first."""
+        return sorted({frames for name, frames in self._index if name == baseline}, reverse=True)
+
+    @property
+    def runs(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.source == MEASURED]
+
+    @property
+    def baselines(self) -> list[str]:
+        return sorted({entry.baseline for entry in self.entries})
+
+
+def load(
+    results: Path, catalogue: Catalogue, *, fractions: Iterable[float] = (), external: Iterable[Entry] = ()
+) -> Evidence:
+    """Reads every run below `results`.
+
+    Args:
+        fractions: of a budget, at which scores are wanted besides the grid.
+        external: imported entries, taken as they are.
+    Raises:
+        ResultsError: `results` is no folder. A single run that cannot be read is named in `broken` instead.
+    """
+    found = scan(results)
+    hashes = _accepted_hashes([run for run in found if isinstance(run, Run)], catalogue)
+    entries, broken = list(external), []
+    wanted = tuple(sorted(set(fractions)))
+    for run in found:
+        try:
+            if isinstance(run, BrokenRun):
+                raise ResultsError(run.reason)
+            entries.append(_entry(run, _read(run, results, wanted), catalogue, hashes))
+        except ValueError as error:  # ResultsError, or games out of order
+            broken.append((_below(run.directory, results), _without_root(str(error), results)))
+    entries.sort(key=lambda entry: (entry.baseline, entry.game, entry.frames, entry.seed, entry.source, entry.origin))
+    return Evidence(tuple(entries), tuple(broken), results=str(results))
+
+
+def _below(directory: Path, root: Path) -> str:
+    return directory.relative_to(root).as_posix()
+
+
+def _without_root(reason: str, root: Path) -> str:
+    """Reasons name whole paths; the page says the same wherever the results lie."""
+    return reason.replace(f"{root}/", "")
+
+
+def _accepted_hashes(runs: list[Run], catalogue: Catalogue) -> dict[str, str | None]:
+    """The config hash that counts for each baseline: the pinned one, or for a baseline that is not in the catalogue
+    the one all its runs share; None where they share none."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        seen[run.spec.baseline].add(run.spec.config_hash)
+    shared = {name: next(iter(hashes)) if len(hashes) == 1 else None for name, hashes in seen.items()}
+    return shared | {baseline.name: baseline.config_hash for baseline in catalogue.baselines}
+
+
+def _entry(run: Run, record: RunRecord, catalogue: Catalogue, hashes: Mapping[str, str | None]) -> Entry:
+    spec, manifest = run.spec, run.manifest
+    final = record.curve[-1] if run.is_done else np.nan
+    standing, reason = COUNTS, ""
+    foreign = _foreign(manifest, spec, catalogue, hashes)
+    if foreign:
+        standing, reason = NOT_COMPARABLE, foreign
+    elif not run.is_done:
+        standing, reason = UNFINISHED, _unfinished(run)
+    elif np.isnan(final):
+        standing, reason = UNFINISHED, "no game was finished in training"
+    elif manifest["off_protocol"]:
+        standing, reason = OFF_PROTOCOL, "; ".join(manifest["off_protocol"])
+    score = None if np.isnan(final) else float(final)
+    return Entry(spec.baseline, spec.game, spec.frames, spec.seed, MEASURED, standing, reason, score, record)
+
+
+def _unfinished(run: Run) -> str:
+    share = f"{100 * run.frames_done / run.spec.frames:.0f} % of its frames"
+    if run.status == "failed" and run.manifest["error"]:
+        error = run.manifest["error"]
+        return f"failed after {share}: {error.get('type')}: {' '.join(str(error.get('message')).split())}"
+    return f"{run.status}, {share} done"
+
+
+def _foreign(manifest: Mapping[str, Any], spec: RunSpec, catalogue: Catalogue, hashes: Mapping[str, str | None]) -> str:
+    """Why a run is not comparable, or ''."""
+    if manifest["protocol"] != catalogue.protocol.name:
+        return f"protocol {manifest['protocol']!r}, not {catalogue.protocol.name!r}"
+    accepted = hashes[spec.baseline]
+    if accepted is None:
+        return "not pinned, and its runs have several configurations"
+    if spec.config_hash == accepted:
+        return ""
+    pinned = catalogue.find(spec.baseline)
+    assert pinned is not None, "a baseline that is not pinned has its own hash or none"
+    config = manifest["config"]
+    changes = _changes(config["baseline"], pinned.values) + _changes(config["protocol"], catalogue.protocol.values)
+    named = f": {', '.join(changes)}" if changes else ""
+    return f"configuration {spec.config_hash} is not the pinned {accepted}{named}"
+
+
+def _changes(found: Mapping[str, Any], pinned: Mapping[str, Any]) -> list[str]:
+    changed = [name for name in pinned if found.get(name) != pinned[name]]
+    return [f"{name} is {found.get(name)!r}, pinned {pinned[name]!r}" for name in sorted(changed)]
+
+
+def _read(run: Run, root: Path, fractions: tuple[float, ...]) -> RunRecord:
+    manifest, budget = run.manifest, run.spec.frames
+    episodes = _table(run, EPISODES_FILE).select(["frames", "episode_return", "kind"]).to_pandas()
+    grid = np.arange(1, CURVE_POINTS + 1) * budget / CURVE_POINTS
+    points = np.concatenate([grid, np.array(fractions) * budget])
+    reached = np.full(len(points), run.is_done) | (points <= run.frames_done)
+    train = np.where(reached, learning_curve(episodes, points, "train"), np.nan)
+    greedy = np.where(reached, learning_curve(episodes, points, "greedy"), np.nan)[:CURVE_POINTS]
+    diagnostics, final = _diagnostics(run)
+    speed = manifest["frames_per_second"]
+    return RunRecord(
+        directory=_below(run.directory, root),
+        status=run.status,
+        path=manifest["path"],
+        frames_done=run.frames_done,
+        games=int((episodes["kind"] == "train").sum()),
+        greedy_score=None if np.isnan(greedy[-1]) else float(greedy[-1]),
+        curve=train[:CURVE_POINTS],
+        greedy_curve=greedy,
+        at_fraction=dict(zip(fractions, train[CURVE_POINTS:].tolist(), strict=True)),
+        diagnostics=diagnostics,
+        final_diagnostics=final,
+        hardware=_hardware(manifest),
+        seconds_per_frame=1 / speed if speed else None,
+        finished_at=manifest["finished_at"],
+        config=manifest["config"],
+    )
+
+
+def _table(run: Run, name: str) -> pa.Table:
+    """A table of a run; without rows where a run stopped before its first."""
+    path = run.directory / name
+    if not run.is_done:  # it may have been killed between its tables and its manifest
+        return read_table(run.directory, name) if path.exists() else TABLE_SCHEMAS[name].empty_table()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read ({error.strerror})") from error
+    if sha256_hex(data) != run.manifest["files"].get(name, {}).get("sha256"):
+        raise ResultsError(f"{path}: its bytes are not those that the run wrote (SHA-256 differs)")
+    return parse_table(data, name, where=str(path))
+
+
+def _diagnostics(run: Run) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+    table = _table(run, METRICS_FILE)
+    names = table.column("name").combine_chunks()
+    codes = names.indices.to_numpy(zero_copy_only=False)
+    frames, values = table.column("frames").to_numpy(), table.column("value").to_numpy()
+    budget = run.spec.frames
+    grid = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
+    curves, final = {}, {}
+    for code, name in enumerate(names.dictionary.to_pylist()):
+        if name.split("/")[0] not in LAYER_MEASURES or "/" not in name:
+            continue
+        chosen = codes == code
+        at, value = frames[chosen], values[chosen]
+        if not len(at):
+            continue
+        last = np.searchsorted(at, grid, side="right") - 1
+        known = (last >= 0) & ((grid <= run.frames_done) | run.is_done)
+        curves[name] = np.where(known, value[np.maximum(last, 0)], np.nan)
+        late = value[at > (1 - FINAL_FRACTION) * budget]
+        if run.is_done and len(late):
+            final[name] = float(late.mean())
+    return curves, final
+
+
+def _hardware(manifest: Mapping[str, Any]) -> str:
+    hardware = manifest["hardware"]
+    # Where nothing was missed, a run was as fast as it could be, though there be no fast path for its baseline here.
+    is_fast = manifest["path"] == "fast" or hardware.get("fast_paths_missed") == []
+    jobs = hardware.get("jobs", 1)
+    how = ("fast path" if is_fast else "plain path") + (f", {jobs} runs at once" if jobs > 1 else "")
+    if hardware.get("gpu"):
+        return f"{hardware['gpu']}, {how}"
+    return f"{hardware.get('cpu')}, {hardware.get('cores')} cores, {how}"

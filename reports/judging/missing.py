@@ -1,0 +1,181 @@
+"""What a claim lacks: the runs, the commands that make them, and what they cost at measured speeds."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain, count, islice
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from reports.catalogue import Catalogue
+from reports.errors import ReportsError
+from reports.judging.claims import GAME_SETS, MINIMUM_SEEDS, TIME_MEASURE, Claim, find_claim, load_claims
+from reports.judging.evidence import COUNTS, MEASURED, UNFINISHED, Entry, Evidence, load
+from reports.judging.sides import find_basis, side_at, value_of
+from results.schema import RunSpec, format_frames, parse_frames_directory
+
+DEFAULT_RESULTS = Path("results/runs")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What runs take, one after the other, at the measured speed of each baseline."""
+
+    seconds: float
+    hardware: str
+    unknown: tuple[str, ...] = ()  # baselines that nobody measured there; their runs are not in `seconds`
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The runs a claim still needs."""
+
+    runs: tuple[RunSpec, ...]
+    unpinned: tuple[str, ...]  # baselines of the claim that the suite does not have
+    command: str  # runs just these; "" when nothing is missing
+    commands: tuple[str, ...]  # the same, spelled out
+    cost: Cost | None  # None where no speed was measured, or nothing is missing
+
+
+def missing_runs(
+    claim_id: str, *, results: Path, catalogue: Catalogue, claims_file: Path | None = None
+) -> list[RunSpec]:
+    """Exactly the runs that a claim lacks, sorted: those begun come with their own seed, so that they are resumed.
+
+    Raises:
+        ReportsError: the claim is unknown, or one of its baselines is not in the catalogue.
+    """
+    claims = load_claims(claims_file)
+    claim = find_claim(claims, claim_id)
+    unpinned = [name for name in claim.sides if catalogue.find(name) is None]
+    if unpinned:
+        have = ", ".join(baseline.name for baseline in catalogue.baselines)
+        needs = ", ".join(unpinned)
+        raise ReportsError(f"claim {claim_id!r} needs {needs}, which the suite does not have (it has {have})")
+    fractions = [claim.at_frames / claim.frames] if claim.at_frames else []
+    return list(_lacking(load(results, catalogue, fractions=fractions), claim, catalogue))
+
+
+def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> Missing:
+    """What `claim` lacks, given the evidence."""
+    runs = _lacking(evidence, claim, catalogue)
+    place = "" if Path(evidence.results) == DEFAULT_RESULTS else f" --results {shlex.quote(evidence.results)}"
+    return Missing(
+        runs=runs,
+        unpinned=tuple(name for name in claim.sides if catalogue.find(name) is None),
+        command=f"{catalogue.command} run --claim {claim.id}{place}" if runs else "",
+        commands=tuple(f"{catalogue.command} run {arguments}{place}" for arguments in run_arguments(runs)),
+        cost=estimate_cost(evidence, runs),
+    )
+
+
+def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> tuple[RunSpec, ...]:
+    if claim.measure == TIME_MEASURE:
+        basis = find_basis(evidence, claim)
+        if basis is not None and not basis.is_preliminary:
+            return ()
+    lacking = []
+    for name in claim.sides:
+        pinned = catalogue.find(name)
+        if pinned is None:
+            continue
+        side = side_at(evidence, claim, name, claim.frames)
+        if side.seeds(claim.games)[0] >= MINIMUM_SEEDS:
+            continue
+        taken, begun = _occupied(evidence, name, claim)
+        for game in claim.games:
+            # Imported scores give way to the first measured run, so they save none.
+            have = len(side.entries.get(game, ())) if side.source == MEASURED else 0
+            free = chain(begun[game], (seed for seed in count() if seed not in taken[game]))
+            lacking += [
+                RunSpec(name, game, claim.frames, seed, pinned.config_hash)
+                for seed in islice(free, max(0, MINIMUM_SEEDS - have))
+            ]
+    return tuple(sorted(lacking))
+
+
+def _occupied(evidence: Evidence, baseline: str, claim: Claim) -> tuple[dict[str, set[int]], dict[str, list[int]]]:
+    """By game: seeds whose folder is taken at the claim's budget, and those of them begun but not done."""
+    taken: dict[str, set[int]] = defaultdict(set)
+    begun: dict[str, list[int]] = defaultdict(list)
+    for entry in evidence.of(baseline, claim.frames):
+        if entry.source == MEASURED and entry.run is not None:
+            taken[entry.game].add(entry.seed)
+            if entry.standing == UNFINISHED and entry.run.status != "done" and not _counts_already(entry, claim):
+                begun[entry.game].append(entry.seed)
+    for directory, _ in evidence.broken:  # a new run can't be put there before someone has looked
+        parts = PurePosixPath(directory).parts
+        if len(parts) == 4 and parts[0] == baseline and parts[3].startswith("seed-") and parts[3][5:].isdigit():
+            try:
+                frames = parse_frames_directory(parts[2])
+            except ValueError:
+                continue
+            if frames == claim.frames:
+                taken[parts[1]].add(int(parts[3][5:]))
+    return taken, begun
+
+
+def _counts_already(entry: Entry, claim: Claim) -> bool:
+    """Whether a run that is not done has reached the frames that the claim asks for."""
+    return claim.at_frames is not None and entry.baseline == claim.baseline and value_of(entry, claim) is not None
+
+
+def run_arguments(runs: tuple[RunSpec, ...]) -> list[str]:
+    """The fewest `run` argument lists that ask for `runs` and nothing else, in a stable order."""
+    seeds: dict[tuple[str, int, str], list[int]] = defaultdict(list)
+    for run in runs:
+        seeds[run.baseline, run.frames, run.game].append(run.seed)
+    games: dict[tuple[str, int, tuple[int, ...]], list[str]] = defaultdict(list)
+    for (baseline, frames, game), listed in seeds.items():
+        games[baseline, frames, tuple(sorted(listed))].append(game)
+    baselines: dict[tuple[int, tuple[str, ...], tuple[int, ...]], list[str]] = defaultdict(list)
+    for (baseline, frames, numbers), names in games.items():
+        baselines[frames, tuple(sorted(names)), numbers].append(baseline)
+    return [
+        f"--baselines {','.join(names)} --games {_games_argument(played)} --frames {format_frames(frames)} "
+        f"--seeds {_seeds_argument(numbers)}"
+        for (frames, played, numbers), names in baselines.items()
+    ]
+
+
+def _games_argument(games: tuple[str, ...]) -> str:
+    whole = next((name for name, members in GAME_SETS.items() if set(members) == set(games)), None)
+    return whole or ",".join(games)
+
+
+def _seeds_argument(seeds: tuple[int, ...]) -> str:
+    if seeds == tuple(range(len(seeds))):
+        return str(len(seeds))  # a count
+    return ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")  # the comma makes it a list
+
+
+def speeds(evidence: Evidence) -> Mapping[str, Mapping[str, list[float]]]:
+    """Seconds per frame of every finished run: hardware -> baseline -> values."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for entry in evidence.runs:
+        run = entry.run
+        if run is not None and run.status == "done" and run.seconds_per_frame is not None and entry.standing == COUNTS:
+            found[run.hardware][entry.baseline].append(run.seconds_per_frame)
+    return found
+
+
+def estimate_cost(evidence: Evidence, runs: tuple[RunSpec, ...]) -> Cost | None:
+    """Time for `runs`, on the hardware with speeds for the most of their baselines, then the most runs."""
+    measured = speeds(evidence)
+    wanted = {run.baseline for run in runs}
+    useful = [hardware for hardware in sorted(measured) if wanted & measured[hardware].keys()]
+    if not useful:
+        return None
+    best = max(useful, key=lambda h: (len(wanted & measured[h].keys()), sum(len(v) for v in measured[h].values())))
+    per_frame = {name: float(np.median(values)) for name, values in measured[best].items()}
+    done = {(e.baseline, e.game, e.frames, e.seed): e.run.frames_done for e in evidence.runs if e.run is not None}
+    seconds = sum(
+        (run.frames - done.get((run.baseline, run.game, run.frames, run.seed), 0)) * per_frame[run.baseline]
+        for run in runs
+        if run.baseline in per_frame
+    )
+    return Cost(seconds, best, tuple(sorted(wanted - per_frame.keys())))

@@ -1,0 +1,210 @@
+"""Which runs a claim rests on: one side per baseline, at one budget, on the same games.
+
+Measured runs come first; imported scores stand in only for a side without any measured run at that budget.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.judging.claims import LAYER_MEASURES, MINIMUM_SEEDS, TIME_MEASURE, Claim
+from reports.judging.evidence import (
+    COUNTS,
+    EXTERNAL,
+    MEASURED,
+    NOT_COMPARABLE,
+    OFF_PROTOCOL,
+    UNFINISHED,
+    Entry,
+    Evidence,
+)
+from reports.statistics.bootstrap import Scores
+from results.scores import human_normalised
+
+NO_SOURCE = "none"
+
+
+@dataclass(frozen=True)
+class Side:
+    """The entries of one baseline that a comparison uses."""
+
+    baseline: str
+    frames: int
+    source: str  # MEASURED, EXTERNAL or NO_SOURCE
+    entries: Mapping[str, tuple[Entry, ...]]  # by game, in order of seeds
+    set_aside: tuple[Entry, ...]  # at this budget in the claim's games, but not used
+
+    @property
+    def games(self) -> set[str]:
+        return set(self.entries)
+
+    def seeds(self, games: tuple[str, ...]) -> tuple[int, int]:
+        """Smallest and largest number of seeds over `games`."""
+        counts = [len(self.entries.get(game, ())) for game in games]
+        return (min(counts), max(counts)) if counts else (0, 0)
+
+    def matrix(self, games: tuple[str, ...], claim: Claim) -> Scores:
+        """[runs, games] or [runs, games, layers] of the claim's measure, nan below the last run of a game."""
+        columns = [np.array([value_of(entry, claim) for entry in self.entries[game]], np.float64) for game in games]
+        matrix = np.full((max(map(len, columns)), len(games), *columns[0].shape[1:]), np.nan)
+        for index, column in enumerate(columns):
+            matrix[: len(column), index] = column
+        return matrix
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What an estimate rests on."""
+
+    frames: int
+    games: tuple[str, ...]
+    sides: tuple[Side, ...]  # as `Claim.sides`
+    is_preliminary: bool
+    has_off_protocol: bool = False
+    hardware: str = ""  # of a ratio of times: where both sides ran
+
+    def matrices(self, claim: Claim) -> tuple[Scores, ...]:
+        return tuple(side.matrix(self.games, claim) for side in self.sides)
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Smallest and largest number of seeds of a game, over all sides."""
+        counts = [side.seeds(self.games) for side in self.sides]
+        return min(low for low, _ in counts), max(high for _, high in counts)
+
+    @property
+    def runs(self) -> int:
+        return sum(len(side.entries[game]) for side in self.sides for game in self.games)
+
+
+def value_of(entry: Entry, claim: Claim) -> float | tuple[float, ...] | None:
+    """What the claim measures of an entry: a number, a tuple of one for each layer, or None where it has none."""
+    if claim.measure == TIME_MEASURE:
+        return entry.run.seconds_per_frame if entry.run else None
+    if claim.measure in LAYER_MEASURES:
+        final = entry.run.final_diagnostics if entry.run else {}
+        names = [f"{claim.measure}/{layer}" for layer in claim.layers]
+        return tuple(final[name] for name in names) if all(name in final for name in names) else None
+    if claim.at_frames is not None and entry.baseline == claim.baseline and entry.run is not None:
+        score = entry.run.at_fraction.get(claim.at_frames / claim.frames, np.nan)
+        return None if np.isnan(score) else human_normalised(score, entry.game)
+    return entry.hns
+
+
+def _usable(entry: Entry, claim: Claim, allow_off_protocol: bool) -> bool:
+    allowed = {COUNTS, OFF_PROTOCOL} if allow_off_protocol else {COUNTS}
+    # Of a run that is asked for its score half-way, the second half need not be done.
+    if claim.at_frames is not None and entry.baseline == claim.baseline:
+        allowed.add(UNFINISHED)
+    return entry.standing in allowed and value_of(entry, claim) is not None
+
+
+def side_at(evidence: Evidence, claim: Claim, baseline: str, frames: int, *, allow_off_protocol: bool = False) -> Side:
+    """The entries of `baseline` at a budget in the claim's games."""
+    there = [entry for entry in evidence.of(baseline, frames) if entry.game in claim.games]
+    measured = [e for e in there if e.source == MEASURED and _usable(e, claim, allow_off_protocol)]
+    external = [e for e in there if e.source == EXTERNAL and _usable(e, claim, allow_off_protocol)]
+    if claim.at_frames is not None and baseline == claim.baseline:
+        # An imported score has no curve: it must be of the very frame that is asked for.
+        at = frames * claim.at_frames // claim.frames
+        external = [
+            entry
+            for entry in evidence.of(baseline, at)
+            if entry.game in claim.games and entry.source == EXTERNAL and _usable(entry, claim, allow_off_protocol)
+        ]
+    used = measured or external
+    by_game: dict[str, list[Entry]] = defaultdict(list)
+    for entry in used:
+        by_game[entry.game].append(entry)
+    return Side(
+        baseline=baseline,
+        frames=frames,
+        source=used[0].source if used else NO_SOURCE,
+        entries={game: tuple(entries) for game, entries in by_game.items()},
+        set_aside=tuple(entry for entry in there if entry not in used),
+    )
+
+
+def sides_at(evidence: Evidence, claim: Claim, frames: int, *, allow_off_protocol: bool = False) -> tuple[Side, ...]:
+    """All sides of the claim at a budget."""
+    return tuple(side_at(evidence, claim, name, frames, allow_off_protocol=allow_off_protocol) for name in claim.sides)
+
+
+def find_basis(evidence: Evidence, claim: Claim) -> Basis | None:
+    """The runs that settle the claim; else the largest common budget and games, marked preliminary; else None."""
+    if claim.measure == TIME_MEASURE:
+        return _timed_basis(evidence, claim)
+    full = sides_at(evidence, claim, claim.frames)
+    if all(side.seeds(claim.games)[0] >= MINIMUM_SEEDS for side in full):
+        return Basis(claim.frames, claim.games, full, is_preliminary=False)
+    for allow_off_protocol in (False, True):
+        for frames in _budgets(evidence, claim):
+            sides = sides_at(evidence, claim, frames, allow_off_protocol=allow_off_protocol)
+            shared = set.intersection(*(side.games for side in sides))
+            if shared:
+                games = tuple(game for game in claim.games if game in shared)
+                return Basis(frames, games, sides, is_preliminary=True, has_off_protocol=allow_off_protocol)
+    return None
+
+
+def _budgets(evidence: Evidence, claim: Claim) -> list[int]:
+    budgets = {frames for name in claim.sides for frames in evidence.budgets(name)}
+    if claim.at_frames is not None:  # imported scores of the earlier frame belong to the later budget
+        budgets |= {frames * claim.frames // claim.at_frames for frames in evidence.budgets(claim.baseline)}
+    return sorted(budgets, reverse=True)
+
+
+def _timed_basis(evidence: Evidence, claim: Claim) -> Basis | None:
+    """Runs of all sides on one kind of hardware, of any games and budgets: the hardware with the most of them."""
+    places: dict[str, dict[str, dict[str, list[Entry]]]] = defaultdict(
+        lambda: {name: defaultdict(list) for name in claim.sides}
+    )
+    for entry in evidence.entries:
+        if entry.baseline in claim.sides and entry.run is not None and _usable(entry, claim, False):
+            places[entry.run.hardware][entry.baseline][entry.game].append(entry)
+    best: Basis | None = None
+    for hardware in sorted(places):
+        sides = places[hardware]
+        for least in (MINIMUM_SEEDS, 1):
+            shared = set.intersection(*({g for g, e in side.items() if len(e) >= least} for side in sides.values()))
+            if shared:
+                basis = Basis(
+                    frames=max(entry.frames for side in sides.values() for game in shared for entry in side[game]),
+                    games=tuple(sorted(shared)),
+                    sides=tuple(
+                        Side(name, 0, MEASURED, {game: tuple(side[game]) for game in sorted(shared)}, ())
+                        for name, side in sides.items()
+                    ),
+                    is_preliminary=least < MINIMUM_SEEDS,
+                    hardware=hardware,
+                )
+                if best is None or (not basis.is_preliminary, basis.runs) > (not best.is_preliminary, best.runs):
+                    best = basis
+                break
+    return best
+
+
+def not_comparable_sides(evidence: Evidence, claim: Claim) -> list[str]:
+    """Baselines whose runs of another configuration or protocol are all that keeps the claim from being judged.
+
+    Empty where the claim would lack runs even if those counted.
+    """
+    if claim.measure == TIME_MEASURE:
+        return []
+    found = []
+    for name in claim.sides:
+        side = side_at(evidence, claim, name, claim.frames)
+        if side.seeds(claim.games)[0] >= MINIMUM_SEEDS:
+            continue
+        there = evidence.of(name, claim.frames)
+        if claim.at_frames is not None and name == claim.baseline:  # imported scores are of that very frame
+            there = there + [entry for entry in evidence.of(name, claim.at_frames) if entry.source == EXTERNAL]
+        foreign = Counter(entry.game for entry in there if entry.standing == NOT_COMPARABLE)
+        if any(len(side.entries.get(game, ())) + foreign[game] < MINIMUM_SEEDS for game in claim.games):
+            return []
+        found.append(name)
+    return found

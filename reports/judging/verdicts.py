@@ -1,0 +1,70 @@
+"""The rules: from an estimate and its 95 % interval to a verdict. Nothing else decides one.
+
+An end of an interval that is None is open: below everything, or above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.statistics.bootstrap import Interval
+
+REPRODUCED = "reproduced"
+SMALLER = "smaller than claimed"
+INCONCLUSIVE = "inconclusive"
+NOT_REPRODUCED = "not reproduced"
+INSUFFICIENT = "insufficient evidence"
+NOT_COMPARABLE = "not comparable"
+VERDICTS = (REPRODUCED, SMALLER, INCONCLUSIVE, NOT_REPRODUCED, INSUFFICIENT, NOT_COMPARABLE)
+
+
+def ends_of(interval: Interval) -> tuple[float, float]:
+    """Both ends, infinite where open."""
+    low = float("-inf") if interval.low is None else interval.low
+    high = float("inf") if interval.high is None else interval.high
+    return low, high
+
+
+def gain_verdict(interval: Interval, claimed: float) -> str:
+    """Of a gain over nothing (0): the four cells of the table in docs/reports.md."""
+    low, high = ends_of(interval)
+    if low > 0:
+        return REPRODUCED if claimed <= high else SMALLER
+    return INCONCLUSIVE if claimed <= high else NOT_REPRODUCED
+
+
+def reaches_verdict(interval: Interval) -> str:
+    """Of being at least level: a gain of which nothing more is claimed than that it is one."""
+    return gain_verdict(interval, 0.0)
+
+
+def higher_verdict(intervals: Sequence[Interval]) -> str:
+    """Of several differences that are all claimed to be above 0: all must be, and one below refutes the claim."""
+    ends = [ends_of(interval) for interval in intervals]
+    if all(low > 0 for low, _ in ends):
+        return REPRODUCED
+    return NOT_REPRODUCED if any(high < 0 for _, high in ends) else INCONCLUSIVE
+
+
+def below_verdict(interval: Interval, claimed: float) -> str:
+    """Of a quantity claimed to stay under a bound."""
+    low, high = ends_of(interval)
+    if high < claimed:
+        return REPRODUCED
+    return NOT_REPRODUCED if low >= claimed else INCONCLUSIVE
+
+
+def ratio_verdict(interval: Interval, claimed: float, tolerance: float) -> str:
+    """Of a ratio claimed to be about so much: within a factor of 1 + tolerance either way."""
+    low, high = ends_of(interval)
+    least, most = reproduced_band(claimed, tolerance)
+    if least <= low and high <= most:
+        return REPRODUCED
+    if high < least:
+        return SMALLER
+    return NOT_REPRODUCED if low > most else INCONCLUSIVE
+
+
+def reproduced_band(claimed: float, tolerance: float) -> tuple[float, float]:
+    """The ratios that count as the claimed one."""
+    return claimed / (1 + tolerance), claimed * (1 + tolerance)

@@ -1,0 +1,181 @@
+"""A baseline's page: its configuration with sources, deviations, scores, diagnostics and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from reports import wording
+from reports.catalogue import BaselineInfo
+from reports.judging.evidence import COUNTS, DIAGNOSTIC_POINTS, OFF_PROTOCOL, UNFINISHED, Entry
+from reports.judging.leaderboard import games_title
+from reports.judging.missing import speeds
+from reports.pages.charts import LineChart, Series
+from reports.pages.palette import layer_colour
+from reports.pages.site import Site
+from reports.summary import Report
+from results.games import ATARI57
+from results.schema import format_frames
+
+_DIAGNOSTICS = (
+    ("effective_rank", "Effective rank", "How many directions a layer's outputs use (srank, delta 0.01)."),
+    ("dead_fraction", "Dead neurons", "Fraction of a layer's neurons that no longer respond to any input."),
+)
+
+
+def baseline_page(info: BaselineInfo, report: Report, site: Site) -> dict[str, Any]:
+    """Everything that a baseline's page shows."""
+    entries = [e for e in report.evidence.entries if e.baseline == info.name]
+    return {
+        "title": info.title,
+        "info": {
+            "name": info.name,
+            "config_hash": info.config_hash,
+            "values": _values(info.values.items(), info.sources),
+            "references": sorted(info.references.items()),
+            "deviations": info.deviations_markdown,
+        },
+        "protocol": {
+            "name": report.catalogue.protocol.name,
+            "values": _values(report.catalogue.protocol.values.items(), report.catalogue.protocol.sources),
+        },
+        "budgets": _budgets(entries),
+        "games": _games(entries),
+        "figures": _diagnostic_figures(info, entries, report, site),
+        "cost": _cost(info, report),
+        "left_out": [
+            {"run": str(e), "standing": e.standing, "reason": e.reason} for e in entries if e.standing != COUNTS
+        ],
+    }
+
+
+def _values(items: Iterable[tuple[str, Any]], sources: Any) -> list[dict[str, str]]:
+    return [{"name": name, "value": _plain(value), "source": sources.get(name, "")} for name, value in items]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value)
+    return str(value)
+
+
+def _budgets(entries: list[Entry]) -> list[dict[str, Any]]:
+    """How many runs there are at each budget."""
+    found = []
+    for budget in sorted({e.frames for e in entries}, reverse=True):
+        there = [e for e in entries if e.frames == budget]
+        played = {e.game for e in there}
+        found.append(
+            {
+                "frames": budget,
+                "games": games_title(tuple(g for g in ATARI57 if g in played)),
+                "runs": len(there),
+                "counted": sum(e.standing == COUNTS for e in there),
+                "off_protocol": sum(e.standing == OFF_PROTOCOL for e in there),
+                "unfinished": sum(e.standing == UNFINISHED for e in there),
+                "sources": ", ".join(sorted({e.source for e in there})),
+            }
+        )
+    return found
+
+
+def _games(entries: list[Entry]) -> list[dict[str, Any]]:
+    """Mean score of each game and budget, over the runs that count."""
+    found = []
+    usable = [e for e in entries if e.standing in (COUNTS, OFF_PROTOCOL) and e.score is not None]
+    for game in ATARI57:
+        for budget in sorted({e.frames for e in usable if e.game == game}, reverse=True):
+            there = [e for e in usable if e.game == game and e.frames == budget]
+            scores = [e.score for e in there if e.score is not None]
+            hns = [e.hns for e in there if e.hns is not None]
+            found.append(
+                {
+                    "game": game,
+                    "frames": budget,
+                    "seeds": len(there),
+                    "score": wording.score(float(np.mean(scores))),
+                    "range": f"{wording.score(min(scores))} to {wording.score(max(scores))}" if len(scores) > 1 else "",
+                    "hns": wording.number(float(np.mean(hns))),
+                    "note": OFF_PROTOCOL if all(e.standing == OFF_PROTOCOL for e in there) else "",
+                }
+            )
+    return found
+
+
+def _diagnostic_figures(info: BaselineInfo, entries: list[Entry], report: Report, site: Site) -> list[dict[str, Any]]:
+    """Each diagnostic by layer over frames, over all runs of the budget with the most of them."""
+    for standings in ((COUNTS,), (OFF_PROTOCOL,)):
+        runs = [e for e in entries if e.standing in standings and e.run is not None and e.run.diagnostics]
+        if runs:
+            break
+    else:
+        return []
+    counts = {budget: sum(e.frames == budget for e in runs) for budget in {e.frames for e in runs}}
+    budget = max(counts, key=lambda b: (counts[b], b))
+    chosen = [e for e in runs if e.frames == budget]
+    frames = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
+    figures = []
+    for measure, title, meaning in _DIAGNOSTICS:
+        layers = sorted(
+            {n.split("/", 1)[1] for e in chosen if e.run for n in e.run.diagnostics if n.startswith(measure + "/")}
+        )
+        series, rows = [], []
+        for index, layer in enumerate(layers):
+            name = f"{measure}/{layer}"
+            stack = np.stack([e.run.diagnostics[name] for e in chosen if e.run and name in e.run.diagnostics])
+            low, mean, high = _spread(stack)
+            series.append(Series(layer, layer_colour(index), frames, mean, low, high))
+            rows += [[layer, int(frames[i]), mean[i], low[i], high[i]] for i in range(len(frames))]
+        if not series:
+            continue
+        chart = LineChart(
+            f"{info.title}: {title.lower()} by layer over frames", "frames", title.lower(), tuple(series), y_low=0.0
+        )
+        csv = site.csv(f"{info.name}-{measure}", ("layer", "frames", "mean", "quartile_low", "quartile_high"), rows)
+        where = f"{wording.counted(len(chosen), 'run')} at {format_frames(budget)} frames"
+        figures.append(
+            site.line_figure(
+                f"{measure}-{info.name}",
+                title,
+                f"{meaning} Mean of {where}; band: middle half of the runs.",
+                chart,
+                csv=csv,
+            )
+        )
+    return figures
+
+
+def _spread(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lower quartile, mean and upper quartile over runs [runs, points]; nan where no run has a value."""
+    low, mean, high = (np.full(stack.shape[1], np.nan) for _ in range(3))
+    some = ~np.isnan(stack).all(axis=0)
+    if some.any():
+        mean[some] = np.nanmean(stack[:, some], axis=0)
+        low[some], high[some] = np.nanquantile(stack[:, some], [0.25, 0.75], axis=0)
+    return low, mean, high
+
+
+def _cost(info: BaselineInfo, report: Report) -> list[dict[str, Any]]:
+    """Speed on each hardware, and what a run of 40M and of 200M frames takes at it."""
+    found = []
+    for hardware, by_baseline in sorted(speeds(report.evidence).items()):
+        values = by_baseline.get(info.name)
+        if values:
+            typical = float(np.median(values))
+            found.append(
+                {
+                    "hardware": hardware,
+                    "runs": len(values),
+                    "speed": wording.score(1 / typical),
+                    "range": f"{wording.score(1 / max(values))} to {wording.score(1 / min(values))}",
+                    "short": wording.duration(40e6 * typical),
+                    "long": wording.duration(200e6 * typical),
+                }
+            )
+    return found

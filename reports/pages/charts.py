@@ -1,0 +1,283 @@
+"""The report's charts: learning curves with bands, intervals, and marks small enough for a table's cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.pages.svg import (
+    Scale,
+    Values,
+    area,
+    frame_text,
+    line,
+    nice_ticks,
+    padded,
+    path,
+    polyline,
+    px,
+    spread,
+    svg,
+    text,
+    tick_text,
+)
+from reports.statistics.bootstrap import Interval
+
+WIDE, NARROW = (760, 400), (380, 330)
+LABEL_LINE = 13.0
+MARK_LETTER, MARK_GAP = 6.2, 8.0  # about the width of a letter of a mark's name, and between two names
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve; arrays are [points]."""
+
+    label: str
+    css: str  # colour class: s1...s8, or pub for published
+    x: Values
+    y: Values
+    low: Values | None = None
+    high: Values | None = None
+    note: str = ""  # second line of the label: "published", "3 seeds"
+    style: str = "main"  # main, thin (a single seed), published
+    is_labelled: bool = True
+
+
+@dataclass(frozen=True)
+class Level:
+    """A horizontal line across the chart."""
+
+    label: str
+    value: float
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """What a chart of curves shows; drawn in two sizes."""
+
+    label: str  # text alternative
+    x_title: str
+    y_title: str
+    series: tuple[Series, ...]
+    levels: tuple[Level, ...] = ()
+    x_text: Callable[[float], str] = frame_text
+    y_low: float | None = None  # pinned bottom of the axis
+
+    def draw(self, size: tuple[int, int] = WIDE) -> str:
+        """The SVG at one size. The style sheet shows the one that suits the screen."""
+        width, height = size
+        small = width < 500
+        left, right = (44.0, 92.0) if small else (54.0, 150.0)
+        x = Scale(0.0, max(float(np.max(s.x)) for s in self.series), left, width - right)
+        low, high = self._range()
+        y = Scale(low, high, height - 44.0, 16.0)
+        body = self._grid(x, y, height, small)
+        ordered = sorted(self.series, key=lambda s: ("thin", "published", "main").index(s.style))
+        for series in ordered:
+            if series.low is not None and series.high is not None:
+                body.append(path(area(series.x, series.low, series.high, x, y), f"band {series.css}"))
+        body += [path(polyline(s.x, s.y, x, y), f"curve {s.style} {s.css}") for s in ordered]
+        body += [*self._levels(x, y), *self._labels(x, y, height)]
+        data = f' data-left="{px(x.start)}" data-right="{px(x.end)}" data-top="16" data-bottom="{px(y.start)}"'
+        data += f' data-max="{x.high:g}"'
+        return svg(width, height, body, label=self.label, css="narrow" if small else "wide", data=data)
+
+    def _range(self) -> tuple[float, float]:
+        values = np.concatenate([s.y for s in self.series])
+        bands = [b for s in self.series if s.style == "main" for b in (s.low, s.high) if b is not None]
+        known = np.concatenate([values, *bands])
+        known = known[np.isfinite(known)]
+        low, high = padded(known.tolist(), include=() if self.y_low is None else (self.y_low,))
+        near = [level.value for level in self.levels if low - (high - low) <= level.value <= high + 0.6 * (high - low)]
+        return padded(
+            [low, high, *near], include=() if self.y_low is None else (self.y_low,), share=0.0 if not near else 0.02
+        )
+
+    def _grid(self, x: Scale, y: Scale, height: float, small: bool) -> list[str]:
+        body = []
+        for tick in nice_ticks(y.low, y.high, 5):
+            body.append(line(x.start, y(tick), x.end, y(tick), "grid"))
+            body.append(text(x.start - 7, y(tick) + 4, tick_text(tick), "tick", "end"))
+        for tick in nice_ticks(x.low, x.high, 4 if small else 6):
+            body.append(line(x(tick), y.start, x(tick), y.start + 4, "axis"))
+            body.append(text(x(tick), y.start + 17, self.x_text(tick), "tick", "middle"))
+        body.append(line(x.start, y.start, x.end, y.start, "axis"))
+        body.append(text(x.end, height - 8, self.x_title, "title", "end"))
+        body.append(text(0, 9, self.y_title, "title"))
+        return body
+
+    def _levels(self, x: Scale, y: Scale) -> list[str]:
+        body = []
+        for level in self.levels:
+            if y.holds(level.value):
+                body.append(line(x.start, y(level.value), x.end, y(level.value), "level"))
+                body.append(text(x.end - 4, y(level.value) - 4, level.label, "tick level-text", "end"))
+        return body
+
+    def _labels(self, x: Scale, y: Scale, height: float) -> list[str]:
+        labelled, wanted = [], []
+        for series in self.series:
+            known = np.flatnonzero(~np.isnan(series.y))
+            if series.is_labelled and len(known):
+                labelled.append((series, known[-1]))
+                wanted.append((y(series.y[known[-1]]), LABEL_LINE * (2 if series.note else 1) + 3))
+        body = []
+        for (series, last), top in zip(labelled, spread(wanted, 2.0, height - 30.0), strict=True):
+            end = (x(series.x[last]), y(series.y[last]))
+            middle = top + (LABEL_LINE * (2 if series.note else 1) + 3) / 2
+            body.append(line(end[0] + 3, end[1], x.end + 10, middle, f"leader {series.css}"))
+            body.append(text(x.end + 14, top + LABEL_LINE - 2, series.label, f"label {series.css}"))
+            if series.note:
+                body.append(text(x.end + 14, top + 2 * LABEL_LINE - 2, series.note, "tick"))
+        return body
+
+    def data(self) -> dict[str, object]:
+        """What the script reads out: per series the points that are known, to four significant digits."""
+        return {
+            "x": self.x_title,
+            "series": [
+                {
+                    "label": s.label + (f" ({s.note})" if s.note else ""),
+                    "css": s.css,
+                    "style": s.style,
+                    "x": [round(float(v), 4) for v in s.x],
+                    "y": _rounded(s.y),
+                    **(
+                        {"low": _rounded(s.low), "high": _rounded(s.high)}
+                        if s.low is not None and s.high is not None
+                        else {}
+                    ),
+                }
+                for s in self.series
+                if s.style != "thin"
+            ],
+        }
+
+
+def _rounded(values: Values) -> list[float | None]:
+    return [None if np.isnan(v) else float(f"{v:.4g}") for v in values]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row of an interval chart."""
+
+    label: str
+    interval: Interval
+    css: str = "s1"
+
+
+def interval_chart(
+    bars: Sequence[Bar],
+    *,
+    label: str,
+    write: Callable[[float], str],
+    marks: Sequence[tuple[str, float]],
+    size: int = 640,
+    shade: tuple[float, float] | None = None,
+) -> str:
+    """Estimates with their intervals under one another.
+
+    Args:
+        write: how a value of the axis is written.
+        marks: vertical lines: (text, value), such as none and the claimed.
+        shade: a range to mark.
+    """
+    left = 118.0 if size < 500 else 190.0
+    row, top = 34.0, 26.0
+    height = top + row * len(bars) + 26
+    known = [v for b in bars for v in (b.interval.estimate, b.interval.low, b.interval.high) if v is not None]
+    low, high = padded(known, include=[value for _, value in marks], share=0.08)
+    room = 0.06 * (high - low)
+    x = Scale(low - room, high + room, left, size - 16.0)
+    bottom = top + row * len(bars)
+    body = []
+    if shade is not None:
+        a, b = x(max(shade[0], x.low)), x(min(shade[1], x.high))
+        body.append(f'<rect x="{px(a)}" y="{px(top)}" width="{px(b - a)}" height="{px(bottom - top)}" class="shade"/>')
+    for tick in nice_ticks(x.low, x.high, 4 if size < 500 else 7):
+        body.append(line(x(tick), top, x(tick), bottom, "grid"))
+        body.append(text(x(tick), bottom + 17, write(tick), "tick", "middle"))
+    body += _marks(marks, x, top - 11, top - 6, bottom, size)
+    for index, bar in enumerate(bars):
+        middle = top + row * (index + 0.5)
+        body.append(text(left - 12, middle + 4, bar.label, "label", "end"))
+        body += _interval_marks(bar.interval, bar.css, x, middle)
+    return svg(size, height, body, label=label, css="narrow" if size < 500 else "wide")
+
+
+def _marks(
+    marks: Sequence[tuple[str, float]], x: Scale, baseline: float, top: float, bottom: float, width: float
+) -> list[str]:
+    """Vertical lines from `top` to `bottom` with their names above, which stay inside `width` and off one another."""
+    widths = [MARK_LETTER * len(name) + MARK_GAP for name, _ in marks]
+    lefts = spread([(x(value), room) for (_, value), room in zip(marks, widths, strict=True)], 0.0, width)
+    body = []
+    for (name, value), left, room in zip(marks, lefts, widths, strict=True):
+        body.append(line(x(value), top, x(value), bottom, "mark"))
+        body.append(text(left + room / 2, baseline, name, "tick mark-text", "middle"))
+    return body
+
+
+def _interval_marks(interval: Interval, css: str, x: Scale, middle: float) -> list[str]:
+    body = []
+    if interval.low is not None or interval.high is not None:
+        start = x.start if interval.low is None else x(interval.low)
+        end = x.end if interval.high is None else x(interval.high)
+        body.append(line(start, middle, end, middle, f"whisker {css}"))
+    if interval.estimate is not None:
+        body.append(f'<circle cx="{px(x(interval.estimate))}" cy="{px(middle)}" r="5" class="point {css}"/>')
+    return body
+
+
+def verdict_bar(interval: Interval, marks: Sequence[tuple[str, float]], *, css: str, label: str) -> str:
+    """A card's interval: the estimate, its ends, and the values it is to be held against."""
+    width, middle = 300.0, 34.0
+    known = [v for v in (interval.estimate, interval.low, interval.high) if v is not None]
+    low, high = padded(known, include=[value for _, value in marks])
+    room = 0.14 * (high - low)
+    x = Scale(low - room, high + room, 4.0, width - 4.0)
+    body = [line(x.start, middle, x.end, middle, "axis")]
+    body += _marks(marks, x, middle - 19, middle - 14, middle + 10, width)
+    body += _interval_marks(interval, css, x, middle)
+    return svg(width, 48, body, label=label, css="verdict-bar")
+
+
+def mini_interval(interval: Interval, low: float, high: float, css: str, mark: float | None = None) -> str:
+    """An interval for a table's cell, on the scale of its column; decoration, the numbers stand beside it."""
+    x = Scale(low, high, 4.0, 96.0)
+    body = [line(4, 6, 96, 6, "grid")]
+    if mark is not None and x.holds(mark):
+        body.append(line(x(mark), 1, x(mark), 11, "mark"))
+    if interval.low is not None and interval.high is not None:
+        body.append(line(x(max(interval.low, low)), 6, x(min(interval.high, high)), 6, f"whisker {css}"))
+    if interval.estimate is not None:
+        body.append(f'<circle cx="{px(x(interval.estimate))}" cy="6" r="3.5" class="point {css}"/>')
+    return f'<svg viewBox="0 0 100 12" class="mini" aria-hidden="true">{"".join(body)}</svg>'
+
+
+def mini_pair(a: float, b: float, high: float, css_a: str, css_b: str) -> str:
+    """Two values on one scale, joined: for a game's row. By square root, for games differ a thousandfold."""
+
+    def place(value: float) -> float:
+        return 4 + 112 * float(np.sqrt(max(value, 0.0) / high)) if high > 0 else 4.0
+
+    body = [line(4, 7, 116, 7, "grid"), line(place(b), 7, place(a), 7, "leader")]
+    body.append(f'<rect x="{px(place(b) - 3.5)}" y="3.5" width="7" height="7" class="point {css_b}"/>')
+    body.append(f'<circle cx="{px(place(a))}" cy="7" r="4" class="point {css_a}"/>')
+    return f'<svg viewBox="0 0 120 14" class="mini" aria-hidden="true">{"".join(body)}</svg>'
+
+
+def sparkline(curves: Sequence[tuple[str, Values]]) -> str:
+    """The shape of a game's curves, without axes; the game's page has the numbers."""
+    known = [value for _, ys in curves for value in ys[~np.isnan(ys)].tolist()]
+    low, high = padded(known, share=0.08)
+    body = []
+    for css, ys in curves:
+        x = Scale(0, max(len(ys) - 1, 1), 2.0, 118.0)
+        body.append(
+            path(polyline(np.arange(len(ys), dtype=float), ys, x, Scale(low, high, 34.0, 3.0)), f"curve spark {css}")
+        )
+    return f'<svg viewBox="0 0 120 36" class="spark" aria-hidden="true">{"".join(body)}</svg>'

@@ -1,0 +1,351 @@
+"""The first page: the answer, the leaderboard, the curves, and what was left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from reports import wording
+from reports.catalogue import Catalogue
+from reports.judging.judge import Judgement
+from reports.judging.leaderboard import PUBLISHED, Group, Row
+from reports.judging.published import TITLES, PublishedCurve, dopamine_median_curves, paper_curves
+from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_COMPARABLE, NOT_REPRODUCED, REPRODUCED, SMALLER
+from reports.pages.charts import Level, LineChart, Series, mini_interval, sparkline, verdict_bar
+from reports.pages.palette import colour
+from reports.pages.site import Site
+from reports.pages.svg import frame_text, padded, tick_text
+from reports.statistics.aggregate import METRIC_TITLES, METRICS
+from reports.summary import Report
+from results.games import ATARI57
+from results.schema import format_frames
+
+VERDICT_CSS = {
+    REPRODUCED: "reproduced",
+    SMALLER: "smaller",
+    INCONCLUSIVE: "inconclusive",
+    NOT_REPRODUCED: "refuted",
+    INSUFFICIENT: "open",
+    NOT_COMPARABLE: "foreign",
+}
+
+HUMAN = Level("human", 1.0)
+
+
+def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the first page shows."""
+    return {
+        "title": "Does Hadamax give what its paper says?",
+        "answer": answer(report),
+        "tally": tally(report),
+        "cards": [card(judgement, report) for judgement in report.judgements],
+        "groups": [_group(group, report, site, number) for number, group in enumerate(report.groups)],
+        "published": [_leaderboard(group, report) for group in report.published],
+        "games": games(report),
+        "baselines": [
+            {"name": b.name, "title": b.title, "css": colour(report, b.name)} for b in report.catalogue.baselines
+        ],
+        "results": summary["results"],
+        "is_empty": not report.groups,
+        "first_command": f"{report.catalogue.command} run --games pong,breakout --frames 4M --baselines "
+        f"{','.join(b.name for b in report.catalogue.baselines[:2])} --seeds 3",
+    }
+
+
+def answer(report: Report) -> str:
+    """One sentence that answers the title's question."""
+    judged = [j for j in report.judgements if not j.is_preliminary]
+    total = len(report.judgements)
+    if not report.evidence.entries:
+        return f"Nobody knows yet: there are no runs here, and all {total} claims wait for some."
+    if not judged:
+        preliminary = sum(j.estimate is not None for j in report.judgements)
+        seen = f" {preliminary} of them have a preliminary estimate." if preliminary else ""
+        return f"Not settled yet: none of the {total} claims has the runs that a verdict needs.{seen}"
+    words = [
+        f"{count} {verdict}"
+        for verdict in (REPRODUCED, SMALLER, INCONCLUSIVE, NOT_REPRODUCED)
+        if (count := sum(j.verdict == verdict for j in judged))
+    ]
+    rest = total - len(judged)
+    left = f" {rest} still lack the runs that a verdict needs." if rest > 1 else ""
+    left = " One still lacks the runs that a verdict needs." if rest == 1 else left
+    return f"Of {total} claims, {wording.counted(len(judged), 'is', 'are')} judged: {wording.listed(words)}.{left}"
+
+
+def tally(report: Report) -> list[dict[str, Any]]:
+    """How often each verdict was given."""
+    return [
+        {"verdict": verdict, "css": css, "count": count}
+        for verdict, css in VERDICT_CSS.items()
+        if (count := sum(j.verdict == verdict for j in report.judgements))
+    ]
+
+
+def marks(judgement: Judgement) -> list[tuple[str, float]]:
+    """What an estimate is held against: none, level, and the claimed."""
+    claim = judgement.claim
+    found = {
+        "gain": [("no gain", 0.0)],
+        "reaches": [("level", 0.0)],
+        "higher": [("equal", 0.0)],
+        "order": [("equal", 0.0)],
+    }.get(claim.kind, [("equal", 1.0)] if claim.kind == "ratio" else [])
+    if claim.claimed is not None:
+        found = [*found, (f"claimed {wording.claimed(judgement).removeprefix('about ')}", claim.claimed)]
+    return found
+
+
+def card(judgement: Judgement, report: Report) -> dict[str, Any]:
+    """A claim in short."""
+    claim, missing = judgement.claim, judgement.missing
+    interval = judgement.interval
+    bar = ""
+    if interval.estimate is not None:
+        label = f"{wording.effect(judgement, interval.estimate)}, {wording.interval_text(judgement)}"
+        bar = Markup(verdict_bar(interval, marks(judgement), css=colour(report, claim.baseline), label=label))
+    return {
+        "id": claim.id,
+        "title": claim.title,
+        "statement": claim.statement,
+        "source": claim.source,
+        "conditions": wording.conditions(judgement),
+        "verdict": judgement.verdict,
+        "css": VERDICT_CSS[judgement.verdict],
+        "estimate": wording.effect(judgement, interval.estimate) if interval.estimate is not None else "",
+        "interval": wording.interval_text(judgement),
+        "claimed": wording.claimed(judgement),
+        "bar": bar,
+        "sentence": wording.sentence(judgement, report.catalogue),
+        "is_preliminary": judgement.is_preliminary,
+        "rests_on": wording.rests_on(judgement),
+        "missing_runs": len(missing.runs),
+        "cost": wording.cost_text(missing, report.catalogue),
+        "command": missing.command,
+        "is_own": not claim.is_built_in,
+    }
+
+
+def row_title(row: Row, catalogue: Catalogue) -> str:
+    """How a row's baseline is called."""
+    return catalogue.title(row.baseline) if catalogue.find(row.baseline) else TITLES.get(row.baseline, row.baseline)
+
+
+def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
+    metrics = [metric for metric in METRICS if any(row.metrics[metric].estimate is not None for row in group.rows)]
+    scales = {}
+    for metric in metrics:
+        intervals = [row.metrics[metric] for row in group.rows]
+        ends = [v for i in intervals for v in (i.estimate, i.low, i.high) if v is not None]
+        scales[metric] = padded(ends, include=(0.0,))
+    best: dict[str, float | None] = {}
+    for metric in metrics:
+        known = [row.metrics[metric].estimate for row in group.rows]
+        choose = min if metric == "optimality_gap" else max
+        best[metric] = choose((value for value in known if value is not None), default=None)
+    return {
+        "title": group.title,
+        "games": len(group.games),
+        "game_names": list(group.games),
+        "frames": group.frames,
+        "is_off_protocol": group.is_off_protocol,
+        "is_unscored": group.is_unscored,
+        "metrics": [METRIC_TITLES[metric] for metric in metrics],
+        "rows": [_row(row, report, metrics, scales, best, many=len(group.rows) > 1) for row in group.rows],
+        "notes": sorted({row.protocol for row in group.rows if row.protocol}),
+        "origins": sorted({row.origin for row in group.rows if row.origin}),
+        "has_unequal_seeds": any(row.seeds[0] != row.seeds[1] for row in group.rows),
+        "has_single_seed": not group.is_unscored and any(row.seeds[0] == 1 for row in group.rows),
+    }
+
+
+def _row(
+    row: Row,
+    report: Report,
+    metrics: list[str],
+    scales: dict[str, tuple[float, float]],
+    best: dict[str, Any],
+    many: bool,
+) -> dict[str, Any]:
+    css = colour(report, row.baseline) if row.source != PUBLISHED else "pub"
+    return {
+        "baseline": row.baseline,
+        "title": row_title(row, report.catalogue),
+        "has_page": report.catalogue.find(row.baseline) is not None,
+        "css": css,
+        "source": row.source,
+        "seeds": wording.seeds_text(row.seeds).split(" seed")[0] if row.runs else wording.number(None),
+        "runs": row.runs or wording.number(None),
+        "cells": [
+            {
+                "value": wording.number(row.metrics[metric].estimate),
+                "ends": ""
+                if not row.metrics[metric].is_complete
+                else f"{wording.number(row.metrics[metric].low)} to {wording.number(row.metrics[metric].high)}",
+                "is_best": many
+                and row.metrics[metric].estimate is not None
+                and row.metrics[metric].estimate == best[metric],
+                "bar": Markup(mini_interval(row.metrics[metric], *scales[metric], css))
+                if row.metrics[metric].estimate is not None
+                else "",
+            }
+            for metric in metrics
+        ],
+    }
+
+
+def _group(group: Group, report: Report, site: Site, number: int) -> dict[str, Any]:
+    name = f"{format_frames(group.frames)}-{number}"
+    view = _leaderboard(group, report)
+    view["id"] = f"group-{name}"
+    view["figures"] = [
+        figure
+        for statistic, title in (("median", "Median"), ("iqm", "Interquartile mean"))
+        if (figure := _curve_figure(group, report, site, name, statistic, title))
+    ]
+    view["profile"] = _profile_figure(group, report, site, name)
+    view["improvements"] = [
+        {
+            "first": report.catalogue.title(a),
+            "second": report.catalogue.title(b),
+            "value": wording.percent(chance.estimate),
+            "ends": "" if not chance.is_complete else wording.between(chance.low, chance.high, wording.percent),
+            "bar": Markup(mini_interval(chance, 0.0, 1.0, colour(report, a), mark=0.5)),
+        }
+        for a, b, chance in group.improvements
+    ]
+    return view
+
+
+def _curve_figure(
+    group: Group, report: Report, site: Site, name: str, statistic: str, title: str
+) -> dict[str, Any] | None:
+    frames = group.curve_frames
+    series = [
+        Series(
+            label=row_title(row, report.catalogue),
+            css=colour(report, row.baseline),
+            x=frames,
+            y=row.curves[statistic].estimate,
+            low=row.curves[statistic].low,
+            high=row.curves[statistic].high,
+        )
+        for row in group.rows
+        if row.curves and not np.isnan(row.curves[statistic].estimate).all()
+    ]
+    if not series:
+        return None
+    if statistic == "median" and group.games == ATARI57 and group.frames == 200_000_000:
+        series += [
+            _published_series(curve, report, "published")
+            for curve in paper_curves()
+            if report.catalogue.find(curve.name)
+        ]
+        series += [_published_series(c, report, "other protocol") for c in dopamine_median_curves().values()]
+    chart = LineChart(
+        label=f"{title} of the human-normalised score over frames, {group.title}",
+        x_title="frames",
+        y_title="human-normalised score",
+        series=tuple(series),
+        levels=(HUMAN,),
+        y_low=0.0 if all(np.nanmin(s.y) >= 0 for s in series) else None,
+    )
+    rows = []
+    for item in series:
+        low = item.low if item.low is not None else np.full(len(item.x), np.nan)
+        high = item.high if item.high is not None else np.full(len(item.x), np.nan)
+        for point in range(len(item.x)):
+            rows.append([item.label, item.note, int(item.x[point]), item.y[point], low[point], high[point]])
+    csv = site.csv(f"curves-{name}-{statistic}", ("series", "note", "frames", statistic, "ci_low", "ci_high"), rows)
+    return site.line_figure(
+        f"curve-{name}-{statistic}",
+        f"{title} over training, {group.title}",
+        " ".join(
+            text
+            for text, applies in (
+                ("Band: pointwise 95\N{NO-BREAK SPACE}% interval over seeds.", any(r.seeds[0] > 1 for r in group.rows)),
+                ("Dashed: published, not measured here.", any(s.style == "published" for s in series)),
+            )
+            if applies
+        ),
+        chart,
+        csv=csv,
+    )
+
+
+def _published_series(curve: PublishedCurve, report: Report, note: str) -> Series:
+    known = report.catalogue.find(curve.name)
+    return Series(
+        label=known.title if known else TITLES.get(curve.name, curve.name),
+        css=colour(report, curve.name) if known else "pub",
+        x=curve.frames,
+        y=curve.values,
+        note=note,
+        style="published",
+    )
+
+
+def _profile_figure(group: Group, report: Report, site: Site, name: str) -> dict[str, Any] | None:
+    if len(group.rows) < 2 or group.is_unscored:
+        return None
+    series = tuple(
+        Series(
+            label=row_title(row, report.catalogue),
+            css=colour(report, row.baseline),
+            x=group.thresholds,
+            y=row.profile.estimate,
+            low=np.clip(row.profile.low, 0, 1),
+            high=np.clip(row.profile.high, 0, 1),
+        )
+        for row in group.rows
+        if row.profile is not None
+    )
+    chart = LineChart(
+        label=f"Performance profiles, {group.title}",
+        x_title="human-normalised score",
+        y_title="fraction of runs that score more",
+        series=series,
+        x_text=tick_text,
+        y_low=0.0,
+    )
+    rows = [
+        [s.label, s.x[i], s.y[i], s.low[i], s.high[i]]
+        for s in series
+        for i in range(len(s.x))
+        if s.low is not None and s.high is not None
+    ]
+    csv = site.csv(f"profile-{name}", ("series", "threshold", "fraction_above", "ci_low", "ci_high"), rows)
+    return site.line_figure(
+        f"profile-{name}",
+        f"Performance profiles, {group.title}",
+        "How large a part of all runs scores above each level; higher is better. Every game weighs the same.",
+        chart,
+        csv=csv,
+    )
+
+
+def games(report: Report) -> list[dict[str, Any]]:
+    """Every game with the shape of its curves at its largest budget."""
+    found = []
+    for game in ATARI57:
+        runs = [e for e in report.evidence.runs if e.game == game]
+        shown = [e for e in runs if e.score is not None and e.standing != "not comparable"]
+        budget = max((e.frames for e in shown), default=0)
+        curves = []
+        for name in sorted({e.baseline for e in shown if e.frames == budget}, key=lambda n: colour(report, n)):
+            stack = np.array([e.run.curve[4::5] for e in shown if e.run and e.baseline == name and e.frames == budget])
+            known = ~np.isnan(stack)
+            count = known.sum(axis=0)
+            mean = np.where(count == len(stack), np.where(known, stack, 0).sum(axis=0) / len(stack), np.nan)
+            curves.append((colour(report, name), mean))
+        found.append(
+            {
+                "name": game,
+                "runs": len(runs),
+                "note": f"{wording.counted(len(runs), 'run')}" + (f", {frame_text(budget)}" if budget else ""),
+                "spark": Markup(sparkline(curves)) if curves else "",
+            }
+        )
+    return found

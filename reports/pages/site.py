@@ -1,0 +1,168 @@
+"""The generated site: its files, its figures with their numbers beside them, and the templates that hold the markup."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from reports import wording
+from reports.errors import ReportsError
+from reports.pages.charts import NARROW, WIDE, LineChart
+from reports.summary import csv_text
+
+PACKAGE = Path(__file__).parent
+MARKER = ".hadamax-report"  # tells a folder that a report made from any other
+STATIC = ("report.css", "report.js")
+
+
+@dataclass
+class Site:
+    """Collects pages and data files; nothing is written before `write`."""
+
+    catalogue_title: str
+    files: dict[str, str | bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(PACKAGE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "number": wording.number,
+            "score": wording.score,
+            "percent": wording.percent,
+            "frames": wording.frames,
+            "duration": wording.duration,
+            "counted": wording.counted,
+            "markdown": markdown,
+            "command": command,
+        }
+        self._environment.globals["site_title"] = self.catalogue_title
+
+    def page(self, name: str, template: str, view: Mapping[str, Any]) -> None:
+        """Adds a page; `root` is what leads from it to the site's top."""
+        root = "../" * name.count("/")
+        self.files[name] = self._environment.get_template(template).render(root=root, page=name, **view)
+
+    def csv(self, name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+        """Adds a CSV below `data/` and gives its path from the site's top."""
+        place = f"data/{name}.csv"
+        self.files[place] = csv_text(header, rows)
+        return place
+
+    def line_figure(
+        self, name: str, title: str, caption: str, chart: LineChart, *, csv: str, rows: int = 10
+    ) -> dict[str, Any]:
+        """A chart of curves for the template: both sizes, what the script reads out, and a table of every so many
+        points."""
+        return {
+            "id": name,
+            "title": title,
+            "caption": caption,
+            "wide": Markup(chart.draw(WIDE)),
+            "narrow": Markup(chart.draw(NARROW)),
+            "data": json_script(chart.data()),
+            "csv": csv,
+            "table": curve_table(chart, rows),
+        }
+
+    def write(self, out: Path) -> None:
+        """Puts the site at `out`, in place of an earlier report there.
+
+        Raises:
+            ReportsError: `out` is a file, or a folder that holds something else than a report.
+        """
+        if out.exists() and not out.is_dir():
+            raise ReportsError(f"{out} is a file; choose another --out")
+        if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
+            raise ReportsError(f"{out} holds files that no report made; choose another --out, or empty it")
+        staging = out.with_name(f".{out.name}.new")
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            for name, content in sorted({**self.files, **_static(), MARKER: ""}.items()):
+                target = staging / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+            if out.exists():
+                shutil.rmtree(out)
+            staging.rename(out)
+        except OSError as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise ReportsError(f"{out} cannot be written ({error.strerror}); choose another --out") from error
+
+
+def _static() -> dict[str, bytes]:
+    return {f"static/{name}": (PACKAGE / "static" / name).read_bytes() for name in STATIC}
+
+
+def json_script(value: object) -> Markup:
+    """JSON that may stand inside a script element."""
+    dense = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(dense.replace("<", "\\u003c").replace("\N{LINE SEPARATOR}", " "))
+
+
+def command(text: str) -> Markup:
+    """A command that breaks before its options only, where it must break."""
+    first, *options = text.split(" --")
+    return Markup(" ").join([Markup("{}").format(first), *(Markup("<span>--{}</span>").format(o) for o in options)])
+
+
+def markdown(text: str) -> Markup:
+    """Markdown of ours as HTML: no raw HTML, the first heading left out, the others one level below the page's."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse(text)
+    if tokens and tokens[0].type == "heading_open":
+        tokens = tokens[3:]
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
+    return Markup(parser.renderer.render(tokens, parser.options, {}))
+
+
+def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
+    """Every so many points of a chart's curves, for reading without the picture."""
+    shown = [series for series in chart.series if series.style != "thin"]
+    longest = max(shown, key=lambda series: len(series.x)) if shown else None
+    if longest is None:
+        return {"x_title": chart.x_title, "columns": [], "rows": []}
+    step = max(1, len(longest.x) // rows)
+    points = longest.x[step - 1 :: step]
+    table = []
+    for point in points:
+        cells = []
+        for series in shown:
+            index = int(np.argmin(np.abs(series.x - point)))
+            is_near = (
+                abs(series.x[index] - point) <= 0.51 * step * abs(longest.x[1] - longest.x[0])
+                if len(longest.x) > 1
+                else True
+            )
+            cells.append(_cell(series, index) if is_near else wording.number(None))
+        table.append({"x": chart.x_text(float(point)), "cells": cells})
+    return {
+        "x_title": chart.x_title,
+        "columns": [s.label + (f" ({s.note})" if s.note else "") for s in shown],
+        "rows": table,
+    }
+
+
+def _cell(series: Any, index: int) -> str:
+    value = series.y[index]
+    if np.isnan(value):
+        return wording.number(None)
+    written = wording.score(float(value))
+    if series.low is None or np.isnan(series.low[index]) or np.isnan(series.high[index]):
+        return written
+    return f"{written} [{wording.score(float(series.low[index]))}, {wording.score(float(series.high[index]))}]"

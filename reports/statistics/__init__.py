@@ -1,0 +1,1 @@
+"""Aggregates over runs and games, with their intervals."""

@@ -1,0 +1,140 @@
+"""Aggregates over games: rliable's statistics of human-normalised scores, with intervals.
+
+A score matrix is [runs, games], nan below the last run of a game that has fewer. Every game weighs the same, however
+many runs it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.statistics.bootstrap import TABLE_REPETITIONS, Interval, Scores, interval, run_counts
+
+METRICS = ("median", "iqm", "mean", "optimality_gap")
+METRIC_TITLES = {"median": "Median", "iqm": "IQM", "mean": "Mean", "optimality_gap": "Optimality gap"}
+
+
+def median(scores: Scores) -> float:
+    """Median over games of each game's mean over runs."""
+    means = np.sort(game_means(scores))
+    middle = len(means) // 2
+    return float(means[middle] if len(means) % 2 else (means[middle - 1] + means[middle]) / 2)
+
+
+def mean(scores: Scores) -> float:
+    """Mean over games of each game's mean over runs."""
+    return float(game_means(scores).sum() / scores.shape[1])
+
+
+def iqm(scores: Scores) -> float:
+    """Interquartile mean over all runs of all games.
+
+    rliable's where games have equal numbers of runs. Where they do not, a run weighs 1 / (runs of its game), and the
+    lowest and highest quarter of the weight are cut off.
+    """
+    ordered = np.sort(scores, axis=None)  # nan last
+    if not np.isnan(ordered[-1]):
+        cut = int(0.25 * len(ordered))
+        return float(ordered[cut : len(ordered) - cut].sum() / (len(ordered) - 2 * cut))
+    values, weights = _weighted(scores)
+    order = np.argsort(values, kind="stable")
+    upper = np.cumsum(weights[order])
+    kept = np.clip(upper, 0.25, 0.75) - np.clip(upper - weights[order], 0.25, 0.75)
+    return float((values[order] * kept).sum() / kept.sum())
+
+
+def optimality_gap(scores: Scores) -> float:
+    """How far runs fall short of human level (1.0) on average; what is above counts as 1.0."""
+    return float(1.0 - np.mean(game_means(np.minimum(scores, 1.0))))
+
+
+def game_means(scores: Scores) -> Scores:
+    """Mean over the runs of each game: [games] or [games, points]; nan where a game has none."""
+    means = scores.sum(axis=0) / len(scores)
+    if not np.isnan(means.sum()):
+        return means
+    counts = (~np.isnan(scores)).sum(axis=0)
+    return np.where(np.isnan(scores), 0.0, scores).sum(axis=0) / np.where(counts == 0, np.nan, counts)
+
+
+def _weighted(scores: Scores) -> tuple[Scores, Scores]:
+    weights = np.broadcast_to(1.0 / run_counts(scores), scores.shape)
+    known = ~np.isnan(scores)
+    return scores[known], weights[known] / weights[known].sum()
+
+
+STATISTICS = {"median": median, "iqm": iqm, "mean": mean, "optimality_gap": optimality_gap}
+
+
+def all_metrics(scores: Scores) -> Scores:
+    """The four of `METRICS`, in that order."""
+    return np.array([STATISTICS[name](scores) for name in METRICS])
+
+
+def aggregates(label: str, scores: Scores, repetitions: int = TABLE_REPETITIONS) -> dict[str, Interval]:
+    """Median, IQM, mean and optimality gap of a score matrix, each with its interval."""
+    return dict(zip(METRICS, interval(label, (scores,), all_metrics, repetitions), strict=True))
+
+
+def improvement_chance(scores_a: Scores, scores_b: Scores) -> Scores:
+    """Probability of improvement, [1]: that a run of A beats a run of B in the same game, averaged over games.
+
+    rliable's `probability_of_improvement` (ties count half) without its Mann-Whitney call for each game, which a
+    bootstrap would make a hundred thousand times.
+    """
+    a, b = scores_a[:, None, :], scores_b[None, :, :]
+    wins = np.count_nonzero(a > b, axis=(0, 1)) + 0.5 * np.count_nonzero(a == b, axis=(0, 1))  # nan is neither
+    pairs = np.count_nonzero(a == a, axis=0)[0] * np.count_nonzero(b == b, axis=1)[0]
+    return np.array([np.mean(wins / pairs)])
+
+
+def profile(scores: Scores, thresholds: NDArray[np.float64]) -> Scores:
+    """Performance profile: the fraction of runs above each threshold, every game weighing the same."""
+    values, weights = _weighted(scores)
+    order = np.argsort(values, kind="stable")
+    below = np.concatenate([[0.0], np.cumsum(weights[order])])
+    return np.clip(1.0 - below[np.searchsorted(values[order], thresholds, side="right")], 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Band:
+    """A curve and its pointwise interval; the ends are nan where the runs allow none. Each [points]."""
+
+    estimate: Scores
+    low: Scores
+    high: Scores
+
+
+def band(label: str, scores: tuple[Scores, ...], statistic: object, repetitions: int) -> Band:
+    """A statistic that gives a curve, with its pointwise interval."""
+    intervals = interval(label, scores, statistic, repetitions)  # type: ignore[arg-type]
+    columns = [[np.nan if end is None else end for end in ends] for ends in _columns(intervals)]
+    return Band(*(np.array(column) for column in columns))
+
+
+def _columns(intervals: list[Interval]) -> tuple[list[float | None], list[float | None], list[float | None]]:
+    return ([i.estimate for i in intervals], [i.low for i in intervals], [i.high for i in intervals])
+
+
+def median_curve(scores: Scores) -> Scores:
+    """[points] from [runs, games, points]: the median over games at each point; nan before every game has a score."""
+    means = game_means(scores)
+    return np.where(np.isnan(means).any(axis=0), np.nan, np.median(np.nan_to_num(means), axis=0))
+
+
+def iqm_curve(scores: Scores) -> Scores:
+    """[points] from [runs, games, points]: the IQM at each point; nan before every run has a score."""
+    flat = scores.reshape(-1, scores.shape[2])
+    if not np.isnan(flat).any():
+        ordered = np.sort(flat, axis=0)
+        cut = int(0.25 * len(ordered))  # as scipy's trim_mean, which rliable calls
+        return ordered[cut : len(ordered) - cut].mean(axis=0)
+    counts = run_counts(scores)
+    rows = np.arange(len(scores))[:, None] < counts
+    whole = ~np.isnan(scores[rows]).any(axis=0)
+    curve = np.full(scores.shape[2], np.nan)
+    curve[whole] = [iqm(scores[:, :, point]) for point in np.flatnonzero(whole)]
+    return curve

@@ -1,0 +1,105 @@
+"""Cases of the Hadamax block that every fused version meets: the paper's three layers of both variants, and edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from baselines.fast.fused_block import Norm, Pooling
+from baselines.networks.distribution_network import image_norm
+from baselines.networks.pqn_encoders import hadamax_block
+
+PIXEL_NORM = Norm(per_image=False, epsilon=1e-6)
+IMAGE_NORM = Norm(per_image=True, epsilon=1e-5)
+
+
+@dataclass(frozen=True)
+class Case:
+    channels: int
+    height: int
+    size: int
+    stride: int
+    norm: Norm
+    padding: int = 0  # of the image norm's pooling alone; the other pads SAME
+
+    @property
+    def pooling(self) -> Pooling:
+        if self.norm.per_image:
+            return Pooling.symmetric(self.height, self.size, self.stride, self.padding)
+        return Pooling.same(self.height, self.size, self.stride)
+
+    def __str__(self) -> str:
+        kind = "image" if self.norm.per_image else "pixel"
+        return f"{kind}-{self.channels}x{self.height}-pool{self.size}/{self.stride}"
+
+
+CASES = [
+    Case(32, 84, 4, 4, PIXEL_NORM),
+    Case(64, 21, 2, 2, PIXEL_NORM),
+    Case(64, 11, 3, 1, PIXEL_NORM),
+    Case(32, 9, 4, 4, PIXEL_NORM),  # windows hang over by an odd number
+    Case(32, 7, 3, 2, PIXEL_NORM),
+    Case(64, 1, 3, 1, PIXEL_NORM),
+    Case(32, 85, 4, 4, IMAGE_NORM),
+    Case(64, 22, 2, 2, IMAGE_NORM),
+    Case(64, 11, 3, 1, IMAGE_NORM, padding=1),
+    Case(32, 6, 4, 4, IMAGE_NORM),  # two rows in no window
+]
+SMALL = [case for case in CASES if case.height <= 11]
+
+
+def inputs(case: Case, *, dtype: torch.dtype = torch.float32, images: int = 3, seed: int = 0) -> list[Tensor]:
+    """Branches, and scales and biases (none for the image norm), all of `dtype`, all wanting gradients."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    shape = (images, case.channels, case.height, case.height)
+    found = [(2 * normal(*shape) + 0.5).contiguous(memory_format=torch.channels_last) for _ in "ab"]
+    if not case.norm.per_image:
+        found += [0.3 * normal(case.channels) + (1 - k % 2) for k in range(4)]
+    return [tensor.to(dtype).requires_grad_() for tensor in found]
+
+
+def block(function: Any, case: Case, tensors: list[Tensor]) -> Tensor:
+    """`function` called as `fused_block` is."""
+    a, b, *learned = tensors
+    norms = (tuple(learned[:2]), tuple(learned[2:])) if learned else (None, None)
+    return function(a, b, *norms, case.norm, case.pooling)
+
+
+def plain(case: Case, tensors: list[Tensor]) -> Tensor:
+    """The composition that the fused versions are held to."""
+    a, b, *learned = tensors
+    if case.norm.per_image:
+        return F.max_pool2d(F.gelu(image_norm(a)) * F.gelu(image_norm(b)), case.size, case.stride, case.padding)
+    norms = tuple(learned[:2]), tuple(learned[2:])
+    return hadamax_block(a, b, *norms, pool_size=case.size, pool_stride=case.stride)
+
+
+def with_gradients(output: Tensor, tensors: list[Tensor], seed: int = 1) -> list[Tensor]:
+    """The output, and what it sends back to `tensors` for a gradient drawn from `seed`."""
+    # bfloat16 numbers, so that every type gets the same ones
+    gradient = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed)).bfloat16()
+    found = torch.autograd.grad(output, tensors, gradient.to(output))
+    return [output.detach(), *found]
+
+
+def exact(case: Case, tensors: list[Tensor]) -> list[Tensor]:
+    """`with_gradients` of the plain composition in float64."""
+    doubles = [tensor.detach().cpu().double().requires_grad_() for tensor in tensors]
+    return with_gradients(plain(case, doubles), doubles)
+
+
+def largest_difference(found: list[Tensor], expected: list[Tensor]) -> float:
+    """The largest |found - expected| / max(1, |expected|)."""
+    assert [tensor.shape for tensor in found] == [tensor.shape for tensor in expected]
+    return max(
+        float(((got.cpu().double() - want).abs() / want.abs().clamp(min=1)).max())
+        for got, want in zip(found, expected, strict=True)
+    )

@@ -1,0 +1,198 @@
+import ctypes
+import os
+import stat
+
+import pytest
+import torch
+from block_cases import CASES, SMALL, block, exact, inputs, largest_difference, plain, with_gradients
+from fused import fuse, require_native
+
+from baselines.fast import fused_block, native
+from baselines.fast import paths as fast
+from baselines.fast.fused_block import fused_block as fused
+from baselines.networks.distribution_network import build_c51_network
+from baselines.networks.q_network import build_q_network
+
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+each_small_case = pytest.mark.parametrize("case", SMALL, ids=str)
+
+
+@pytest.fixture
+def compiled():
+    require_native()
+
+
+@pytest.fixture
+def fresh_native():
+    """Forgets what was compiled, before and after."""
+    native._native.cache_clear()
+    yield
+    native._native.cache_clear()
+
+
+@each_case
+@pytest.mark.parametrize(("dtype", "allowed"), [(torch.float32, 5e-5), (torch.bfloat16, 5e-3)], ids=str)
+def test_it_gives_the_plain_composition_and_its_gradients(compiled, case, dtype, allowed):
+    tensors = inputs(case, dtype=dtype)
+    found = with_gradients(block(fused, case, tensors), tensors)
+    assert {tensor.dtype for tensor in found} == {dtype}
+    assert largest_difference(found, exact(case, tensors)) < allowed
+
+
+@each_small_case
+def test_other_memory_orders_give_the_same(compiled, case):
+    tensors = inputs(case)
+    rows = with_gradients(block(fused, case, tensors), tensors)
+    planes = [tensor.detach().contiguous().requires_grad_() for tensor in tensors]
+    output = block(fused, case, planes)
+    gradient = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).bfloat16().float()
+    assert gradient.is_contiguous()  # planes too, as after a flattening over (channel, row, column)
+    columns = [output, *torch.autograd.grad(output, planes, gradient)]
+    assert all(torch.equal(got, want) for got, want in zip(columns, rows, strict=True))
+
+
+@each_small_case
+def test_the_number_of_threads_changes_no_bit(compiled, case):
+    tensors = inputs(case, images=7)
+
+    def with_threads(count):
+        torch.set_num_threads(count)
+        return with_gradients(block(fused, case, tensors), tensors)
+
+    try:
+        alone, together = with_threads(1), with_threads(3)
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(got, want) for got, want in zip(together, alone, strict=True))
+
+
+@each_small_case
+def test_without_gradients_it_gives_the_same(compiled, case):
+    tensors = inputs(case)
+    with torch.no_grad():
+        assert torch.equal(block(fused, case, tensors), block(fused, case, tensors))
+        values = block(fused, case, tensors)
+    assert torch.equal(values, block(fused, case, tensors).detach())
+    assert not values.requires_grad
+
+
+def test_of_equal_products_the_first_gets_the_gradient_as_in_torch(compiled):
+    case = CASES[1]
+    tensors = inputs(case)
+    with torch.no_grad():
+        tensors[0].copy_(torch.ones_like(tensors[0]) * torch.linspace(-1, 1, case.channels)[:, None, None])
+        tensors[1].copy_(tensors[0])
+    found = with_gradients(block(fused, case, tensors), tensors)
+    assert largest_difference(found, with_gradients(plain(case, tensors), tensors)) < 5e-5
+
+
+@each_small_case
+def test_not_a_number_stays_one(compiled, case):
+    tensors = inputs(case)
+    with torch.no_grad():
+        tensors[0][1, 5, 0, 0] = float("nan")
+        values = block(fused, case, tensors)
+        assert torch.equal(values.isnan(), plain(case, tensors).isnan())
+    assert values.isnan().any()
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(48, torch.float32), (32, torch.float64)])
+def test_what_there_is_no_code_for_is_refused(channels, dtype):
+    images = torch.zeros(1, channels, 4, 4, dtype=dtype)
+    with pytest.raises(ValueError, match=f"no fused block for {channels} channels of {dtype}"):
+        fused(images, images, None, None, CASES[-1].norm, CASES[-1].pooling)
+
+
+# Networks ---------------------------------------------------------------------------------------------------------
+
+
+def networks():
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "pqn": build_q_network("hadamax", 6, generator),
+        "c51": build_c51_network("hadamax-c51", 6, 51, generator),
+    }
+
+
+@pytest.mark.parametrize("name", ["pqn", "c51"])
+def test_a_fused_network_learns_as_the_plain_one_does(name):
+    images = torch.randint(0, 256, (16, 4, 84, 84), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+    def losses(*, fused):
+        network = networks()[name]
+        if fused:
+            fuse(network)
+        optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+        found = []
+        for _ in range(4):
+            loss = (network(images) - 1).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+        return found
+
+    assert losses(fused=True) == pytest.approx(losses(fused=False), rel=1e-4)
+
+
+def test_only_hadamax_layers_have_a_fast_path():
+    plain_network = build_q_network("nature-layernorm", 6, torch.Generator().manual_seed(0))
+    assert fast.use_fused_blocks(plain_network, torch.device("cpu"), plain=False) == fast.Paths()
+
+
+def test_a_plain_run_leaves_the_layers_as_they_are():
+    network = networks()["pqn"]
+    paths = fast.use_fused_blocks(network, torch.device("cpu"), plain=True)
+    assert paths == fast.Paths(missed=("fused Hadamax block: turned off",))
+    assert not network.encoder.conv1.fused
+
+
+# Compiling --------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_compiler_the_plain_block_runs_and_says_why(fresh_native, monkeypatch, tmp_path):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    network = networks()["pqn"]
+    paths = fast.use_fused_blocks(network, torch.device("cpu"), plain=False)
+    assert paths.taken == ()
+    assert paths.missed == ("fused Hadamax block: no C++ compiler was found (looked for $CXX, c++, g++, clang++)",)
+    with torch.no_grad():
+        assert network(torch.zeros(1, 4, 84, 84, dtype=torch.uint8)).shape == (1, 6)
+    with pytest.raises(RuntimeError, match="no C\\+\\+ compiler was found"):
+        block(fused, SMALL[0], inputs(SMALL[0]))
+
+
+def test_a_compiler_that_fails_is_quoted(fresh_native, monkeypatch, tmp_path):
+    compiler = tmp_path / "broken"
+    compiler.write_text(
+        '#!/bin/sh\nif [ "$1" = --version ]; then echo broken 1.0; else echo "no such flag" >&2; exit 1; fi\n'
+    )
+    compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert native.library() is None
+    assert native.why_not() == f"{compiler} failed: no such flag"
+    assert list((tmp_path / "hadamax-suite").iterdir()) == []
+
+
+def test_the_library_is_compiled_once_and_kept(compiled, fresh_native, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert isinstance(native.library(), ctypes.CDLL)
+    (kept,) = (tmp_path / "hadamax-suite").iterdir()
+    made = kept.stat().st_mtime_ns
+    native._native.cache_clear()
+    assert isinstance(native.library(), ctypes.CDLL)
+    assert [(entry, entry.stat().st_mtime_ns) for entry in (tmp_path / "hadamax-suite").iterdir()] == [(kept, made)]
+
+
+def test_a_cache_that_can_not_be_written_is_no_hindrance(compiled, fresh_native, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(native.tempfile, "tempdir", str(tmp_path))
+    assert native.why_not() is None
+    assert os.listdir(tmp_path) != ["file"]
+
+
+def test_a_device_without_fused_block_is_named():
+    assert fused_block.why_not(torch.device("meta")) == "there is none for a meta device"

@@ -1,0 +1,31 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from block_cases import CASES, SMALL, block, exact, inputs, largest_difference, with_gradients
+
+from baselines.fast import triton_block
+from baselines.fast.fused_block import fused_block
+
+
+def test_the_kernels_give_the_plain_composition_in_tritons_interpreter():
+    if triton_block.why_not() is not None:
+        pytest.skip(triton_block.why_not())
+    script = Path(__file__).parent / "interpreted_triton.py"
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert done.stdout.count("pool") == len(SMALL)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "allowed"), [(torch.float32, 5e-5), (torch.bfloat16, 5e-3)], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_kernels_give_the_plain_composition_on_a_gpu(cuda, case, dtype, allowed):
+    tensors = inputs(case, dtype=dtype)
+    expected = exact(case, tensors)
+    there = [tensor.detach().to(cuda).requires_grad_() for tensor in tensors]
+    assert largest_difference(with_gradients(block(fused_block, case, there), there), expected) < allowed

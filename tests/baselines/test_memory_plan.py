@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from baselines.memory_plan import memory_plan
+from baselines.registry import load_pinned
+from baselines.replay.memory import ReplayMemory
+from baselines.replay.schedule import replay_layout
+
+FULL, SHORT = 40_000_000, 20_000
+
+
+@pytest.mark.parametrize("name", ["c51", "hadamax-c51", "rainbow"])
+def test_a_full_run_takes_seven_gigabytes_of_frames_and_little_else(name):
+    plan = memory_plan(load_pinned(name).config, FULL)
+    assert 7.05e9 < plan.frames < 7.06e9
+    assert plan.frames < plan.total < 9e9
+
+
+def test_a_short_run_takes_what_its_own_frames_do():
+    config = load_pinned("c51").config
+    assert memory_plan(config, SHORT).frames == (19 * 16 + 4) * 16 * 84 * 84  # 19 blocks of 16 vector steps
+    assert memory_plan(config, SHORT).total < 1e9
+
+
+def test_weights_are_counted_with_gradients_moments_and_target():
+    few, many = (memory_plan(load_pinned("rainbow").config, SHORT, actions=count).learner for count in (6, 18))
+    assert many - few == 4 * 5 * 12 * 51 * (2 * 512 + 1)  # weights and noise scales, and the noisy bias
+
+
+def test_bookkeeping_is_what_the_memory_allocates():
+    layout = replay_layout(load_pinned("rainbow").config, SHORT)
+    memory = ReplayMemory(layout, discount=0.99, device=torch.device("cpu"))
+    arrays = [value for value in vars(memory).values() if hasattr(value, "nbytes") and value.shape[0] == layout.slots]
+    assert sum(value.nbytes for value in arrays) == layout.frame_bytes + layout.bookkeeping_bytes

@@ -1,0 +1,348 @@
+"""Claims judged on made-up runs of known gain: each cell of the verdict table, and each refusal."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from conftest import OWN_CLAIM
+from made_up_runs import LAYERS, make_catalogue, raw, write_run
+
+from reports.judging.claims import Claim, _claim, find_claim, load_claims
+from reports.judging.evidence import Evidence, load
+from reports.judging.imported import imported_entries
+from reports.judging.judge import NO_REFERENCE, Judgement, judge
+from reports.wording import sentence
+from results.external import ExternalScore, store_scores
+
+GAMES = ("Pong", "Breakout", "Qbert")
+CATALOGUE = make_catalogue()
+NARROW, WIDE = (0.98, 1.0, 1.02), (0.4, 1.0, 1.6)
+
+
+def own_claim(**changes: object) -> Claim:
+    table = tomllib.loads(OWN_CLAIM)["claim"][0]
+    return _claim({**table, **changes}, "test", is_built_in=False)
+
+
+def evidence_of(root: Path, claim: Claim) -> Evidence:
+    fractions = [claim.at_frames / claim.frames] if claim.at_frames else []
+    external, _ = imported_entries(root, CATALOGUE)
+    return load(root, CATALOGUE, fractions=fractions, external=external)
+
+
+def judged(root: Path, claim: Claim) -> Judgement:
+    return judge(claim, evidence_of(root, claim), CATALOGUE, repetitions=300)
+
+
+def write_side(root: Path, baseline: str, hns: float, factors: Sequence[float] = NARROW, **options: object) -> None:
+    for game in GAMES:
+        for seed, factor in enumerate(factors):
+            write_run(root, baseline, game, 4_000_000, seed, hns * factor, games=100, metric_rows=2, **options)
+
+
+@pytest.mark.parametrize(
+    ("gain", "factors", "verdict"),
+    [
+        (0.5, NARROW, "reproduced"),
+        (0.2, NARROW, "smaller than claimed"),
+        (0.4, WIDE, "inconclusive"),
+        (-0.3, NARROW, "not reproduced"),
+    ],
+)
+def test_each_cell_of_the_table(tmp_path: Path, gain: float, factors: Sequence[float], verdict: str) -> None:
+    write_side(tmp_path, "pqn", 0.6, factors)
+    write_side(tmp_path, "hadamax-pqn", 0.6 * (1 + gain), factors)
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == verdict
+    assert found.interval.estimate == pytest.approx(gain, abs=1e-9)
+    assert not found.is_preliminary
+    assert found.missing.runs == ()
+    assert found.missing.command == ""
+
+
+def test_two_seeds_of_one_game_are_insufficient_and_the_missing_run_is_named(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", 0.6)
+    write_side(tmp_path, "hadamax-pqn", 0.9)
+    (tmp_path / "hadamax-pqn/Qbert/4M/seed-1").rename(tmp_path / "gone")
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "insufficient evidence"
+    assert found.is_preliminary
+    assert found.interval.estimate == pytest.approx(0.5, abs=0.02)
+    assert [(run.baseline, run.game, run.frames, run.seed) for run in found.missing.runs] == [
+        ("hadamax-pqn", "Qbert", 4_000_000, 1)
+    ]
+    assert found.missing.command.startswith("python -m suite run --claim own")
+    assert "--baselines hadamax-pqn --games Qbert --frames 4M --seeds 1," in found.missing.commands[0]
+
+
+def test_runs_of_another_configuration_make_it_not_comparable_and_are_not_mixed_in(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", 0.6)
+    write_side(tmp_path, "hadamax-pqn", 0.9, changes={"discount": 0.95})
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "not comparable"
+    assert found.not_comparable == ("hadamax-pqn",)
+    assert found.interval.estimate is None
+    reasons = {entry.reason for entry in found.set_aside}
+    assert len(reasons) == 1
+    assert "discount is 0.95, pinned 0.99" in reasons.pop()
+    # Their folders are taken: the missing runs have other seeds.
+    assert {run.seed for run in found.missing.runs} == {3, 4, 5}
+
+
+def test_another_protocol_is_not_comparable(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", 0.6, protocol="sticky")
+    write_side(tmp_path, "hadamax-pqn", 0.9)
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "not comparable"
+    assert "protocol 'sticky', not 'paper'" in found.set_aside[0].reason
+
+
+def test_a_single_foreign_run_is_set_aside_and_leaves_evidence_insufficient(tmp_path: Path) -> None:
+    write_run(tmp_path, "pqn", "Pong", 4_000_000, 0, 0.6, changes={"discount": 0.95})
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "insufficient evidence"
+    assert len(found.missing.runs) == 18
+
+
+def test_preliminary_estimates_come_from_the_largest_common_budget_and_games(tmp_path: Path) -> None:
+    for frames, gain in ((1_000_000, 0.1), (2_000_000, 0.7)):
+        for seed in range(2):
+            write_run(tmp_path, "pqn", "Pong", frames, seed, 0.5)
+            write_run(tmp_path, "hadamax-pqn", "Pong", frames, seed, 0.5 * (1 + gain))
+    write_run(tmp_path, "pqn", "Breakout", 2_000_000, 0, 0.5)
+    write_run(tmp_path, "pqn", "Pong", 4_000_000, 0, 0.5)
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "insufficient evidence"
+    assert found.basis is not None
+    assert found.basis.frames == 2_000_000
+    assert found.basis.games == ("Pong",)
+    assert found.interval.estimate == pytest.approx(0.7)
+    assert len(found.missing.runs) == 17  # PQN has one of its nine
+
+
+def test_off_protocol_runs_give_a_labelled_preliminary_estimate_and_no_verdict(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", 0.6, off_protocol=["shorter"])
+    write_side(tmp_path, "hadamax-pqn", 0.9, off_protocol=["shorter"])
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "insufficient evidence"
+    assert found.basis is not None
+    assert found.basis.has_off_protocol
+    assert found.interval.estimate == pytest.approx(0.5)
+
+
+def test_one_seed_gives_an_estimate_without_interval(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", 0.6, (1.0,))
+    write_side(tmp_path, "hadamax-pqn", 0.9, (1.0,))
+    found = judged(tmp_path, own_claim())
+    assert found.interval.estimate == pytest.approx(0.5)
+    assert found.interval.low is None
+    assert found.power.smallest is None
+    assert "two seeds" in found.power.reason
+
+
+def test_a_gain_over_a_reference_that_is_not_positive_is_undefined(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", -0.1)
+    write_side(tmp_path, "hadamax-pqn", 0.9)
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "inconclusive"
+    assert found.interval.estimate is None
+    assert found.interval.reason == NO_REFERENCE
+
+
+def test_unequal_numbers_of_seeds_are_judged_and_counted(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", 0.6)
+    write_side(tmp_path, "hadamax-pqn", 0.9)
+    write_run(tmp_path, "pqn", "Pong", 4_000_000, 3, 0.6)
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "reproduced"
+    assert found.basis is not None
+    assert found.basis.seeds == (3, 4)
+
+
+def external(baseline: str, hns: float, frames: int = 4_000_000) -> list[ExternalScore]:
+    return [
+        ExternalScore(baseline, game, seed, frames, raw(hns * factor, game))
+        for game in GAMES
+        for seed, factor in enumerate(NARROW)
+    ]
+
+
+def test_imported_scores_stand_in_for_a_side_without_measured_runs_and_this_is_said(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    write_side(root, "pqn", 0.6)
+    store_scores(root, "theirs", external("hadamax-pqn", 0.9), source="a table", protocol="paper")
+    found = judged(root, own_claim())
+    assert found.verdict == "reproduced"
+    assert found.external_sides == ["hadamax-pqn"]
+    assert sentence(found, CATALOGUE).endswith("Rests on imported scores of Hadamax-PQN.")
+
+
+def test_one_measured_run_puts_the_imported_scores_of_its_side_aside(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    write_side(root, "pqn", 0.6)
+    store_scores(root, "theirs", external("hadamax-pqn", 0.9), source="a table")
+    write_run(root, "hadamax-pqn", "Pong", 4_000_000, 0, 0.7)
+    found = judged(root, own_claim())
+    assert found.verdict == "insufficient evidence"
+    assert found.external_sides == []
+    assert len(found.missing.runs) == 8
+
+
+def test_scores_imported_under_another_protocol_are_not_comparable(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    write_side(root, "pqn", 0.6)
+    store_scores(root, "theirs", external("hadamax-pqn", 0.9), source="a table", protocol="sticky actions")
+    found = judged(root, own_claim())
+    assert found.verdict == "not comparable"
+    assert "sticky actions" in found.set_aside[0].reason
+
+
+def reaching() -> Claim:
+    claim = own_claim()
+    return Claim(**{**vars(claim), "kind": "reaches", "claimed": None, "at_frames": 1_800_000, "reference": "rainbow"})
+
+
+@pytest.mark.parametrize(("at", "verdict"), [(1.2, "reproduced"), (1.0, "inconclusive"), (0.7, "not reproduced")])
+def test_reaching_compares_a_moment_of_the_run_with_the_others_end(tmp_path: Path, at: float, verdict: str) -> None:
+    write_side(tmp_path, "rainbow", 1.0)
+    for game in GAMES:
+        for seed, factor in enumerate(NARROW):
+            moment = (0.45, at * factor)
+            write_run(tmp_path, "hadamax-pqn", game, 4_000_000, seed, 2.0, games=400, at_fraction=moment)
+    found = judged(tmp_path, reaching())
+    assert found.verdict == verdict
+    assert found.interval.estimate == pytest.approx(at - 1, abs=1e-9)
+
+
+def test_a_run_that_got_to_the_moment_needs_no_second_half(tmp_path: Path) -> None:
+    write_side(tmp_path, "rainbow", 1.0)
+    for game in GAMES:
+        for seed in range(3):
+            write_run(
+                tmp_path,
+                "hadamax-pqn",
+                game,
+                4_000_000,
+                seed,
+                2.0,
+                games=400,
+                status="interrupted",
+                frames_done=2_400_000,
+                at_fraction=(0.45, 1.3),
+            )
+    found = judged(tmp_path, reaching())
+    assert found.verdict == "reproduced"
+    assert found.missing.runs == ()
+
+
+def layers(kind: str, **values: float) -> Mapping[str, float]:
+    return {f"{kind}/{layer}": values.get(layer, 10.0) for layer in LAYERS}
+
+
+@pytest.mark.parametrize(("conv3", "verdict"), [(45.0, "reproduced"), (20.0, "not reproduced"), (30.0, "inconclusive")])
+def test_higher_is_judged_by_the_weakest_layer(tmp_path: Path, conv3: float, verdict: str) -> None:
+    claim = Claim(
+        **{
+            **vars(own_claim()),
+            "kind": "higher",
+            "measure": "effective_rank",
+            "layers": ("conv2", "conv3"),
+            "claimed": None,
+        }
+    )
+    for game in GAMES:
+        for seed, wobble in enumerate((-1.0, 0.0, 1.0)):
+            ours = layers("effective_rank", conv2=60.0 + wobble, conv3=conv3 + wobble)
+            theirs = layers("effective_rank", conv2=30.0 + wobble, conv3=30.0 - wobble)
+            write_run(tmp_path, "hadamax-pqn", game, 4_000_000, seed, 1.0, diagnostics=ours)
+            write_run(tmp_path, "pqn", game, 4_000_000, seed, 1.0, diagnostics=theirs)
+    found = judged(tmp_path, claim)
+    assert found.verdict == verdict
+    assert found.estimate is not None
+    assert found.estimate.main == "conv3"
+    assert found.interval.estimate == pytest.approx(conv3 - 30)
+    assert found.estimate.parts["conv2"].estimate == pytest.approx(30)
+
+
+@pytest.mark.parametrize(("dense", "verdict"), [(0.12, "reproduced"), (0.25, "not reproduced")])
+def test_below_is_judged_by_the_mean_over_layers(tmp_path: Path, dense: float, verdict: str) -> None:
+    claim = Claim(
+        **{
+            **vars(own_claim()),
+            "kind": "below",
+            "measure": "dead_fraction",
+            "layers": LAYERS,
+            "claimed": 0.08,
+            "reference": None,
+        }
+    )
+    for game in GAMES:
+        for seed, factor in enumerate(NARROW):
+            found = {f"dead_fraction/{layer}": 0.04 * factor for layer in LAYERS[:3]}
+            found["dead_fraction/dense"] = dense * factor
+            write_run(tmp_path, "hadamax-pqn", game, 4_000_000, seed, 1.0, diagnostics=found)
+    judgement = judged(tmp_path, claim)
+    assert judgement.verdict == verdict
+    assert judgement.interval.estimate == pytest.approx((3 * 0.04 + dense) / 4)
+    assert judgement.estimate is not None
+    assert judgement.estimate.parts["dense"].estimate == pytest.approx(dense)
+
+
+def test_cost_compares_runs_of_one_hardware_only(tmp_path: Path) -> None:
+    claim = find_claim(load_claims(), "cost")
+    other = {"cpu": "Other CPU", "cores": 64, "device": "cpu", "gpu": None}
+    crowded = {"cpu": "Made-up CPU", "cores": 2, "device": "cpu", "gpu": None, "jobs": 4}
+    missed = {"cpu": "Made-up CPU", "cores": 2, "device": "cpu", "gpu": None, "fast_paths_missed": ["a block"]}
+    for seed in range(3):
+        write_run(tmp_path, "hadamax-pqn", "Amidar", 1_000_000, seed, 0.5, frames_per_second=10.0, hardware=crowded)
+        write_run(tmp_path, "hadamax-pqn", "Bowling", 1_000_000, seed, 0.5, frames_per_second=10.0, hardware=missed)
+        write_run(tmp_path, "pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=9000.0)
+        write_run(tmp_path, "hadamax-pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=4000.0)
+        write_run(tmp_path, "hadamax-pqn", "Qbert", 1_000_000, seed, 0.5, frames_per_second=90.0, hardware=other)
+    found = judged(tmp_path, claim)
+    assert found.verdict == "reproduced"
+    assert found.interval.estimate == pytest.approx(2.25, rel=0.05)
+    assert found.basis is not None
+    assert found.basis.games == ("Pong",)
+    assert "Made-up CPU" in found.basis.hardware
+    assert found.missing.runs == ()
+
+
+def test_a_baseline_without_a_fast_path_is_compared_with_one_that_took_its_own(tmp_path: Path) -> None:
+    machine = {"cpu": "Made-up CPU", "cores": 2, "device": "cpu", "gpu": None}
+    slow = {**machine, "fast_paths_missed": ["a block: turned off"]}
+    for seed in range(3):
+        fast = {**machine, "fast_paths_missed": []}
+        write_run(tmp_path, "pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=9000.0, hardware=fast)
+        write_run(
+            tmp_path, "hadamax-pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=4000.0, hardware=fast, path="fast"
+        )
+        write_run(tmp_path, "hadamax-pqn", "Pong", 2_000_000, seed, 0.5, frames_per_second=10.0, hardware=slow)
+    found = judged(tmp_path, find_claim(load_claims(), "cost"))
+    assert found.interval.estimate == pytest.approx(2.25, rel=0.05)
+    assert found.basis is not None
+    assert found.basis.hardware == "Made-up CPU, 2 cores, fast path"
+
+
+def test_an_ablation_without_baselines_says_what_is_missing(tmp_path: Path) -> None:
+    found = judged(tmp_path, find_claim(load_claims(), "ablation"))
+    assert found.verdict == "insufficient evidence"
+    assert found.missing.unpinned == ("hadamax-pqn-no-maxpool", "hadamax-pqn-no-product", "hadamax-pqn-relu")
+    assert {run.baseline for run in found.missing.runs} == {"hadamax-pqn"}
+
+
+@pytest.mark.parametrize(("second", "verdict"), [(0.7, "reproduced"), (0.4, "not reproduced")])
+def test_an_order_holds_if_every_neighbour_does(tmp_path: Path, second: float, verdict: str) -> None:
+    claim = Claim(
+        **{**vars(own_claim()), "kind": "order", "without": ("c51", "rainbow"), "reference": None, "claimed": None}
+    )
+    for name, hns in (("hadamax-pqn", 1.0), ("c51", 0.5), ("rainbow", second)):
+        write_side(tmp_path, name, hns)
+    found = judged(tmp_path, claim)
+    assert found.verdict == verdict
+    assert found.interval.estimate == pytest.approx((1 - 0.5) - (1 - second))
+    assert found.estimate is not None
+    assert found.estimate.parts["drop of c51"].estimate == pytest.approx(0.5)

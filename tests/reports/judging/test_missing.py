@@ -1,0 +1,96 @@
+"""What a claim lacks: runs, commands, cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import GAMES
+from made_up_runs import make_catalogue, write_run
+
+from reports.errors import ReportsError
+from reports.judging.claims import ATARI10, find_claim, load_claims
+from reports.judging.evidence import load
+from reports.judging.missing import estimate_cost, find_missing, missing_runs, run_arguments
+from results.schema import RunSpec
+
+CATALOGUE = make_catalogue()
+
+
+def test_without_results_a_claim_lacks_three_seeds_of_every_game_on_both_sides(tmp_path: Path) -> None:
+    runs = missing_runs("c51-70", results=tmp_path / "none", catalogue=CATALOGUE)
+    assert len(runs) == 60
+    assert runs == sorted(runs)
+    assert {run.game for run in runs} == set(ATARI10)
+    assert {run.seed for run in runs} == {0, 1, 2}
+    pinned = CATALOGUE.find("c51")
+    assert pinned is not None
+    assert {run.config_hash for run in runs if run.baseline == "c51"} == {pinned.config_hash}
+
+
+def test_the_whole_set_is_one_command(tmp_path: Path) -> None:
+    claim = find_claim(load_claims(), "c51-70")
+    missing = find_missing(load(tmp_path / "runs", CATALOGUE), claim, CATALOGUE)
+    where = f" --results {tmp_path / 'runs'}"
+    assert missing.command == f"python -m suite run --claim c51-70{where}"
+    assert missing.commands == (
+        f"python -m suite run --baselines c51,hadamax-c51 --games atari10 --frames 40M --seeds 3{where}",
+    )
+    assert missing.cost is None
+
+
+def test_done_runs_are_not_asked_for_and_begun_ones_keep_their_seed(tmp_path: Path, own_claim: Path) -> None:
+    write_run(tmp_path, "pqn", "Pong", 4_000_000, 0, 0.5)
+    write_run(tmp_path, "pqn", "Pong", 4_000_000, 7, 0.5, status="interrupted", frames_done=2_000_000)
+    write_run(tmp_path, "pqn", "Qbert", 4_000_000, 1, 0.5, status="failed", frames_done=2_000_000)
+    runs = missing_runs("own", results=tmp_path, catalogue=CATALOGUE, claims_file=own_claim)
+    pqn = {game: [r.seed for r in runs if (r.baseline, r.game) == ("pqn", game)] for game in GAMES}
+    assert pqn == {"Pong": [1, 7], "Breakout": [0, 1, 2], "Qbert": [0, 1, 2]}
+
+
+def test_folders_taken_by_foreign_or_broken_runs_are_avoided(tmp_path: Path, own_claim: Path) -> None:
+    write_run(tmp_path, "pqn", "Pong", 4_000_000, 0, 0.5, changes={"discount": 0.9})
+    (write_run(tmp_path, "pqn", "Pong", 4_000_000, 2, 0.5) / "manifest.json").write_text("{")
+    runs = missing_runs("own", results=tmp_path, catalogue=CATALOGUE, claims_file=own_claim)
+    assert [run.seed for run in runs if (run.baseline, run.game) == ("pqn", "Pong")] == [1, 3, 4]
+
+
+def test_a_settled_claim_lacks_nothing(mixed_results: Path, own_claim: Path) -> None:
+    assert missing_runs("own", results=mixed_results, catalogue=CATALOGUE, claims_file=own_claim) == []
+
+
+def test_a_claim_about_baselines_that_do_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReportsError, match=r"needs hadamax-pqn-no-maxpool.* which the suite does not have"):
+        missing_runs("ablation", results=tmp_path, catalogue=CATALOGUE)
+
+
+def test_arguments_ask_for_exactly_the_runs() -> None:
+    def run(baseline: str, game: str, seed: int) -> RunSpec:
+        return RunSpec(baseline, game, 4_000_000, seed, "x")
+
+    runs = (
+        *(run(baseline, game, seed) for baseline in ("c51", "pqn") for game in ("Pong", "Qbert") for seed in range(3)),
+        run("pqn", "Breakout", 4),
+        run("rainbow", "Breakout", 1),
+        run("rainbow", "Breakout", 2),
+    )
+    assert run_arguments(runs) == [
+        "--baselines c51,pqn --games Pong,Qbert --frames 4M --seeds 3",
+        "--baselines pqn --games Breakout --frames 4M --seeds 4,",
+        "--baselines rainbow --games Breakout --frames 4M --seeds 1,2",
+    ]
+
+
+def test_cost_is_what_is_left_at_the_median_speed_measured(tmp_path: Path) -> None:
+    for seed, speed in enumerate((9000.0, 10_000.0, 40_000.0)):
+        write_run(tmp_path, "pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=speed)
+    write_run(tmp_path, "pqn", "Pong", 4_000_000, 0, 0.5, status="interrupted", frames_done=3_000_000)
+    evidence = load(tmp_path, CATALOGUE)
+    seconds = sorted(e.run.seconds_per_frame for e in evidence.entries if e.run and e.run.status == "done")
+    runs = (RunSpec("pqn", "Pong", 4_000_000, 0, "x"), RunSpec("c51", "Pong", 4_000_000, 0, "x"))
+    cost = estimate_cost(evidence, runs)
+    assert cost is not None
+    assert cost.seconds == pytest.approx(1_000_000 * seconds[1])
+    assert cost.unknown == ("c51",)
+    assert "Made-up CPU" in cost.hardware
+    assert estimate_cost(evidence, runs[1:]) is None

@@ -1,0 +1,78 @@
+"""The rules of a verdict, cell by cell."""
+
+from __future__ import annotations
+
+import pytest
+
+from reports.judging.verdicts import below_verdict, gain_verdict, higher_verdict, ratio_verdict, reaches_verdict
+from reports.statistics.bootstrap import Interval
+
+
+def between(low: float | None, high: float | None) -> Interval:
+    return Interval(0.5, low, high)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.1, 0.9, "reproduced"),
+        (0.1, 0.8, "reproduced"),  # the claimed gain is the upper end
+        (0.1, 0.79, "smaller than claimed"),
+        (1.0, 2.0, "reproduced"),  # more than claimed
+        (0.0, 0.9, "inconclusive"),
+        (-0.2, 0.8, "inconclusive"),
+        (0.0, 0.7, "not reproduced"),
+        (-0.5, -0.1, "not reproduced"),
+        (None, None, "inconclusive"),
+        (0.1, None, "reproduced"),
+        (None, 0.7, "not reproduced"),
+    ],
+)
+def test_gain_of_80_percent(low: float | None, high: float | None, verdict: str) -> None:
+    assert gain_verdict(between(low, high), 0.8) == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.01, 0.2, "reproduced"), (-0.1, 0.1, "inconclusive"), (-0.2, -0.1, "not reproduced")]
+)
+def test_reaching_means_being_level(low: float, high: float, verdict: str) -> None:
+    assert reaches_verdict(between(low, high)) == verdict
+
+
+def test_higher_needs_every_layer() -> None:
+    above, around, under = between(1, 2), between(-1, 1), between(-2, -1)
+    assert higher_verdict([above, above]) == "reproduced"
+    assert higher_verdict([above, around]) == "inconclusive"
+    assert higher_verdict([above, under]) == "not reproduced"
+    assert higher_verdict([around, under]) == "not reproduced"
+    assert higher_verdict([between(None, None)]) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.01, 0.079, "reproduced"),
+        (0.07, 0.08, "inconclusive"),
+        (0.07, 0.09, "inconclusive"),
+        (0.08, 0.09, "not reproduced"),
+        (None, 0.05, "reproduced"),
+    ],
+)
+def test_below_8_percent(low: float | None, high: float, verdict: str) -> None:
+    assert below_verdict(between(low, high), 0.08) == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (1.8, 2.8125, "reproduced"),
+        (2.2, 2.3, "reproduced"),
+        (1.7, 2.3, "inconclusive"),
+        (2.2, 3.0, "inconclusive"),
+        (1.1, 1.7, "smaller than claimed"),
+        (2.9, 3.1, "not reproduced"),
+    ],
+)
+def test_ratio_of_about_2_25(low: float, high: float, verdict: str) -> None:
+    """Within a factor of 1.25: 1.8 to 2.8125."""
+    assert ratio_verdict(between(low, high), 2.25, 0.25) == verdict

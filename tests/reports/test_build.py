@@ -1,0 +1,253 @@
+"""The site as files: complete, linked, the same bytes twice, and honest about what it lacks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import jsonschema
+import pytest
+from made_up_runs import make_catalogue, write_run
+
+from reports.build import Outcome, build, summarise
+from reports.errors import ReportsError
+from reports.markdown import render
+from reports.summary import LEADERBOARD_HEADER, SCHEMA_FILE
+from results.errors import ResultsError
+
+CATALOGUE = make_catalogue()
+
+
+@pytest.fixture(scope="session")
+def built(mixed_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return build(results=mixed_results, out=tmp_path_factory.mktemp("site") / "html", catalogue=CATALOGUE)
+
+
+def claim(summary: dict, claim_id: str) -> dict:
+    return next(entry for entry in summary["claims"] if entry["id"] == claim_id)
+
+
+def test_there_is_a_page_for_everything(built: Outcome) -> None:
+    site = built.index.parent
+    assert built.pages == 1 + 8 + 57 + 5 + 1
+    assert len(list(site.glob("games/*.html"))) == 57
+    assert (site / "claims/c51-70.html").exists()
+    assert (site / "baselines/hadamax-c51.html").exists()
+    assert (site / "method.html").exists()
+
+
+def test_the_summary_follows_its_schema(built: Outcome) -> None:
+    schema = json.loads(SCHEMA_FILE.read_text())
+    written = json.loads(built.summary_file.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(written, schema)
+    assert written == json.loads(json.dumps(built.summary))
+
+
+def test_runs_are_counted_by_standing_and_what_was_left_out_is_named(built: Outcome) -> None:
+    found = built.summary["results"]
+    assert found["runs"] == built.runs == 24
+    assert found["counted"] == 18
+    assert (found["off_protocol"], found["unfinished"], found["not_comparable"], found["broken"]) == (1, 2, 1, 2)
+    lines = "\n".join(built.left_out)
+    assert "pqn/Alien/4M/seed-0" in lines
+    assert "SHA-256" in lines
+    assert "pqn/Alien/4M/seed-1" in lines
+    assert "discount is 0.97" in lines
+    assert "failed after 25 %" in lines
+    assert "interrupted, 50 % of its frames done" in lines
+    page = (built.index.parent / "method.html").read_text()
+    assert "pqn/Alien/4M/seed-0" in page
+    assert "discount is 0.97, pinned 0.99" in page
+
+
+def test_the_leaderboard_keeps_sources_and_standings_apart(built: Outcome) -> None:
+    rows = built.summary["leaderboard"]
+    measured = [row for row in rows if row["source"] == "measured"]
+    assert [(r["baseline"], r["games"], r["frames"], r["off_protocol"]) for r in measured] == [
+        ("pqn", "Breakout, Pong, Qbert", 4_000_000, False),
+        ("hadamax-pqn", "Breakout, Pong, Qbert", 4_000_000, False),
+        ("rainbow", "Pong", 4_000_000, True),
+    ]
+    assert measured[0]["median"]["estimate"] == pytest.approx(0.5)
+    assert measured[1]["median"]["estimate"] == pytest.approx(0.8)
+    assert measured[1]["median"]["ci_low"] < 0.8 < measured[1]["median"]["ci_high"]
+    assert measured[2]["median"]["ci_low"] is None
+    published = [row for row in rows if row["source"] == "published"]
+    assert {row["frames"] for row in published} == {199_000_000, 200_000_000}
+    text = (built.index.parent / "leaderboard.csv").read_text()
+    assert tuple(text.splitlines()[0].split(",")) == LEADERBOARD_HEADER
+    assert len(list(csv.DictReader(io.StringIO(text)))) == len(rows)
+
+
+def test_a_preliminary_estimate_is_labelled_with_what_it_rests_on(built: Outcome) -> None:
+    found = claim(built.summary, "pqn-80")
+    assert found["verdict"] == "insufficient evidence"
+    assert found["preliminary"]
+    assert found["estimate"] == pytest.approx(0.6)
+    assert found["frames"] == 4_000_000
+    assert found["missing"]["runs"] == 342
+    page = (built.index.parent / "claims/pqn-80.html").read_text()
+    assert "preliminary estimate" in page
+    assert "3 games (Breakout, Pong, Qbert), at 4M frames, 3 seeds a game and side" in page
+    assert "python -m suite run" in page
+
+
+def test_the_same_results_give_the_same_bytes(built: Outcome, mixed_results: Path, tmp_path: Path) -> None:
+    again = build(results=mixed_results, out=tmp_path / "html", catalogue=CATALOGUE)
+    first, second = built.index.parent, again.index.parent
+    names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
+    different = [name for name in names if (first / name).read_bytes() != (second / name).read_bytes()]
+    assert different == []
+
+
+class Links(HTMLParser):
+    """Collects what a page refers to and the ids it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.ids: list[str] = []
+        self.headings: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        self.targets += [values[name] for name in ("href", "src") if values.get(name)]  # type: ignore[misc]
+        if values.get("id"):
+            self.ids.append(values["id"])  # type: ignore[arg-type]
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(tag)
+
+
+def read(page: Path) -> Links:
+    links = Links()
+    links.feed(page.read_text(encoding="utf-8"))
+    return links
+
+
+def test_every_link_leads_to_a_file_of_the_site_and_none_to_the_network(built: Outcome) -> None:
+    site = built.index.parent
+    pages = {page: read(page) for page in site.rglob("*.html")}
+    wrong = []
+    for page, links in pages.items():
+        assert len(set(links.ids)) == len(links.ids), f"{page}: an id twice"
+        for target in links.targets:
+            parts = urlsplit(target)
+            if parts.scheme == "data":
+                continue
+            place = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            is_outside = parts.scheme or parts.netloc or not place.is_file()
+            if is_outside or (parts.fragment and parts.fragment not in pages[place].ids):
+                wrong.append((page.name, target))
+    assert wrong == []
+
+
+def test_headings_go_down_one_level_at_a_time(built: Outcome) -> None:
+    for page in built.index.parent.rglob("*.html"):
+        levels = [int(tag[1]) for tag in read(page).headings]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels)), page
+
+
+def test_without_results_the_page_says_so_and_how_to_make_some(tmp_path: Path) -> None:
+    outcome = build(results=tmp_path / "none", out=tmp_path / "html", catalogue=CATALOGUE)
+    page = outcome.index.read_text()
+    assert "No runs yet" in page
+    assert "python -m suite run <span>--games pong,breakout</span>" in page
+    assert outcome.runs == 0
+    assert {entry["verdict"] for entry in outcome.summary["claims"]} == {"insufficient evidence"}
+
+
+def test_one_run_of_one_game_gives_a_report(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "pqn", "Pong", 1_000_000, 0, 0.5)
+    outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
+    row = outcome.summary["leaderboard"][0]
+    assert (row["baseline"], row["median"]["ci_low"]) == ("pqn", None)
+    assert "A game with a single seed has no spread" in outcome.index.read_text()
+
+
+def test_runs_that_ended_before_any_game_did_have_their_rows(tmp_path: Path) -> None:
+    for name in ("rainbow", "pqn"):
+        write_run(tmp_path / "runs", name, "Pong", 20_000, 0, 0.5, games=0)
+    write_run(tmp_path / "runs", "c51", "Pong", 20_000, 0, 0.5, games=0, status="interrupted")
+    outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
+    rows = [row for row in outcome.summary["leaderboard"] if row["source"] == "measured"]
+    assert [(row["baseline"], row["runs"], row["median"]["estimate"]) for row in rows] == [
+        ("pqn", 1, None),
+        ("rainbow", 1, None),
+    ]
+    page = outcome.index.read_text()
+    assert "These runs ended before any game did" in page
+    assert "has no spread" not in page
+    assert "| rainbow | measured | Pong | 20k | 1 |" in render(outcome.summary)
+
+
+def test_a_baseline_that_is_not_pinned_is_shown_under_its_name(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "my-own", "Pong", 1_000_000, 0, 0.5)
+    found = summarise(results=tmp_path / "runs", catalogue=CATALOGUE)
+    assert found["leaderboard"][0]["baseline"] == "my-own"
+    write_run(tmp_path / "runs", "my-own", "Pong", 1_000_000, 1, 0.5, changes={"discount": 0.9})
+    found = summarise(results=tmp_path / "runs", catalogue=CATALOGUE)
+    assert found["results"]["not_comparable"] == 2
+
+
+def test_a_variant_has_its_page_and_row_once_it_has_results(tmp_path: Path) -> None:
+    catalogue = make_catalogue()
+    variant = replace(catalogue.find("pqn"), name="pqn-bf16", title="PQN (bf16)", is_variant=True)
+    catalogue = replace(catalogue, baselines=(*catalogue.baselines, variant))
+    without = build(results=tmp_path / "none", out=tmp_path / "without", catalogue=catalogue)
+    assert not (without.index.parent / "baselines/pqn-bf16.html").exists()
+    write_run(tmp_path / "runs", "pqn-bf16", "Pong", 1_000_000, 0, 0.5)
+    built = build(results=tmp_path / "runs", out=tmp_path / "with", catalogue=catalogue)
+    assert "PQN (bf16)" in (built.index.parent / "baselines/pqn-bf16.html").read_text()
+    assert "PQN (bf16)" in built.index.read_text()
+
+
+def test_words_from_outside_are_escaped(tmp_path: Path) -> None:
+    reason = "<script>alert(1)</script> & </script>"
+    write_run(tmp_path / "runs", "pqn", "Pong", 1_000_000, 0, 0.5, off_protocol=[reason])
+    outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
+    for page in outcome.index.parent.rglob("*.html"):
+        assert "<script>alert" not in page.read_text(), page
+
+
+def test_a_report_replaces_an_earlier_one_but_nothing_else(tmp_path: Path) -> None:
+    out = tmp_path / "html"
+    build(results=tmp_path / "none", out=out, catalogue=CATALOGUE)
+    (out / "stale.html").write_text("old")
+    build(results=tmp_path / "none", out=out, catalogue=CATALOGUE)
+    assert not (out / "stale.html").exists()
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("years of work")
+    with pytest.raises(ReportsError, match="holds files that no report made"):
+        build(results=tmp_path / "none", out=precious, catalogue=CATALOGUE)
+    assert (precious / "thesis.tex").read_text() == "years of work"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReportsError, match="is a file; choose another --out"):
+        build(results=tmp_path / "none", out=tmp_path / "file", catalogue=CATALOGUE)
+
+
+def test_results_that_are_a_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(ResultsError, match="is a file"):
+        build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
+    assert not (tmp_path / "html").exists()
+
+
+def test_markdown_has_every_claim_and_row(built: Outcome) -> None:
+    text = render(built.summary)
+    for entry in built.summary["claims"]:
+        assert entry["title"] in text
+    assert "| hadamax-pqn | measured | Breakout, Pong, Qbert | 4M | 3 | 0.80 [" in text
+    assert "| pqn | published | Atari-57 | 200M | \N{EN DASH} | 1.82 |" in text
+    assert "2 broken" in text
