@@ -1,14 +1,14 @@
 """What an agent promises to whoever runs it.
 
-An agent is built for one game, one budget and one seed. It owns its environments and its random streams, touches no
-file, prints nothing, and is driven from outside:
+An agent is built from its configuration and a `Task`: one game, one budget, one seed. It owns its environments and its
+random streams, touches no file, prints nothing, and is driven from outside:
 
     for event in agent.train():          # until the budget is spent
         match event:
             case Tick(): ...             # still alive, inside an update; nothing to record
             case Progress(): ...         # an update is complete: record it; state_dict() is valid here, and only here
 
-Resuming: build the same agent, `load_state_dict(state)`, then exhaust `replay(action_log)`, which steps fresh
+Resuming: build the same agent, `load_state_dict(state)`, then exhaust `retrace(action_log)`, which steps fresh
 environments through the logged actions and gives the finished games again; then `train()` goes on where it was.
 """
 
@@ -20,10 +20,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:  # it imports torch, which telling what is pinned does without
+from baselines.emulator.envs import EnvironmentConfig
+from baselines.spans import Spans
+
+if TYPE_CHECKING:  # torch takes seconds to import, and telling what is pinned does without
+    import torch
+
     from baselines.fast.paths import Paths
 
-FRAME_SKIP = 4  # emulator frames per agent step, pinned by every protocol of the suite
+
+@dataclass(frozen=True)
+class Task:
+    """What an agent is built for, beside its configuration: what to play, and on what."""
+
+    envpool_id: str  # "Pong-v5"
+    environment: EnvironmentConfig
+    budget_frames: int  # emulator frames, as asked for
+    seed: int
+    device: torch.device  # of the learner
+    emulator_threads: int  # changes no byte of a result
+    plain: bool = False  # every fast path off
 
 
 @dataclass(frozen=True)
@@ -66,13 +82,15 @@ class Agent(Protocol):
     off_protocol: list[str]  # what a short budget scaled, in words; empty for a run that counts
     unreported_game_ends: int  # games whose end only their lives told
     paths: Paths  # which fast paths it takes
+    frames: int  # training emulator frames played so far, in whole Progress reports
+    spans: Spans  # where its time goes: "acting", "learning", "waiting for emulation", ...
 
     def train(self) -> Iterator[Tick | Progress]: ...
 
-    def replay(self, action_log: np.ndarray) -> Iterator[FinishedGame | Tick]:
+    def retrace(self, action_log: np.ndarray) -> Iterator[FinishedGame | Tick]:
         """Steps through `action_log` [T, environments] uint8.
 
-        Raises ReplayMismatch if the emulator went another way.
+        Raises RetraceMismatch if the emulator went another way.
         """
         ...
 
@@ -90,6 +108,27 @@ class Agent(Protocol):
 
     def close(self) -> None: ...
 
+    # For measurements, between two Progress reports. They draw from the streams and change the weights: what is trained
+    # afterwards is no result.
 
-class ReplayMismatch(RuntimeError):
+    def act_once(self) -> int:
+        """Chooses actions for all environments, as in training, and takes none.
+
+        Returns: the agent steps of training environments that this stands for.
+        """
+        ...
+
+    def ready_batch(self) -> Any:
+        """What `learn_once` learns from, put together once; there must have been an update before."""
+        ...
+
+    def learn_once(self, batch: Any) -> int:
+        """The shortest piece of learning, on a ready batch, waited for.
+
+        Returns: the agent steps of training environments that this stands for.
+        """
+        ...
+
+
+class RetraceMismatch(RuntimeError):
     """The emulator, fed the logged actions, did not arrive where the checkpoint was written."""

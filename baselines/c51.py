@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.agent import FinishedGame, Progress, Tick
+from baselines.agent import FinishedGame, Progress, Task, Tick
 from baselines.distributional import action_values, c51_losses, double_q_targets, support
-from baselines.emulator.envs import AtariEnvironments, EnvironmentConfig
+from baselines.emulator.envs import AtariEnvironments
 from baselines.exploration import linear_epsilon
 from baselines.fast.paths import captured, use_fused_blocks
 from baselines.networks.diagnostics import layer_diagnostics
@@ -29,6 +29,7 @@ from baselines.replay.background_play import BackgroundPlay
 from baselines.replay.memory import ReplayBatch, ReplayMemory
 from baselines.replay.schedule import ReplayConfig, replay_layout, schedule
 from baselines.seeding import Streams
+from baselines.spans import Spans
 
 DIAGNOSTIC_BATCH = 256
 
@@ -65,54 +66,46 @@ def c51_update(
 class C51Agent:
     """C51 on one game; see `baselines.agent.Agent` for what its methods promise."""
 
-    def __init__(
-        self,
-        config: C51Config,
-        environment: EnvironmentConfig,
-        envpool_id: str,
-        *,
-        budget_frames: int,
-        seed: int,
-        device: torch.device,
-        emulator_threads: int,
-        plain: bool = False,
-    ):
+    def __init__(self, config: C51Config, task: Task):
         self.config = config
-        self.device = device
-        self.schedule = schedule(config, budget_frames)
+        self.device = task.device
+        self.schedule = schedule(config, task.budget_frames)
         self.total_frames = self.schedule.total_frames
         self.total_updates = self.schedule.total_updates
         self.environments = config.train_environments
         self.off_protocol = list(self.schedule.off_protocol)
         self.updates = 0
+        self.spans = Spans()
 
-        self._streams = Streams(seed)
+        self._streams = Streams(task.seed)
         self._seeds = self._streams.environment_seeds("train", config.train_environments)
-        self._envs = AtariEnvironments(envpool_id, self._seeds, environment, threads=emulator_threads)
-        self._memory = ReplayMemory(replay_layout(config, budget_frames), discount=config.discount, device=device)
-        self._play = BackgroundPlay(self._envs, self._memory)
+        self._envs = AtariEnvironments(task.envpool_id, self._seeds, task.environment, threads=task.emulator_threads)
+        self._memory = ReplayMemory(
+            replay_layout(config, task.budget_frames), discount=config.discount, device=task.device
+        )
+        self._play = BackgroundPlay(self._envs, self._memory, self.spans)
         self._resume_digest: str | None = None
 
         network = build_c51_network(
             config.encoder, self._envs.num_actions, config.atoms, self._streams.torch_generator()
         )
-        self.network = network.to(device)
+        self.network = network.to(task.device)
         use_precision(self.network, config.precision)
-        self.paths = use_fused_blocks(self.network, device, plain=plain)
+        self.paths = use_fused_blocks(self.network, task.device, plain=task.plain)
         self.target = copy.deepcopy(self.network)
-        self.atoms = support(config.value_min, config.value_max, config.atoms).to(device, torch.float32)
+        self.atoms = support(config.value_min, config.value_max, config.atoms).to(task.device, torch.float32)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(),
             lr=config.learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
             fused=True,
-            capturable=device.type == "cuda",
+            capturable=task.device.type == "cuda",
         )
         self._update, captured_paths = captured(
             lambda *batch: (c51_update(self.network, self.target, self.optimizer, ReplayBatch(*batch), self.atoms),),
-            *(self.network, self.optimizer, device),
-            plain=plain,
+            *(self.network, self.optimizer, task.device),
+            plain=task.plain,
         )
         self.paths += captured_paths
 
@@ -143,25 +136,28 @@ class C51Agent:
         """Epsilon-greedy actions [N], and the mean value of the greedy ones without sync."""
         explores = self._streams.exploration.random(self.environments) < epsilon
         random_actions = self._streams.exploration.integers(self._envs.num_actions, size=self.environments)
-        with torch.no_grad():
+        with self.spans("acting"), torch.no_grad():
             logits = self.network(torch.from_numpy(self._play.observations).to(self.device))
             best = action_values(logits, self.atoms).max(dim=1)
-        return np.where(explores, random_actions, best.indices.cpu().numpy()), best.values.mean()
+            greedy = best.indices.cpu().numpy()
+        return np.where(explores, random_actions, greedy), best.values.mean()
 
     def _learn(self) -> list[Tensor]:
         """The updates that are due in this vector step; returns their losses."""
         counts = self.schedule.updates_in(self._play.vector_steps)
         if not counts:
             return []
-        # Nothing enters the memory between them, so their batches can be put together at once.
-        indices = self._memory.draw_uniform(len(counts) * self.config.batch, self._streams.replay)
-        batches = self._memory.gather(indices, self.device).split(self.config.batch)
+        with self.spans("sampling"):
+            # Nothing enters the memory between them, so their batches can be put together at once.
+            indices = self._memory.draw_uniform(len(counts) * self.config.batch, self._streams.replay)
+            batches = self._memory.gather(indices, self.device).split(self.config.batch)
         losses: list[Tensor] = []
-        for agent_steps, batch in zip(counts, batches, strict=True):
-            losses += self._update(*batch.tensors())
-            self.updates += 1
-            if self.schedule.copies_target_at(agent_steps):
-                self.target.load_state_dict(self.network.state_dict())
+        with self.spans("learning"):
+            for agent_steps, batch in zip(counts, batches, strict=True):
+                losses += self._update(*batch.tensors())
+                self.updates += 1
+                if self.schedule.copies_target_at(agent_steps):
+                    self.target.load_state_dict(self.network.state_dict())
         return losses
 
     def _epsilon(self) -> float:
@@ -174,6 +170,10 @@ class C51Agent:
         )
 
     # State, diagnostics, provenance ---------------------------------------------------------------------------------
+
+    @property
+    def frames(self) -> int:
+        return self._play.frames
 
     @property
     def unreported_game_ends(self) -> int:
@@ -190,7 +190,7 @@ class C51Agent:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores all but emulators and memory, which `replay` brings to where `state` was taken."""
+        """Restores all but emulators and memory, which `retrace` brings to where `state` was taken."""
         self.updates = state["updates"]
         self.network.load_state_dict(state["network"])
         self.target.load_state_dict(state["target"])
@@ -198,13 +198,13 @@ class C51Agent:
         self._streams.load_state_dict(state["streams"])
         self._resume_digest = state["observations_sha256"]
 
-    def replay(self, action_log: np.ndarray) -> Iterator[FinishedGame | Tick]:
+    def retrace(self, action_log: np.ndarray) -> Iterator[FinishedGame | Tick]:
         """Steps the fresh environments through `action_log` [T, environments] uint8; the memory fills again.
 
         Raises:
-            ReplayMismatch: the observations at the end are not those the checkpoint was written at.
+            RetraceMismatch: the observations at the end are not those the checkpoint was written at.
         """
-        return self._play.replay(action_log, self._resume_digest)
+        return self._play.retrace(action_log, self._resume_digest)
 
     def diagnose(self) -> dict[str, float]:
         """Diagnostics on a fixed sample of the memory's observations; gradients are the last update's."""
@@ -215,3 +215,18 @@ class C51Agent:
 
     def close(self) -> None:
         self._play.close()
+
+    # For measurements -----------------------------------------------------------------------------------------------
+
+    def act_once(self) -> int:
+        self._act(self._epsilon())
+        return self.environments
+
+    def ready_batch(self) -> ReplayBatch:
+        return self._memory.gather(self._memory.draw_uniform(self.config.batch, self._streams.replay), self.device)
+
+    def learn_once(self, batch: ReplayBatch) -> int:
+        """One update; copies of the target network left out."""
+        (loss,) = self._update(*batch.tensors())
+        loss.item()  # a GPU has only been told what to do until somebody asks
+        return self.config.agent_steps_per_update

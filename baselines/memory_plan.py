@@ -46,7 +46,9 @@ def memory_plan(config: ReplayConfig, budget_frames: int, *, actions: int = ALL_
     return MemoryPlan(
         frames=layout.frame_bytes,
         bookkeeping=layout.bookkeeping_bytes + priorities,
-        learner=4 * _FLOATS_PER_PARAMETER * parameters + _DIAGNOSED * _BYTES_PER_OBSERVATION[kind],
+        learner=4 * _FLOATS_PER_PARAMETER * parameters
+        # An encoder that nobody measured is taken for the largest.
+        + _DIAGNOSED * _BYTES_PER_OBSERVATION.get(kind, max(_BYTES_PER_OBSERVATION.values())),
         process=_PROCESS_BYTES,
     )
 

@@ -10,20 +10,19 @@ time limit all cut the bootstrap. Deviations are listed in docs/baselines/pqn.md
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.agent import FRAME_SKIP, FinishedGame, Progress, ReplayMismatch, Tick
+from baselines.agent import FinishedGame, Progress, Task, Tick
 from baselines.config import ConfigError
-from baselines.emulator.envs import EnvironmentConfig
-from baselines.emulator.frame_stacks import StackedEvaluation
-from baselines.emulator.groups import all_observations, in_order, make_groups
+from baselines.emulator.envs import FRAME_SKIP
+from baselines.emulator.groups import make_groups
+from baselines.emulator.rollout_play import Rollout, RolloutPlay
 from baselines.exploration import linear_epsilon
 from baselines.fast.paths import ROLLOUT_GRAPH, TWO_GROUPS, captured, rollout_paths, use_fused_blocks
 from baselines.networks.diagnostics import layer_diagnostics
@@ -32,10 +31,14 @@ from baselines.networks.q_network import QNetwork, build_q_network
 from baselines.optim import RAdam, clip_by_global_norm_
 from baselines.returns import lambda_returns
 from baselines.seeding import Streams
+from baselines.spans import Spans
 
 DIAGNOSTIC_BATCH = 256
 # Of an update's work, for the progress display alone: one forward pass a step against two forward-and-backward ones.
 _ROLLOUT_SHARE = 0.2
+_MINIBATCHES_BETWEEN_SIGNS_OF_LIFE = 8
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,25 @@ class PqnConfig:
         """Whole updates in a budget, rounded down as the official code does: to whole rollouts, then to updates."""
         return budget_frames // FRAME_SKIP // self.rollout_agent_steps // self.train_environments
 
+    def for_measuring(self, *, on_gpu: bool, environments: int | None = None) -> tuple[PqnConfig, int]:
+        """The same work an agent step, and a budget in frames long enough for any measurement.
 
-@dataclass(frozen=True)
-class Rollout:
-    """One rollout over the training environments, on the learner's device."""
+        A CPU gets a quarter of the rollout with as large minibatches, so that an update takes seconds.
+        """
+        if environments is not None:
+            raise ConfigError("PQN is measured with its own number of environments")
+        shorter = 1 if on_gpu else 4
+        config = replace(
+            self, rollout_agent_steps=self.rollout_agent_steps // shorter, minibatches=self.minibatches // shorter
+        )
+        return config, 10_000 * config.frames_per_update
 
-    observations: Tensor  # [T, N, 4, 84, 84] uint8
-    actions: Tensor  # [T, N] int64
-    rewards: Tensor  # [T, N] float32, clipped
-    dones: Tensor  # [T, N] bool
-    next_values: Tensor  # [T, N] float32, max over actions of Q at the observation after each step
+
+@torch.no_grad()
+def greedy_policy(network: QNetwork, observations: Tensor) -> tuple[Tensor, Tensor]:
+    """Greedy values [n] and greedy actions [n] at observations [n, 4, 84, 84] uint8."""
+    best = network(observations).max(dim=1)
+    return best.values, best.indices
 
 
 def td_loss(network: QNetwork, observations: Tensor, actions: Tensor, targets: Tensor) -> Tensor:
@@ -110,72 +122,65 @@ def train_minibatch(
 class PqnAgent:
     """PQN on one game; see `baselines.agent.Agent` for what its methods promise."""
 
-    def __init__(
-        self,
-        config: PqnConfig,
-        environment: EnvironmentConfig,
-        envpool_id: str,
-        *,
-        budget_frames: int,
-        seed: int,
-        device: torch.device,
-        emulator_threads: int,
-        plain: bool = False,
-    ):
+    def __init__(self, config: PqnConfig, task: Task):
         self.config = config
-        self.device = device
-        self.total_updates = config.total_updates(budget_frames)
+        self.device = task.device
+        self.total_updates = config.total_updates(task.budget_frames)
         if self.total_updates < 1:
             raise ConfigError(
-                f"a budget of {budget_frames} frames is too small for one update; "
+                f"a budget of {task.budget_frames} frames is too small for one update; "
                 f"give at least {config.frames_per_update} frames"
             )
         self.total_frames = self.total_updates * config.frames_per_update
         self.environments = config.train_environments + config.greedy_environments
         self.off_protocol: list[str] = []
         self.updates = 0
+        self.spans = Spans()
 
-        self._streams = Streams(seed)
+        self._streams = Streams(task.seed)
         self._seeds = {
-            "train": self._streams.environment_seeds("train", config.train_environments),
-            "greedy": self._streams.environment_seeds("greedy", config.greedy_environments),
+            "train_seeds": self._streams.environment_seeds("train", config.train_environments),
+            "greedy_seeds": self._streams.environment_seeds("greedy", config.greedy_environments),
         }
-        rollout = rollout_paths(device, plain=plain)
-        self._groups = make_groups(
-            envpool_id,
-            *(self._seeds["train"], self._seeds["greedy"], environment),
-            threads=emulator_threads,
+        rollout = rollout_paths(task.device, plain=task.plain)
+        groups = make_groups(
+            task.envpool_id,
+            self._seeds["train_seeds"],
+            self._seeds["greedy_seeds"],
+            task.environment,
+            threads=task.emulator_threads,
             groups=2 if TWO_GROUPS in rollout.taken else 1,
         )
-        self._num_actions = self._groups[0].environments.num_actions
+        self._num_actions = groups[0].environments.num_actions
 
-        self.network = build_q_network(config.encoder, self._num_actions, self._streams.torch_generator()).to(device)
+        network = build_q_network(config.encoder, self._num_actions, self._streams.torch_generator())
+        self.network = network.to(task.device)
         use_precision(self.network, config.precision)
-        self.paths = use_fused_blocks(self.network, device, plain=plain) + rollout
+        self.paths = use_fused_blocks(self.network, task.device, plain=task.plain) + rollout
         self.optimizer = RAdam(
             self.network.parameters(),
             lr=config.learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
-            capturable=device.type == "cuda",
+            capturable=task.device.type == "cuda",
         )
         self._train_minibatch, captured_paths = captured(
             lambda observations, chosen, targets: train_minibatch(
                 *(self.network, self.optimizer, observations, chosen, targets), config.max_gradient_norm
             ),
-            *(self.network, self.optimizer, device),
-            plain=plain,
+            *(self.network, self.optimizer, task.device),
+            plain=task.plain,
         )
         self.paths += captured_paths
-        self._stacked: list[StackedEvaluation] = []
-        if ROLLOUT_GRAPH in rollout.taken:
-            self._stacked = [StackedEvaluation(self._evaluate, len(group.members), device) for group in self._groups]
-        self._resume_digest: str | None = None
-        self._rollout_observations = torch.empty(
-            (config.rollout_agent_steps, config.train_environments, *self._groups[0].observations.shape[1:]),
-            dtype=torch.uint8,
-            device=device,
+        self._play = RolloutPlay(
+            groups,
+            lambda observations: greedy_policy(self.network, observations),
+            agent_steps=config.rollout_agent_steps,
+            device=task.device,
+            spans=self.spans,
+            stacked=ROLLOUT_GRAPH in rollout.taken,
         )
+        self._resume_digest: str | None = None
 
     # The algorithm ------------------------------------------------------------------------------------------------
 
@@ -189,19 +194,18 @@ class PqnAgent:
                 end=config.epsilon_end,
                 decay=config.epsilon_decay_fraction * self.total_updates,
             )
-            games: list[FinishedGame] = []
-            actions = np.empty((config.rollout_agent_steps, self.environments), dtype=np.uint8)
-            rollout = yield from self._play(epsilon, actions, games)
+            played = yield from self._alive(self._play.play(*self._exploration(epsilon)), 0.0, _ROLLOUT_SHARE)
+            rollout = played.rollout
             targets = lambda_returns(
                 rollout.rewards, rollout.dones, rollout.next_values, discount=config.discount, lam=config.trace_decay
             )
-            loss, gradient_norm = yield from self._learn(rollout, targets)
+            loss, gradient_norm = yield from self._alive(self._learn(rollout, targets), _ROLLOUT_SHARE, 1.0)
             self.updates += 1
             yield Progress(
-                frames=self.updates * config.frames_per_update,
+                frames=self.frames,
                 updates=self.updates,
-                actions=actions,
-                games=tuple(games),
+                actions=played.actions,
+                games=played.games,
                 metrics={
                     "loss": loss,
                     "gradient_norm": gradient_norm,
@@ -210,58 +214,13 @@ class PqnAgent:
                 },
             )
 
-    def _play(self, epsilon: float, actions: np.ndarray, games: list[FinishedGame]) -> Generator[Tick, None, Rollout]:
-        """Plays one rollout, filling `actions` and `games`; returns it."""
-        steps, train = self.config.rollout_agent_steps, self.config.train_environments
-        explores = self._streams.exploration.random((steps, train)) < epsilon
-        random_actions = self._streams.exploration.integers(self._num_actions, size=(steps, train))
-        rewards = np.empty((steps, train), dtype=np.float32)
-        dones = np.empty((steps, train), dtype=bool)
-        values = torch.empty((steps + 1, train), device=self.device)
-        for t in range(steps + 1):  # once more for the values that the last step bootstraps from
-            ended: list[FinishedGame] = []
-            for number, group in enumerate(self._groups):
-                own = group.train
-                if t > 0:
-                    step, its_games = group.finish()
-                    ended += its_games
-                    count = own.stop - own.start
-                    rewards[t - 1, own], dones[t - 1, own] = step.rewards[:count], step.dones[:count]
-                seen, values[t, own], greedy = self._act(number)
-                if t < steps:
-                    self._rollout_observations[t, own] = seen
-                    actions[t, group.members] = greedy
-                    actions[t, own] = np.where(explores[t, own], random_actions[t, own], actions[t, own])
-                    group.begin(actions[t, group.members])
-            games += in_order(ended)
-            if t % 8 == 7:
-                yield Tick(self._frames_at(_ROLLOUT_SHARE * (t + 1) / steps))
-        return Rollout(
-            observations=self._rollout_observations,
-            actions=torch.from_numpy(actions[:, :train].astype(np.int64)).to(self.device),
-            rewards=torch.from_numpy(rewards).to(self.device),
-            dones=torch.from_numpy(dones).to(self.device),
-            next_values=values[1:],
-        )
+    def _exploration(self, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+        """Where the training environments explore in a rollout, and the random actions they take there; both [T, N]."""
+        shape = (self.config.rollout_agent_steps, self.config.train_environments)
+        explores = self._streams.exploration.random(shape) < epsilon
+        return explores, self._streams.exploration.integers(self._num_actions, size=shape)
 
-    def _act(self, number: int) -> tuple[Tensor, Tensor, np.ndarray]:
-        """What the training environments of a group see, their greedy values, and the greedy actions of all its own."""
-        group = self._groups[number]
-        if self._stacked:
-            seen, values, greedy = self._stacked[number](group)
-        else:
-            seen = torch.from_numpy(group.observations).to(self.device)
-            values, greedy = self._evaluate(seen)
-        count = group.train.stop - group.train.start
-        return seen[:count], values[:count], greedy.cpu().numpy()
-
-    @torch.no_grad()
-    def _evaluate(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Greedy values [n] and greedy actions [n]."""
-        best = self.network(observations).max(dim=1)
-        return best.values, best.indices
-
-    def _learn(self, rollout: Rollout, targets: Tensor) -> Generator[Tick, None, tuple[float, float]]:
+    def _learn(self, rollout: Rollout, targets: Tensor) -> Generator[float, None, tuple[float, float]]:
         """Epochs of shuffled minibatches; returns mean loss and mean gradient norm over them."""
         config = self.config
         observations = rollout.observations.flatten(0, 1)
@@ -271,21 +230,33 @@ class PqnAgent:
         orders = np.stack([self._streams.minibatches.permutation(len(actions)) for _ in range(config.epochs)])
         for order in torch.from_numpy(orders).to(self.device):
             for chosen in order.split(size):
-                loss, norm = self._train_minibatch(observations[chosen], actions[chosen], targets[chosen])
+                with self.spans("learning"):
+                    loss, norm = self._train_minibatch(observations[chosen], actions[chosen], targets[chosen])
                 losses.append(loss)
                 norms.append(norm)
-                if len(losses) % 8 == 0:
-                    yield Tick(self._frames_at(_ROLLOUT_SHARE + (1 - _ROLLOUT_SHARE) * len(losses) / total))
-        return float(torch.stack(losses).mean()), float(torch.stack(norms).mean())
+                if len(losses) % _MINIBATCHES_BETWEEN_SIGNS_OF_LIFE == 0:
+                    yield len(losses) / total
+        with self.spans("learning"):  # a GPU is waited for here
+            return float(torch.stack(losses).mean()), float(torch.stack(norms).mean())
 
-    def _frames_at(self, share_of_update: float) -> float:
-        return (self.updates + share_of_update) * self.config.frames_per_update
+    def _alive(self, work: Generator[float, None, Result], begins: float, ends: float) -> Generator[Tick, None, Result]:
+        """Does `work`, which is the part of an update from share `begins` to `ends`; gives signs of life."""
+        while True:
+            try:
+                done = next(work)
+            except StopIteration as end:
+                return end.value
+            yield Tick((self.updates + begins + (ends - begins) * done) * self.config.frames_per_update)
 
     # State, diagnostics, provenance ---------------------------------------------------------------------------------
 
     @property
+    def frames(self) -> int:
+        return self.updates * self.config.frames_per_update
+
+    @property
     def unreported_game_ends(self) -> int:
-        return sum(group.unreported_game_ends for group in self._groups)
+        return self._play.unreported_game_ends
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -293,49 +264,50 @@ class PqnAgent:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "streams": self._streams.state_dict(),
-            "vector_steps": self._groups[0].vector_steps,
-            "observations_sha256": self._observations_digest(),
+            "vector_steps": self._play.vector_steps,
+            "observations_sha256": self._play.digest(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores all but the emulators, which `replay` brings to where `state` was taken."""
+        """Restores all but the emulators, which `retrace` brings to where `state` was taken."""
         self.updates = state["updates"]
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._streams.load_state_dict(state["streams"])
         self._resume_digest = state["observations_sha256"]
 
-    def replay(self, action_log: np.ndarray) -> Iterator[FinishedGame | Tick]:
+    def retrace(self, action_log: np.ndarray) -> Iterator[FinishedGame | Tick]:
         """Steps the fresh environments through `action_log` [T, environments] uint8, giving the finished games again.
 
         Raises:
-            ReplayMismatch: the observations at the end are not those the checkpoint was written at.
+            RetraceMismatch: the observations at the end are not those the checkpoint was written at.
         """
-        for t, actions in enumerate(action_log):
-            for group in self._groups:
-                group.begin(actions[group.members])
-            yield from in_order([game for group in self._groups for game in group.finish()[1]])
-            if t % 64 == 63:
-                yield Tick((t + 1) * self.config.train_environments * FRAME_SKIP)
-        if self._observations_digest() != self._resume_digest:
-            raise ReplayMismatch(
-                "the emulator did not reproduce the logged games; was envpool or its ROM changed since the run began?"
-            )
-
-    def _observations_digest(self) -> str:
-        return hashlib.sha256(all_observations(self._groups).tobytes()).hexdigest()
+        return self._play.retrace(action_log, self._resume_digest)
 
     def diagnose(self) -> dict[str, float]:
         """Diagnostics on a fixed sample of the last rollout's observations; gradients are the last minibatch's."""
-        observations = self._rollout_observations.flatten(0, 1)
-        sample = np.random.default_rng(0).permutation(len(observations))[:DIAGNOSTIC_BATCH]
-        return layer_diagnostics(self.network, observations[torch.from_numpy(sample).to(self.device)])
+        return layer_diagnostics(self.network, self._play.sample_observations(DIAGNOSTIC_BATCH))
 
     def provenance(self) -> dict[str, Any]:
-        return self._groups[0].environments.provenance(
-            train_seeds=self._seeds["train"], greedy_seeds=self._seeds["greedy"]
-        )
+        return self._play.provenance(**self._seeds)
 
     def close(self) -> None:
-        for group in self._groups:
-            group.environments.close()
+        self._play.close()
+
+    # For measurements -----------------------------------------------------------------------------------------------
+
+    def act_once(self) -> int:
+        self._play.look()
+        return self.config.train_environments
+
+    def ready_batch(self) -> tuple[Tensor, ...]:
+        """One minibatch out of the last rollout, with targets of zero."""
+        config = self.config
+        size = config.rollout_agent_steps * config.train_environments // config.minibatches
+        targets = torch.zeros(size, device=self.device)
+        return self._play.sample_observations(size), targets.long(), targets
+
+    def learn_once(self, batch: tuple[Tensor, ...]) -> int:
+        loss, _ = self._train_minibatch(*batch)
+        loss.item()  # a GPU has only been told what to do until somebody asks
+        return len(batch[0]) // self.config.epochs

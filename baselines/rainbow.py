@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.agent import FinishedGame, Progress, Tick
+from baselines.agent import FinishedGame, Progress, Task, Tick
 from baselines.distributional import action_values, cross_entropy, double_q_targets, support
-from baselines.emulator.envs import AtariEnvironments, EnvironmentConfig
+from baselines.emulator.envs import AtariEnvironments
 from baselines.fast.paths import captured
 from baselines.networks.diagnostics import layer_diagnostics
 from baselines.networks.noise import FactorisedNoise
@@ -30,6 +30,7 @@ from baselines.replay.memory import ReplayBatch, ReplayMemory
 from baselines.replay.priorities import PrioritizedSampler, importance_weights, linear_schedule
 from baselines.replay.schedule import ReplayConfig, replay_layout, schedule
 from baselines.seeding import Streams
+from baselines.spans import Spans
 
 DIAGNOSTIC_BATCH = 256
 
@@ -79,48 +80,38 @@ def rainbow_update(
 class RainbowAgent:
     """Rainbow on one game; see `baselines.agent.Agent` for what its methods promise."""
 
-    def __init__(
-        self,
-        config: RainbowConfig,
-        environment: EnvironmentConfig,
-        envpool_id: str,
-        *,
-        budget_frames: int,
-        seed: int,
-        device: torch.device,
-        emulator_threads: int,
-        plain: bool = False,
-    ):
+    def __init__(self, config: RainbowConfig, task: Task):
         self.config = config
-        self.device = device
-        self.schedule = schedule(config, budget_frames)
+        self.device = task.device
+        self.schedule = schedule(config, task.budget_frames)
         self.total_frames = self.schedule.total_frames
         self.total_updates = self.schedule.total_updates
         self.environments = config.train_environments
         self.off_protocol = list(self.schedule.off_protocol)
         self.updates = 0
+        self.spans = Spans()
 
-        self._streams = Streams(seed)
+        self._streams = Streams(task.seed)
         self._seeds = self._streams.environment_seeds("train", config.train_environments)
-        self._envs = AtariEnvironments(envpool_id, self._seeds, environment, threads=emulator_threads)
-        layout = replay_layout(config, budget_frames)
-        self._memory = ReplayMemory(layout, discount=config.discount, device=device)
+        self._envs = AtariEnvironments(task.envpool_id, self._seeds, task.environment, threads=task.emulator_threads)
+        layout = replay_layout(config, task.budget_frames)
+        self._memory = ReplayMemory(layout, discount=config.discount, device=task.device)
         self._sampler = PrioritizedSampler(
             layout.slots * layout.environments,
             exponent=config.priority_exponent,
             uniform_probability=config.uniform_sample_probability,
         )
-        self._play = BackgroundPlay(self._envs, self._memory)
+        self._play = BackgroundPlay(self._envs, self._memory, self.spans)
         self._resume_digest: str | None = None
 
         network = build_rainbow_network(
             self._envs.num_actions, config.atoms, config.noise_scale, self._streams.torch_generator()
         )
-        self.network = network.to(device)
+        self.network = network.to(task.device)
         use_precision(self.network, config.precision)
         self.target = copy.deepcopy(self.network)
-        self.atoms = support(config.value_min, config.value_max, config.atoms).to(device, torch.float32)
-        self._noise = FactorisedNoise(self._streams.noise, device)
+        self.atoms = support(config.value_min, config.value_max, config.atoms).to(task.device, torch.float32)
+        self._noise = FactorisedNoise(self._streams.noise, task.device)
         self._noise_width = sum(network.noise_sizes)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(),
@@ -128,15 +119,15 @@ class RainbowAgent:
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
             fused=True,
-            capturable=device.type == "cuda",
+            capturable=task.device.type == "cuda",
         )
         self._update, self.paths = captured(
             lambda weights, noise, *batch: rainbow_update(
                 *(self.network, self.target, self.optimizer, ReplayBatch(*batch), weights, noise, self.atoms),
                 config.max_gradient_norm,
             ),
-            *(self.network, self.optimizer, device),
-            plain=plain,
+            *(self.network, self.optimizer, task.device),
+            plain=task.plain,
         )
 
     # The algorithm ------------------------------------------------------------------------------------------------
@@ -169,34 +160,37 @@ class RainbowAgent:
     @torch.no_grad()
     def _act(self) -> tuple[np.ndarray, Tensor]:
         """Greedy actions [N] of the noisy network, fresh noise for each environment; mean value, without sync."""
-        noise = self._noise.draw(self.environments, self._noise_width)
-        logits = self.network(torch.from_numpy(self._play.observations).to(self.device), noise=noise)
-        best = action_values(logits, self.atoms).max(dim=1)
-        return best.indices.cpu().numpy(), best.values.mean()
+        with self.spans("acting"):
+            noise = self._noise.draw(self.environments, self._noise_width)
+            logits = self.network(torch.from_numpy(self._play.observations).to(self.device), noise=noise)
+            best = action_values(logits, self.atoms).max(dim=1)
+            return best.indices.cpu().numpy(), best.values.mean()
 
     def _learn(self, agent_steps: int) -> tuple[float, Tensor]:
         """The update due at this count of agent steps. Returns mean unweighted loss and gradient norm."""
-        config = self.config
-        indices, probabilities = self._sampler.draw(
-            config.batch,
-            self._streams.replay,
-            size=self._memory.size,
-            uniform=lambda count: self._memory.draw_uniform(count, self._streams.replay),
-        )
-        weights = importance_weights(
-            probabilities, self._memory.size, exponent=self._importance_exponent(agent_steps)
-        ).astype(np.float32)
-        losses, norm = self._update(
-            torch.from_numpy(weights).to(self.device),
-            self._noise.draw(3, self._noise_width),
-            *self._memory.gather(indices, self.device).tensors(),
-        )
-        priorities = losses.cpu().numpy()
-        self._sampler.update(indices, np.minimum(priorities, config.max_priority))
+        with self.spans("sampling"):
+            indices, weights, batch = self._sample(self._importance_exponent(agent_steps))
+        with self.spans("learning"):
+            losses, norm = self._update(weights, self._noise.draw(3, self._noise_width), *batch.tensors())
+            priorities = losses.cpu().numpy()
+        with self.spans("sampling"):
+            self._sampler.update(indices, np.minimum(priorities, self.config.max_priority))
         self.updates += 1
         if self.schedule.copies_target_at(agent_steps):
             self.target.load_state_dict(self.network.state_dict())
         return float(priorities.mean()), norm
+
+    def _sample(self, importance_exponent: float) -> tuple[np.ndarray, Tensor, ReplayBatch]:
+        """Flat indices [B] drawn by priority, their importance-sampling weights [B], and the transitions."""
+        indices, probabilities = self._sampler.draw(
+            self.config.batch,
+            self._streams.replay,
+            size=self._memory.size,
+            uniform=lambda count: self._memory.draw_uniform(count, self._streams.replay),
+        )
+        weights = importance_weights(probabilities, self._memory.size, exponent=importance_exponent)
+        on_device = torch.from_numpy(weights.astype(np.float32)).to(self.device)
+        return indices, on_device, self._memory.gather(indices, self.device)
 
     def _store(self, played: Played) -> list[FinishedGame]:
         self._sampler.remove(played.closed)
@@ -215,6 +209,10 @@ class RainbowAgent:
     # State, diagnostics, provenance ---------------------------------------------------------------------------------
 
     @property
+    def frames(self) -> int:
+        return self._play.frames
+
+    @property
     def unreported_game_ends(self) -> int:
         return self._play.tracker.unreported
 
@@ -230,7 +228,7 @@ class RainbowAgent:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores all but emulators and memory, which `replay` brings to where `state` was taken."""
+        """Restores all but emulators and memory, which `retrace` brings to where `state` was taken."""
         self.updates = state["updates"]
         self.network.load_state_dict(state["network"])
         self.target.load_state_dict(state["target"])
@@ -239,15 +237,15 @@ class RainbowAgent:
         self._sampler.load_state_dict(state["priorities"])
         self._resume_digest = state["observations_sha256"]
 
-    def replay(self, action_log: np.ndarray) -> Iterator[FinishedGame | Tick]:
+    def retrace(self, action_log: np.ndarray) -> Iterator[FinishedGame | Tick]:
         """Steps the fresh environments through `action_log` [T, environments] uint8; the memory fills again.
 
         Priorities are the checkpoint's: what was opened and closed on the way is in them already.
 
         Raises:
-            ReplayMismatch: the observations at the end are not those the checkpoint was written at.
+            RetraceMismatch: the observations at the end are not those the checkpoint was written at.
         """
-        return self._play.replay(action_log, self._resume_digest)
+        return self._play.retrace(action_log, self._resume_digest)
 
     def diagnose(self) -> dict[str, float]:
         """Diagnostics on a fixed sample of the memory's observations; gradients are the last update's."""
@@ -258,3 +256,20 @@ class RainbowAgent:
 
     def close(self) -> None:
         self._play.close()
+
+    # For measurements -----------------------------------------------------------------------------------------------
+
+    def act_once(self) -> int:
+        self._act()
+        return self.environments
+
+    def ready_batch(self) -> tuple[Tensor, ReplayBatch]:
+        _, weights, batch = self._sample(self._importance_exponent(self._play.vector_steps * self.environments))
+        return weights, batch
+
+    def learn_once(self, batch: tuple[Tensor, ReplayBatch]) -> int:
+        """One update; copies of the target network and new priorities left out."""
+        weights, transitions = batch
+        losses, _ = self._update(weights, self._noise.draw(3, self._noise_width), *transitions.tensors())
+        losses.cpu()  # a GPU has only been told what to do until somebody asks
+        return self.config.agent_steps_per_update

@@ -12,14 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from baselines.agent import Agent
+from baselines.agent import Agent, Task
 from baselines.config import ConfigError, fill, read_pinned
-from baselines.emulator.envs import EnvironmentConfig
-
-if TYPE_CHECKING:
-    import torch
 
 PINNED_FOLDER = Path(__file__).parent / "pinned"
 BASELINES = ("pqn", "hadamax-pqn", "c51", "hadamax-c51", "rainbow")  # in the order in which they are shown
@@ -76,42 +72,18 @@ def describe(name: str) -> Description:
     )
 
 
-def read_baseline(path: Path) -> Pinned:
-    """A baseline from a pinned file anywhere. Raises ConfigError, naming the file and the key."""
-    return _check(_read_description(path), path)
-
-
 def _check(description: Description, path: Path) -> Pinned:
     config_type, _ = _types(description.algorithm)
     return Pinned(**vars(description), config=fill(config_type, description.values, where=str(path)))
 
 
-def make_agent(
-    pinned: Pinned,
-    environment: EnvironmentConfig,
-    envpool_id: str,
-    *,
-    budget_frames: int,
-    seed: int,
-    device: torch.device,
-    emulator_threads: int,
-    plain: bool = False,
-) -> Agent:
-    """The agent of a baseline, fresh, with its environments started; `plain` turns every fast path off."""
+def make_agent(pinned: Pinned, task: Task) -> Agent:
+    """The agent of a baseline, fresh, with its environments started."""
     _, agent_type = _types(pinned.algorithm)
-    return agent_type(
-        pinned.config,
-        environment,
-        envpool_id,
-        budget_frames=budget_frames,
-        seed=seed,
-        device=device,
-        emulator_threads=emulator_threads,
-        plain=plain,
-    )
+    return agent_type(pinned.config, task)
 
 
-def varied(name: str) -> str:
+def base_of(name: str) -> str:
     """The baseline that `name` of `VARIANTS` is a variant of; any other name as it is."""
     return name.removesuffix(BF16) if name in VARIANTS else name
 
@@ -119,7 +91,7 @@ def varied(name: str) -> str:
 def _pinned_path(name: str) -> Path:
     if name not in (*BASELINES, *VARIANTS):
         raise ConfigError(f"unknown baseline {name!r} (allowed: {', '.join(BASELINES)}, or NAME{BF16})")
-    return PINNED_FOLDER / f"{varied(name)}.toml"
+    return PINNED_FOLDER / f"{base_of(name)}.toml"
 
 
 def _read_description(path: Path) -> Description:

@@ -7,7 +7,7 @@ A run's directory is `<results>/<baseline>/<game>/<frames>/seed-<n>/` and holds
     metrics.parquet    training metrics and diagnostics, long form (`METRIC_SCHEMA`)
     timing.parquet     how fast it went (`TIMING_SCHEMA`); the one table that differs between two equal runs
 
-and, never committed, `checkpoint.pt`, `actions.bin` (one byte an action) and `run.log`.
+and, never committed, `checkpoint-*.pt`, `actions.bin` (one byte an action) and `run.log`.
 """
 
 from __future__ import annotations

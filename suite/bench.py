@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from typing import TYPE_CHECKING, Any
 
-from baselines.agent import FRAME_SKIP
+from baselines.emulator.envs import FRAME_SKIP
 from results.games import GAMES
 from suite.mps import shared_gpus
-from suite.protocol import PAPER, load_protocol
+from suite.protocol import chosen_protocol
 
 if TYPE_CHECKING:  # it imports torch
     from baselines.speed import Stretch
@@ -59,6 +59,7 @@ class Measured:
     fast_paths: tuple[str, ...]
     missed: tuple[str, ...]
     peak_bytes: int  # of a process
+    cpu_seconds_per_agent_step: float  # processor time of a run while it trains, by the median of the repeats
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Bench:
                     "fast_paths": list(m.fast_paths),
                     "missed": list(m.missed),
                     "peak_bytes": m.peak_bytes,
+                    "cpu_seconds_per_agent_step": m.cpu_seconds_per_agent_step,
                     "repeats": list(m.loop),
                 }
             )
@@ -179,8 +181,7 @@ def _meet_at(barrier: Barrier) -> None:
 def _measure_emulator(game: str, environments: int, threads: int, repeats: int) -> tuple[float, ...]:
     from baselines.speed import measure_emulator
 
-    environment = load_protocol(PAPER).environment
-    return measure_emulator(GAMES[game].envpool_id, environment, environments, threads, repeats)
+    return measure_emulator(GAMES[game].envpool_id, chosen_protocol().environment, environments, threads, repeats)
 
 
 def _measure(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
@@ -196,36 +197,33 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
 
     import torch
 
-    from baselines.fast.paths import keep_freed_memory
-    from baselines.pqn import PqnConfig
+    from baselines.agent import Task
     from baselines.registry import load_pinned, make_agent
-    from baselines.speed import measure, shortened, whole
+    from baselines.speed import measure
+    from suite.machine import prepare
 
-    torch.set_num_threads(job.threads)
-    if job.path == FAST:
-        keep_freed_memory()
-    if job.device.startswith("cuda"):
-        torch.set_float32_matmul_precision("high")
+    device = torch.device(job.device)
+    prepared = prepare(device, threads=job.threads, plain=job.path != FAST)
     pinned = load_pinned(job.baseline)
-    if job.device.startswith("cuda") and isinstance(pinned.config, PqnConfig):
-        config, frames = whole(pinned.config)
-    else:
-        config, frames = shortened(pinned.config, environments=1 if job.path == SINGLE else None)
-    agent: Any = make_agent(
-        dataclasses.replace(pinned, config=config),
-        load_protocol(PAPER).environment,
+    config, frames = pinned.config.for_measuring(
+        on_gpu=device.type == "cuda", environments=1 if job.path == SINGLE else None
+    )
+    task = Task(
         GAMES[job.game].envpool_id,
+        chosen_protocol().environment,
         budget_frames=frames,
         seed=0,
-        device=torch.device(job.device),
+        device=device,
         emulator_threads=job.threads,
         plain=job.path != FAST,
     )
+    agent = make_agent(dataclasses.replace(pinned, config=config), task)
     speed = measure(agent, job.repeats, together=_barrier.wait)
     agent.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    paths = agent.paths
+    paths = prepared + agent.paths
+    cpu = statistics.median(stretch.cpu_seconds / stretch.agent_steps for stretch in speed.loop)
     return (
-        Measured(job, (), speed.acting, speed.learning, speed.shares, paths.taken, paths.missed, peak),
+        Measured(job, (), speed.acting, speed.learning, speed.shares, paths.taken, paths.missed, peak, cpu),
         speed.loop,
     )

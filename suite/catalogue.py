@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.registry import BASELINES, VARIANTS, describe, varied
+from baselines.registry import BASELINES, VARIANTS, base_of, describe
 from reports.catalogue import BaselineInfo, Catalogue, ProtocolInfo
-from results.hashing import config_hash
-from suite.protocol import full_config, load_protocol
+from suite.protocol import chosen_protocol, pinned_hash
 
 DOCS_FOLDER = Path(__file__).parent.parent / "docs" / "baselines"  # absent where the packages are installed alone
 
 
-def catalogue(protocol_name: str, docs: Path = DOCS_FOLDER) -> Catalogue:
-    """Every baseline and variant under a protocol. Raises ConfigError for a pinned file that cannot be read."""
-    protocol = load_protocol(protocol_name)
+def catalogue(docs: Path = DOCS_FOLDER) -> Catalogue:
+    """Every baseline and variant under the chosen protocol. Raises ConfigError for a pinned file that can't be read."""
+    protocol = chosen_protocol()
     described = [describe(name) for name in (*BASELINES, *VARIANTS)]
     return Catalogue(
         baselines=tuple(
             BaselineInfo(
                 name=d.name,
                 title=d.title,
-                config_hash=config_hash(full_config(d, protocol)),
+                config_hash=pinned_hash(d),
                 values=d.values,
                 sources=d.sources,
                 references=d.references,
-                deviations_markdown=deviations(docs / f"{varied(d.name)}.md"),
+                deviations_markdown=deviations(docs / f"{base_of(d.name)}.md"),
                 is_variant=d.name in VARIANTS,
             )
             for d in described

@@ -1,13 +1,19 @@
-"""What lets a stopped run go on exactly: the action log, and a checkpoint of everything but the emulators.
+"""What lets a stopped run go on exactly: the action log, and checkpoints of everything but the emulators.
 
 An emulator's state cannot be saved, but emulators are deterministic: the log holds every action (one byte each), a
-checkpoint holds the learner, its random streams and the log's length, and a resume re-plays that much of the log.
+checkpoint holds the learner, its random streams and the log's length, and a resume retraces that much of the log.
+
+A checkpoint's name ends in the SHA-256 of its bytes, and it holds the SHA-256 of its part of the log. What does not
+fit is not trained on: the checkpoint before it is kept, and is taken instead.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +23,10 @@ import torch
 from results.errors import ResultsError
 from results.store import write_bytes
 
-CHECKPOINT_FILE = "checkpoint.pt"
 ACTIONS_FILE = "actions.bin"
+_NAME = re.compile(r"checkpoint-(?P<vector_steps>[0-9]{12})-(?P<sha256>[0-9a-f]{64})\.pt")
+_OLD_NAME = "checkpoint.pt"  # of runs begun before checkpoints had a SHA-256; replaced at the first save
+_KEPT = 2
 
 
 class ActionLog:
@@ -32,18 +40,16 @@ class ActionLog:
         """
         self.path = path
         self._width = width
+        self._digest = hashlib.sha256(_beginning(path, vector_steps * width))
         self._file = path.open("ab")
-        if self._file.tell() < vector_steps * width:
-            self._file.close()
-            raise ResultsError(
-                f"{path} is shorter than its checkpoint says; delete {path.parent} to start this run anew"
-            )
         self._file.truncate(vector_steps * width)
         self.vector_steps = vector_steps
 
     def append(self, actions: np.ndarray) -> None:
         """`actions` [T, width] uint8."""
-        self._file.write(np.ascontiguousarray(actions, dtype=np.uint8).tobytes())
+        data = np.ascontiguousarray(actions, dtype=np.uint8).tobytes()
+        self._file.write(data)
+        self._digest.update(data)
         self.vector_steps += len(actions)
 
     def sync(self) -> None:
@@ -58,25 +64,90 @@ class ActionLog:
             return np.empty((0, self._width), dtype=np.uint8)
         return np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.vector_steps, self._width))
 
+    @property
+    def sha256(self) -> str:
+        """Of everything appended so far."""
+        return self._digest.hexdigest()
+
     def close(self) -> None:
         self._file.close()
 
 
 def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
-    """Writes the checkpoint whole or not at all."""
+    """Writes a checkpoint whole or not at all; the one before it stays, older ones go. `state` has `vector_steps`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_bytes(directory / CHECKPOINT_FILE, buffer.getbuffer())
+    data = buffer.getbuffer()
+    write_bytes(directory / f"checkpoint-{state['vector_steps']:012}-{hashlib.sha256(data).hexdigest()}.pt", data)
+    for path in checkpoint_files(directory)[_KEPT:]:
+        path.unlink(missing_ok=True)
 
 
-def load_checkpoint(directory: Path, device: torch.device) -> dict[str, Any] | None:
-    """The checkpoint of a run, or None if there is none. Raises ResultsError if it cannot be read."""
-    path = directory / CHECKPOINT_FILE
-    if not path.exists():
-        return None
+def keep_only_the_newest(directory: Path) -> None:
+    """Removes every checkpoint but the last: of a run that is done, or to make room on a full disk."""
+    for path in checkpoint_files(directory)[1:]:
+        path.unlink(missing_ok=True)
+
+
+def checkpoint_files(directory: Path) -> list[Path]:
+    """The checkpoints of a run, sound or not, the newest first."""
+    named = sorted((path for path in directory.glob("checkpoint-*.pt") if _NAME.fullmatch(path.name)), reverse=True)
+    old = directory / _OLD_NAME
+    return [*named, old] if old.exists() else named
+
+
+@dataclass(frozen=True)
+class Found:
+    """The checkpoint to go on from, and what is wrong with newer ones."""
+
+    state: dict[str, Any] | None  # None where the run has none
+    damaged: tuple[str, ...] = ()  # a line each
+
+
+def load_checkpoint(directory: Path, device: torch.device) -> Found:
+    """The newest sound checkpoint of a run, which its action log reaches.
+
+    Raises:
+        ResultsError: there are checkpoints, but none that can be gone on from.
+    """
+    damaged: list[str] = []
+    for path in checkpoint_files(directory):
+        try:
+            return Found(_load(path, directory / ACTIONS_FILE, device), tuple(damaged))
+        except ResultsError as error:
+            damaged.append(str(error))
+    if damaged:
+        raise ResultsError(f"{'; '.join(damaged)}; delete {directory} to start this run anew")
+    return Found(None)
+
+
+def _load(path: Path, log: Path, device: torch.device) -> dict[str, Any]:
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        data = path.read_bytes()
+        name = _NAME.fullmatch(path.name)
+        if name is not None and hashlib.sha256(data).hexdigest() != name["sha256"]:
+            raise ResultsError(f"cannot read {path}: its bytes are not those that were written")
+        state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    except ResultsError:
+        raise
     except Exception as error:  # torch raises whatever its unpickler met
-        raise ResultsError(
-            f"cannot read {path} ({type(error).__name__}); delete {directory} to start this run anew"
-        ) from error
+        raise ResultsError(f"cannot read {path} ({type(error).__name__})") from error
+    if "actions_sha256" in state:  # else its run began before that was kept
+        logged = _beginning(log, state["vector_steps"] * state["environments"])
+        if hashlib.sha256(logged).hexdigest() != state["actions_sha256"]:
+            raise ResultsError(f"{log} does not hold the actions that {path.name} was written after")
+    return state
+
+
+def _beginning(log: Path, length: int) -> bytes:
+    """The first `length` bytes of an action log. Raises ResultsError if it is shorter, or cannot be read."""
+    try:
+        with log.open("rb") as file:
+            data = file.read(length)
+    except FileNotFoundError:
+        data = b""
+    except OSError as error:
+        raise ResultsError(f"cannot read {log} ({error.strerror or error})") from error
+    if len(data) < length:
+        raise ResultsError(f"{log} is shorter than its checkpoint says; delete {log.parent} to start this run anew")
+    return data

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from baselines.agent import FRAME_SKIP
+from baselines.emulator.envs import FRAME_SKIP
 from baselines.memory_plan import memory_plan
 from baselines.registry import load_pinned
 from baselines.replay.schedule import ReplayConfig

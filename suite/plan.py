@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from baselines.registry import BASELINES, VARIANTS, describe, load_pinned
-from results.hashing import config_hash
 from results.lock import writer
 from results.schema import MANIFEST_FILE, RunSpec, format_frames
 from results.store import BrokenRun, Run, open_run, run_directory
 from suite.errors import UserError
-from suite.protocol import PAPER, full_config, load_protocol, run_spec
+from suite.protocol import chosen_protocol, pinned_hash, run_spec
 
 # In the order in which `status` counts them.
 STATES = ("done", "running", "part done", "failed", "missing", "other configuration", "broken")
@@ -66,7 +65,7 @@ class RunState:
 
 def plan_runs(baselines: Sequence[str], games: Sequence[str], frames: int, seeds: Sequence[int]) -> tuple[RunSpec, ...]:
     """The matrix, in the order in which it is worked through: whole comparisons first, more seeds later."""
-    protocol = load_protocol(PAPER)
+    protocol = chosen_protocol()
     pinned = {name: describe(name) for name in baselines}
     return tuple(
         run_spec(pinned[name], protocol, game=game, frames=frames, seed=seed)
@@ -133,4 +132,4 @@ def _wanted_state(spec: RunSpec, directory: Path) -> RunState:
 
 @cache
 def _pinned_hash(baseline: str) -> str:
-    return config_hash(full_config(describe(baseline), load_protocol(PAPER)))
+    return pinned_hash(describe(baseline))

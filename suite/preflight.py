@@ -20,7 +20,7 @@ from results.games import GAMES
 from suite import display
 from suite.arguments import parse_device, writable_folder
 from suite.errors import UserError
-from suite.protocol import PAPER, load_protocol
+from suite.protocol import chosen_protocol
 from suite.provenance import available_cores
 
 OLDEST_PYTHON = (3, 11)
@@ -120,9 +120,10 @@ def check_pinned() -> Iterator[Check]:
         except ConfigError as error:
             yield Check(f"pinned {name}", False, str(error))
     try:
-        yield Check(f"protocol {PAPER}", True, f"{len(load_protocol(PAPER).values)} values")
+        protocol = chosen_protocol()
+        yield Check("protocol", True, f"{protocol.name}: {len(protocol.values)} values")
     except ConfigError as error:
-        yield Check(f"protocol {PAPER}", False, str(error))
+        yield Check("protocol", False, str(error))
 
 
 def check_games(games: Sequence[str], *, full: bool) -> Iterator[Check]:
@@ -130,7 +131,7 @@ def check_games(games: Sequence[str], *, full: bool) -> Iterator[Check]:
     from baselines.emulator.fingerprints import FULL_AGENT_STEPS, SHORT_AGENT_STEPS, fingerprints
 
     steps = FULL_AGENT_STEPS if full else SHORT_AGENT_STEPS
-    environment = load_protocol(PAPER).environment
+    environment = chosen_protocol().environment
     for game in games:
         envpool_id = GAMES[game].envpool_id
         wanted = expected_fingerprints()[envpool_id]

@@ -52,7 +52,7 @@ def seconds_left(status: RunStatus) -> float | None:
 def status_line(spec: RunSpec, status: RunStatus) -> str:
     """How far a run is, in one line."""
     share = display.percent(min(1.0, status.frames / status.total_frames))
-    if status.phase == "replaying":
+    if status.phase == "retracing":
         return f"{spec}: resuming, {share} of its past re-played"
     parts = [f"{share} of {display.count(status.total_frames)} frames"]
     left = seconds_left(status)

@@ -15,7 +15,7 @@ from results.hashing import config_hash
 from results.schema import RunSpec
 
 PROTOCOLS_FOLDER = Path(__file__).parent / "protocols"
-PAPER = "paper"  # the one protocol so far
+PAPER = "paper"
 DEFAULT_SEEDS = (0, 1, 2)
 
 
@@ -48,12 +48,22 @@ def load_protocol(name: str) -> Protocol:
     )
 
 
+def chosen_protocol() -> Protocol:
+    """The protocol that every command works under."""
+    return load_protocol(PAPER)
+
+
 def full_config(pinned: Description, protocol: Protocol) -> dict[str, Any]:
     """Everything that shapes a run of a baseline under a protocol, as plain data: what the config hash covers."""
     return {
         "baseline": {"algorithm": pinned.algorithm, **pinned.values},
         "protocol": {"name": protocol.name, **protocol.values},
     }
+
+
+def pinned_hash(pinned: Description) -> str:
+    """The config hash of a baseline under the chosen protocol."""
+    return config_hash(full_config(pinned, chosen_protocol()))
 
 
 def run_spec(pinned: Description, protocol: Protocol, *, game: str, frames: int, seed: int) -> RunSpec:

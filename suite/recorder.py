@@ -20,13 +20,14 @@ class Recorder:
     """Collects games, metrics and timing of one run.
 
     A metric is averaged over those updates since the row before that had it: before learning starts there is no loss.
-    The state kept in a checkpoint holds metrics and timing; games come back from re-playing the action log.
+    The state kept in a checkpoint holds metrics and timing; games come back from retracing the action log.
     """
 
     def __init__(self, total_frames: int):
         self.total_frames = total_frames
         self.frames = 0
         self.elapsed_seconds = 0.0
+        self.cpu_seconds: float | None = 0.0  # None where a part of the run was not measured
         self.games: list[FinishedGame] = []
         self.metrics: list[tuple[int, str, float]] = []
         self.timing: list[tuple[int, float, float]] = []
@@ -38,11 +39,13 @@ class Recorder:
             self.games.append(game)
             self._recent[game.kind].append(game.episode_return)
 
-    def add(self, progress: Progress, seconds: float) -> None:
-        """Takes a complete update that took `seconds`."""
+    def add(self, progress: Progress, seconds: float, cpu_seconds: float = 0.0) -> None:
+        """Takes a complete update that took `seconds`, and `cpu_seconds` of processor time."""
         before = self.frames
         self.frames = progress.frames
         self.elapsed_seconds += seconds
+        if self.cpu_seconds is not None:
+            self.cpu_seconds += cpu_seconds
         self.add_games(progress.games)
         for name, value in progress.metrics.items():
             total, count = self._sums.get(name, (0.0, 0))
@@ -77,6 +80,7 @@ class Recorder:
         return {
             "frames": self.frames,
             "elapsed_seconds": self.elapsed_seconds,
+            "cpu_seconds": self.cpu_seconds,
             "games": len(self.games),
             "metrics": list(self.metrics),
             "timing": list(self.timing),
@@ -84,9 +88,10 @@ class Recorder:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores all but the games, which a re-play gives back through `add_games`."""
+        """Restores all but the games, which retracing gives back through `add_games`."""
         self.frames = state["frames"]
         self.elapsed_seconds = state["elapsed_seconds"]
+        self.cpu_seconds = state.get("cpu_seconds")  # absent from runs begun before it was measured
         self.metrics = [tuple(row) for row in state["metrics"]]
         self.timing = [tuple(row) for row in state["timing"]]
         self._sums = {name: tuple(pair) for name, pair in state["sums"].items()}

@@ -7,7 +7,8 @@ What the emulator does at an episode's end, and peers have miscounted:
 * With episodic life `done` also marks a lost life while the game goes on, its frame stack running on. Only
   `game_over` or `truncated` ends a game.
 * A truncated game (27,000 agent steps) ends without `game_over`; the observation of that step is its true last one.
-* A reset step plays up to 30 no-op frames and FIRE, after a lost life too. See `games.py` for the game that ends there.
+* A reset step plays up to 30 no-op frames and FIRE, after a lost life too. `scorekeeper.py` has the game that ends
+  there.
 """
 
 from __future__ import annotations
@@ -20,10 +21,19 @@ from typing import Any
 
 import numpy as np
 
+from baselines.config import ConfigError
+
+FRAME_SKIP = 4  # emulator frames an agent step; every count of frames in the suite rests on it
+FRAME_STACK = 4
+IMAGE_SIZE = 84  # pixels, both ways
+
 
 @dataclass(frozen=True)
 class EnvironmentConfig:
-    """The emulator's settings; a protocol pins them."""
+    """The emulator's settings; a protocol pins them.
+
+    Raises: ConfigError for a value that the suite's counting, networks or seeds do not follow.
+    """
 
     frame_skip: int
     frame_stack: int
@@ -34,7 +44,19 @@ class EnvironmentConfig:
     reward_clip: bool
     repeat_action_probability: float
     max_agent_steps: int  # a game longer than this is cut
-    seeds: str  # how environments get theirs; only "spawned" is known
+    seeds: str  # how environments get theirs
+
+    def __post_init__(self) -> None:
+        # A pin that nothing follows would be written into every manifest and be untrue.
+        followed = {
+            "frame_skip": FRAME_SKIP,  # budgets and scores count frames by it
+            "frame_stack": FRAME_STACK,  # the networks' input channels
+            "image_size": IMAGE_SIZE,
+            "seeds": "spawned",  # `seeding.Streams.environment_seeds`
+        }
+        for key, value in followed.items():
+            if getattr(self, key) != value:
+                raise ConfigError(f"{key} is {getattr(self, key)!r}, and the suite follows only {value!r}")
 
 
 @dataclass(frozen=True)

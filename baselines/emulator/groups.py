@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from baselines.agent import FRAME_SKIP, FinishedGame
-from baselines.emulator.envs import AtariEnvironments, EnvironmentConfig, Step
+from baselines.agent import FinishedGame
+from baselines.emulator.envs import FRAME_SKIP, AtariEnvironments, EnvironmentConfig, Step
 from baselines.emulator.scorekeeper import GameTracker
 
 

@@ -7,7 +7,6 @@ step enter the memory.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,10 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.agent import FRAME_SKIP, FinishedGame, ReplayMismatch, Tick
-from baselines.emulator.envs import AtariEnvironments, Step
+from baselines.agent import FinishedGame, Tick
+from baselines.emulator.envs import FRAME_SKIP, AtariEnvironments, Step
+from baselines.emulator.retracing import observations_digest, retrace
 from baselines.emulator.scorekeeper import GameTracker
 from baselines.replay.memory import ReplayMemory
+from baselines.spans import Spans
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,11 @@ class BackgroundPlay:
         self,
         environments: AtariEnvironments,
         memory: ReplayMemory,
+        spans: Spans,
     ):
         self.memory = memory
         self._envs = environments
+        self._spans = spans
         self.observations = environments.reset()  # [N, 4, 84, 84] uint8
         memory.start(self.observations, environments.lives)
         self.tracker = GameTracker(train=environments.num_envs, greedy=0, lives=environments.lives)
@@ -61,22 +64,24 @@ class BackgroundPlay:
             raise RuntimeError("no vector step is under way; begin() one first")
         actions, future = self._pending
         self._pending = None
-        return self._store(actions, future.result())
+        # Emulation shows only as the time that the learner waits for it: it runs beside the learning.
+        with self._spans("waiting for emulation"):
+            step = future.result()
+            return self._store(actions, step)
 
-    def replay(self, action_log: np.ndarray, digest: str | None) -> Iterator[FinishedGame | Tick]:
+    def retrace(self, action_log: np.ndarray, digest: str | None) -> Iterator[FinishedGame | Tick]:
         """Steps the fresh environments through `action_log` [T, N] uint8; the memory fills again.
 
         Raises:
-            ReplayMismatch: the observations at the end do not have this `digest`.
+            RetraceMismatch: the observations at the end do not have this `digest`.
         """
-        for t, actions in enumerate(action_log):
-            yield from self._store(actions, self._envs.step(actions)).games
-            if t % 64 == 63:
-                yield Tick(self.frames)
-        if self.digest() != digest:
-            raise ReplayMismatch(
-                "the emulator did not reproduce the logged games; was envpool or its ROM changed since the run began?"
-            )
+        return retrace(
+            action_log,
+            lambda actions: self._store(actions, self._envs.step(actions)).games,
+            frames_per_step=self._envs.num_envs * FRAME_SKIP,
+            observations=lambda: self.observations,
+            digest=digest,
+        )
 
     def provenance(self, seeds: Sequence[int]) -> dict[str, Any]:
         """What the manifest keeps of the environments; `seeds` are those they were made with."""
@@ -94,7 +99,7 @@ class BackgroundPlay:
 
     def digest(self) -> str:
         """SHA-256 of the current observations."""
-        return hashlib.sha256(self.observations.tobytes()).hexdigest()
+        return observations_digest(self.observations)
 
     def close(self) -> None:
         self._worker.shutdown(wait=True)

@@ -8,10 +8,14 @@ over a run there are exactly as many updates and copies, at the same counts.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Self
 
-from baselines.agent import FRAME_SKIP
+from baselines.emulator.envs import FRAME_SKIP
 from baselines.replay.memory import ReplayLayout
+
+_MEASURED_FRAMES = 400_000
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,17 @@ class ReplayConfig:
     def total_updates(self, budget_frames: int) -> int:
         """Single updates in a budget, rounded down to whole blocks; 0 for a budget below one block."""
         return schedule(self, budget_frames).total_updates if budget_frames >= self.frames_per_update else 0
+
+    def for_measuring(self, *, on_gpu: bool, environments: int | None = None) -> tuple[Self, int]:
+        """The same work an agent step, and a budget in frames at which learning soon starts.
+
+        Reports of progress become a quarter as long, with `environments` in place of the pinned number; a GPU gets the
+        same, since an update of 32 transitions is short there too.
+        """
+        count = environments or self.train_environments
+        agent_steps = self.block_vector_steps * self.train_environments // 4
+        config = dataclasses.replace(self, train_environments=count, block_vector_steps=agent_steps // count)
+        return config, _MEASURED_FRAMES
 
 
 @dataclass(frozen=True)
@@ -92,15 +107,26 @@ def schedule(config: ReplayConfig, budget_frames: int) -> ReplaySchedule:
     if blocks < 1:
         raise ValueError(f"{budget_frames} frames are below the least budget, {config.frames_per_update}")
     total = blocks * config.frames_per_update // FRAME_SKIP
-    share = int(config.short_budget_fraction * total)
+    # The budget as asked for decides whether it is short: rounding down to whole blocks takes nothing off a protocol.
+    asked = budget_frames // FRAME_SKIP
     # Enough for a first complete window, and for a batch that is not all one transition.
     least_start = max(config.batch, (config.n_steps + 1) * config.train_environments)
-    wanted = {
-        "learning starts": (config.learning_start_agent_steps, max(share, least_start)),
-        "target copies": (config.target_copy_agent_steps, max(share, config.agent_steps_per_update)),
-        "replay transitions": (config.replay_transitions, total),
+
+    def limited(published: int, fraction: float, least: int = 0) -> int:
+        """`published`, or the share of a short budget's agent steps that takes its place."""
+        return published if published <= int(fraction * asked) else min(published, max(int(fraction * total), least))
+
+    share = config.short_budget_fraction
+    published = {
+        "learning starts": config.learning_start_agent_steps,
+        "target copies": config.target_copy_agent_steps,
+        "replay transitions": config.replay_transitions,
     }
-    given = {what: min(published, limit) for what, (published, limit) in wanted.items()}
+    given = {
+        "learning starts": limited(config.learning_start_agent_steps, share, least_start),
+        "target copies": limited(config.target_copy_agent_steps, share, config.agent_steps_per_update),
+        "replay transitions": limited(config.replay_transitions, 1.0),
+    }
     said = {
         "learning starts": "learning starts after {} agent steps instead of {}",
         "target copies": "the target network is copied every {} agent steps instead of {}",
@@ -114,9 +140,9 @@ def schedule(config: ReplayConfig, budget_frames: int) -> ReplaySchedule:
         target_copy=given["target copies"],
         replay_transitions=given["replay transitions"],
         off_protocol=tuple(
-            said[what].format(f"{given[what]:,}", f"{published:,}")
-            for what, (published, _) in wanted.items()
-            if given[what] != published
+            said[what].format(f"{given[what]:,}", f"{value:,}")
+            for what, value in published.items()
+            if given[what] != value
         ),
     )
 

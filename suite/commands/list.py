@@ -11,7 +11,7 @@ from results.games import GAMES, Game
 from results.hashing import config_hash
 from suite import display, flags
 from suite.arguments import GAME_SETS
-from suite.protocol import PAPER, Protocol, full_config, load_protocol
+from suite.protocol import Protocol, chosen_protocol, full_config
 
 NAME = "list"
 SUMMARY = "games, sets and baselines with their sources"
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    protocol = load_protocol(PAPER)
+    protocol = chosen_protocol()
     described = [describe(name) for name in (*BASELINES, *VARIANTS)]
     if parsed.json:
         print(json.dumps(_as_data(described, protocol, parsed.what), indent=2))

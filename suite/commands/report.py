@@ -14,7 +14,6 @@ from pathlib import Path
 
 from suite import arguments, display, flags
 from suite.errors import UserError
-from suite.protocol import PAPER
 
 NAME = "report"
 SUMMARY = "build the HTML report and summary.json"
@@ -48,9 +47,9 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.markdown:
         from reports.markdown import render
 
-        print(render(summarise(results=results, catalogue=catalogue(PAPER), claims_file=parsed.claims)))
+        print(render(summarise(results=results, catalogue=catalogue(), claims_file=parsed.claims)))
         return 0
-    built = build(results=results, out=parsed.out, catalogue=catalogue(PAPER), claims_file=parsed.claims)
+    built = build(results=results, out=parsed.out, catalogue=catalogue(), claims_file=parsed.claims)
     for line in built.left_out:
         print(f"left out: {line}", file=sys.stderr)
     if parsed.open:

@@ -22,7 +22,6 @@ from suite import arguments, display, flags
 from suite.errors import UserError
 from suite.executors import LOG_FILE, LocalExecutor, Outcome
 from suite.plan import RunState, refuse_small_budget, refuse_unusable, wanted_states
-from suite.protocol import PAPER
 
 NAME = "run"
 SUMMARY = "train what is not done yet"
@@ -97,7 +96,7 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
     from reports.judging.missing import missing_runs
     from suite.catalogue import catalogue
 
-    return tuple(missing_runs(parsed.claim, results=results, catalogue=catalogue(PAPER), claims_file=parsed.claims))
+    return tuple(missing_runs(parsed.claim, results=results, catalogue=catalogue(), claims_file=parsed.claims))
 
 
 def _train(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.agent import Progress, Tick
+from baselines.agent import Progress, Task, Tick
 from baselines.emulator.envs import AtariEnvironments
 from baselines.pqn import PqnAgent, td_loss
 from baselines.registry import load_pinned
@@ -19,15 +19,15 @@ UPDATES = 6
 
 def make(updates=UPDATES, seed=0, **changes):
     config = dataclasses.replace(load_pinned("pqn").config, **{**TINY, **changes})
-    return PqnAgent(
-        config,
-        load_protocol("paper").environment,
+    task = Task(
         "Breakout-v5",
+        load_protocol("paper").environment,
         budget_frames=updates * config.frames_per_update,
         seed=seed,
         device=torch.device("cpu"),
         emulator_threads=1,
     )
+    return PqnAgent(config, task)
 
 
 def updates_of(agent):
@@ -109,14 +109,14 @@ def test_a_rollout_holds_what_the_emulator_shows_for_the_logged_actions(monkeypa
 def test_greedy_environments_always_take_the_best_action_and_training_ones_explore():
     agent = make(updates=40, learning_rate=1e-12, epsilon_decay_fraction=1.0, epsilon_end=1.0)
     network_seen = []
-    evaluate = agent._evaluate
+    evaluate = agent._play.evaluate
 
     def spy(observations):
         values, greedy = evaluate(observations)
         network_seen.append(greedy.numpy().copy())
         return values, greedy
 
-    agent._evaluate = spy
+    agent._play.evaluate = spy
     taken = np.concatenate([event.actions for event in updates_of(agent)])
     # Each rollout ends with one more look, for the values that its last step bootstraps from.
     best = np.stack(network_seen).reshape(40, 8 + 1, agent.environments)[:, :8].reshape(taken.shape)

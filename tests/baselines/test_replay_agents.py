@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tiny_replay_agents import BLOCK_FRAMES, action_log, agent_of, assert_same_weights, checkpoint, replay, train
+from tiny_replay_agents import BLOCK_FRAMES, action_log, agent_of, assert_same_weights, checkpoint, retrace, train
 
-from baselines.agent import ReplayMismatch, Tick
+from baselines.agent import RetraceMismatch, Tick
 from baselines.replay import background_play
 
 BOTH = pytest.mark.parametrize("name", ["c51", "rainbow"])
@@ -59,7 +59,7 @@ def test_a_run_stopped_and_resumed_goes_on_as_if_it_had_not(name, stopped_after)
     whole.close()
 
     resumed = agent_of(name, **changes)
-    games = replay(resumed, state, log)
+    games = retrace(resumed, state, log)
     assert games == [game for report in before for game in report.games]
     again = train(resumed)
     resumed.close()
@@ -82,8 +82,8 @@ def test_another_log_than_the_run_s_own_is_noticed(name):
     agent.close()
     log[:, 0] = (log[:, 0] + 1) % 4
     other = agent_of(name, blocks=8)
-    with pytest.raises(ReplayMismatch, match="did not reproduce"):
-        replay(other, state, log)
+    with pytest.raises(RetraceMismatch, match="did not reproduce"):
+        retrace(other, state, log)
     other.close()
 
 

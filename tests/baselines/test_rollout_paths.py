@@ -11,9 +11,10 @@ import torch
 from recorded_on_a_cpu import recorded_on_a_cpu
 
 from baselines import pqn
-from baselines.agent import FinishedGame, Progress
+from baselines.agent import FinishedGame, Progress, Task
 from baselines.emulator.frame_stacks import FrameStacks, StackedEvaluation
 from baselines.emulator.groups import all_observations, make_groups
+from baselines.emulator.rollout_play import RolloutPlay
 from baselines.fast.cuda_graph import cuda_graph
 from baselines.fast.paths import ROLLOUT_GRAPH, TWO_GROUPS, Paths, rollout_paths
 from baselines.pqn import PqnAgent
@@ -29,22 +30,14 @@ UPDATES = 20
 
 def make(game="Breakout-v5", device=CPU, *, plain=False, emulator_threads=2):
     config = dataclasses.replace(load_pinned("pqn").config, **SMALL)
-    return PqnAgent(
-        config,
-        PROTOCOL,
-        game,
-        budget_frames=UPDATES * config.frames_per_update,
-        seed=3,
-        device=device,
-        emulator_threads=emulator_threads,
-        plain=plain,
-    )
+    frames = UPDATES * config.frames_per_update
+    return PqnAgent(config, Task(game, PROTOCOL, frames, 3, device, emulator_threads, plain))
 
 
 def take(monkeypatch, *paths):
     """Lets agents that are made from now on take these paths, on a CPU too."""
     monkeypatch.setattr(pqn, "rollout_paths", lambda device, plain: Paths(taken=paths))
-    monkeypatch.setattr(pqn, "StackedEvaluation", partial(StackedEvaluation, record=recorded_on_a_cpu))
+    monkeypatch.setattr(pqn, "RolloutPlay", partial(RolloutPlay, record=recorded_on_a_cpu))
 
 
 def history(agent, updates=UPDATES):
@@ -62,15 +55,15 @@ def history(agent, updates=UPDATES):
 @pytest.fixture(scope="module", autouse=True)
 def one_image_at_a_time():
     """A batch of another size may round differently; what is compared here is everything else."""
-    evaluate = PqnAgent._evaluate
+    evaluate = pqn.greedy_policy
 
-    def singly(self, observations):
+    def singly(network, observations):
         return tuple(
-            torch.cat(parts) for parts in zip(*(evaluate(self, one) for one in observations.split(1)), strict=True)
+            torch.cat(parts) for parts in zip(*(evaluate(network, one) for one in observations.split(1)), strict=True)
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PqnAgent, "_evaluate", singly)
+        patch.setattr(pqn, "greedy_policy", singly)
         yield
 
 
@@ -90,7 +83,7 @@ def test_the_fast_rollout_gives_the_bytes_of_the_plain_one(monkeypatch, plain_hi
     take(monkeypatch, *paths)
     agent = make()
     assert agent.paths.taken == paths
-    assert len(agent._groups) == (2 if TWO_GROUPS in paths else 1)
+    assert len(agent._play._groups) == (2 if TWO_GROUPS in paths else 1)
     assert history(agent) == plain_history
     agent.close()
 
@@ -102,7 +95,7 @@ def test_a_resumed_run_goes_on_with_the_same_bytes(monkeypatch, plain_history):
     log = np.concatenate([np.frombuffer(actions, np.uint8).reshape(-1, 8) for actions, _, _ in left])
     resumed = make()
     resumed.load_state_dict(first.state_dict())
-    replayed = [event for event in resumed.replay(log) if isinstance(event, FinishedGame)]
+    replayed = [event for event in resumed.retrace(log) if isinstance(event, FinishedGame)]
     assert replayed == [game for _, games, _ in left for game in games]
     rest, *ends = history(resumed, UPDATES - UPDATES // 2)
     assert (left + rest, *ends) == plain_history

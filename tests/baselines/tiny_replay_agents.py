@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 import baselines
-from baselines.agent import FinishedGame, Progress
+from baselines.agent import FinishedGame, Progress, Task
 from baselines.c51 import C51Agent, C51Config
 from baselines.config import fill, read_pinned
 from baselines.rainbow import RainbowAgent, RainbowConfig
@@ -27,15 +27,8 @@ def config_of(name, **changes):
 
 def agent_of(name, *, blocks=12, seed=0, game="Breakout-v5", emulator_threads=1, max_agent_steps=27000, **changes):
     environment = dataclasses.replace(load_protocol("paper").environment, max_agent_steps=max_agent_steps)
-    return KINDS[name][1](
-        config_of(name, **changes),
-        environment,
-        game,
-        budget_frames=blocks * BLOCK_FRAMES,
-        seed=seed,
-        device=torch.device("cpu"),
-        emulator_threads=emulator_threads,
-    )
+    task = Task(game, environment, blocks * BLOCK_FRAMES, seed, torch.device("cpu"), emulator_threads)
+    return KINDS[name][1](config_of(name, **changes), task)
 
 
 def train(agent, blocks=None):
@@ -57,10 +50,10 @@ def checkpoint(agent):
     return torch.load(file, weights_only=True)
 
 
-def replay(agent, state, log):
-    """Restores a fresh agent; returns the games that re-playing gave."""
+def retrace(agent, state, log):
+    """Restores a fresh agent; returns the games that retracing gave."""
     agent.load_state_dict(state)
-    return [event for event in agent.replay(log) if isinstance(event, FinishedGame)]
+    return [event for event in agent.retrace(log) if isinstance(event, FinishedGame)]
 
 
 def action_log(reports):

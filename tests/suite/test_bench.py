@@ -11,7 +11,7 @@ from suite.cli import main
 
 def measured(baseline, path, *loop, at_once=1):
     job = bench.Job(baseline, path, "Pong", "cpu", 1, len(loop), at_once)
-    return bench.Measured(job, loop, (8.0,), (4.0, 5.0, 6.0), {"acting": 0.25}, (), (), 1000)
+    return bench.Measured(job, loop, (8.0,), (4.0, 5.0, 6.0), {"acting": 0.25}, (), (), 1000, 0.01)
 
 
 def test_ratios_are_of_medians_of_the_same_run():
@@ -39,7 +39,10 @@ def test_ratios_are_of_medians_of_the_same_run():
 
 
 def test_runs_at_once_are_measured_until_the_last_has_ended():
-    stretches = [Stretch(began=1.0, ended=3.0, agent_steps=100), Stretch(began=1.5, ended=5.0, agent_steps=300)]
+    stretches = [
+        Stretch(began=1.0, ended=3.0, agent_steps=100, cpu_seconds=1.0),
+        Stretch(began=1.5, ended=5.0, agent_steps=300, cpu_seconds=1.0),
+    ]
     assert bench._joint_speed(stretches) == 100.0
 
 

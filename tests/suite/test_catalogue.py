@@ -6,7 +6,7 @@ from suite.protocol import load_protocol, run_spec
 
 
 def test_every_baseline_is_in_it_with_the_hash_that_its_runs_have():
-    made = catalogue("paper")
+    made = catalogue()
     assert [info.name for info in made.baselines] == [*BASELINES, *VARIANTS]
     assert [info.name for info in made.shown_with(["pqn", "c51-bf16", "mine"]).baselines] == [*BASELINES, "c51-bf16"]
     assert len({info.config_hash for info in made.baselines}) == len(made.baselines)
@@ -43,4 +43,4 @@ def test_no_page_or_no_such_section_is_an_empty_text(tmp_path):
 
 
 def test_the_real_page_of_pqn_is_found():
-    assert "1. **Seeds of the environments.**" in catalogue("paper").find("pqn").deviations_markdown
+    assert "1. **Seeds of the environments.**" in catalogue().find("pqn").deviations_markdown

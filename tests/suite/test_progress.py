@@ -33,7 +33,7 @@ def test_a_status_without_speed_or_games_leaves_them_out():
 
 
 def test_replaying_is_not_training():
-    status = FakeStatus(phase="replaying", frames=500, total_frames=1000, frames_per_second=None)
+    status = FakeStatus(phase="retracing", frames=500, total_frames=1000, frames_per_second=None)
     assert progress.status_line(spec_of(), status) == "pqn Pong 1M seed 0: resuming, 50.0 % of its past re-played"
 
 

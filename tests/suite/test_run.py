@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.agent import RetraceMismatch
+from baselines.emulator.envs import AtariEnvironments
 from baselines.registry import load_pinned
 from results.errors import ResultsError
 from results.store import read_episodes, read_manifest, read_metrics, run_directory
-from suite import run as run_module
-from suite.checkpoint import ACTIONS_FILE, CHECKPOINT_FILE, ActionLog
+from suite import opening, run_manifest
+from suite.checkpoint import ACTIONS_FILE, ActionLog, checkpoint_files
 from suite.protocol import load_protocol, run_spec
 from suite.run import RunOptions, execute
 
@@ -34,7 +36,7 @@ def tiny_pinned(name):
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(run_module, "load_pinned", tiny_pinned)
+    monkeypatch.setattr(opening, "load_pinned", tiny_pinned)
 
 
 def spec_of(*, baseline="pqn", game="Breakout", updates=60, seed=0):
@@ -126,7 +128,7 @@ def test_final_weights_survive_a_resume_to_the_last_bit(tmp_path):
     go(spec, tmp_path / "broken", stop_after=20)
     go(spec, tmp_path / "broken")
     one, two = (
-        torch.load(run_directory(tmp_path / name, spec) / CHECKPOINT_FILE, weights_only=True)["agent"]["network"]
+        torch.load(checkpoint_files(run_directory(tmp_path / name, spec))[0], weights_only=True)["agent"]["network"]
         for name in ("whole", "broken")
     )
     assert all(torch.equal(one[key], two[key]) for key in one)
@@ -137,8 +139,8 @@ KILLED = """
     from pathlib import Path
     sys.path.insert(0, {tests!r})
     import test_run
-    from suite import run
-    run.load_pinned = test_run.tiny_pinned
+    from suite import opening, run
+    opening.load_pinned = test_run.tiny_pinned
     spec = test_run.spec_of(updates=60)
     statuses = 0
     def report(status):
@@ -204,7 +206,7 @@ def test_a_directory_of_another_configuration_is_refused_and_left_as_it_was(tmp_
             values={**pinned.values, "discount": 0.9},
         )
 
-    monkeypatch.setattr(run_module, "load_pinned", other)
+    monkeypatch.setattr(opening, "load_pinned", other)
     changed = run_spec(other("pqn"), load_protocol("paper"), game="Breakout", frames=spec.frames, seed=0)
     with pytest.raises(ResultsError, match="another configuration"):
         go(changed, tmp_path)
@@ -248,19 +250,23 @@ def test_a_failure_is_told_in_the_manifest_and_the_run_goes_on_when_called_again
 def test_a_corrupt_checkpoint_is_named_with_what_to_do(tmp_path):
     spec = spec_of(updates=30)
     go(spec, tmp_path, stop_after=10)
-    (run_directory(tmp_path, spec) / CHECKPOINT_FILE).write_bytes(b"not a checkpoint")
+    for path in checkpoint_files(run_directory(tmp_path, spec)):
+        path.write_bytes(b"not a checkpoint")
     with pytest.raises(ResultsError, match=r"cannot read .* to start this run anew"):
         go(spec, tmp_path)
+    manifest = read_manifest(run_directory(tmp_path, spec))
+    assert manifest["status"] == "failed"
+    assert "cannot read" in manifest["error"]["message"]
 
 
-def test_a_replay_that_goes_another_way_is_noticed(tmp_path):
+def test_an_altered_action_log_is_noticed(tmp_path):
     spec = spec_of(updates=30)
     go(spec, tmp_path, stop_after=40)
     path = run_directory(tmp_path, spec) / ACTIONS_FILE
     actions = np.fromfile(path, dtype=np.uint8)
     (3 - actions).astype(np.uint8).tofile(path)
     before = read_manifest(run_directory(tmp_path, spec))
-    with pytest.raises(RuntimeError, match="did not reproduce the logged games"):
+    with pytest.raises(ResultsError, match="does not hold the actions"):
         go(spec, tmp_path)
     after = read_manifest(run_directory(tmp_path, spec))
     assert after["status"] == "failed"
@@ -270,8 +276,8 @@ def test_a_replay_that_goes_another_way_is_noticed(tmp_path):
 def test_a_resumed_run_notes_what_changed_since_it_stopped(tmp_path, monkeypatch):
     spec = spec_of(updates=20)
     go(spec, tmp_path, stop_after=1)
-    newer = {**run_module.provenance.versions(), "torch": "99.0"}
-    monkeypatch.setattr(run_module.provenance, "versions", lambda: newer)
+    newer = {**run_manifest.provenance.versions(), "torch": "99.0"}
+    monkeypatch.setattr(run_manifest.provenance, "versions", lambda: newer)
     go(spec, tmp_path)
     (interruption,) = read_manifest(run_directory(tmp_path, spec))["interruptions"]
     assert interruption["changed"] == [f"torch: {torch.__version__} -> 99.0"]
@@ -285,12 +291,94 @@ def test_hadamax_pqn_runs_and_resumes_too(tmp_path):
     assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "broken")
 
 
-def test_a_resume_stopped_while_it_replays_leaves_everything_as_it_was(tmp_path):
+def test_a_resume_stopped_while_it_retraces_leaves_everything_as_it_was(tmp_path):
     spec = spec_of(updates=60)
-    go(spec, tmp_path, stop_after=110)  # some 16 updates: more than one sign of life in the re-play
+    go(spec, tmp_path, stop_after=110)  # some 16 updates: more than one sign of life in the log
     directory = run_directory(tmp_path, spec)
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     outcome, seen = go(spec, tmp_path, stop_after=1)
     assert outcome == "interrupted"
-    assert [status.phase for status in seen] == ["replaying"]
+    assert [status.phase for status in seen] == ["retracing"]
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_an_emulator_that_goes_another_way_is_noticed(tmp_path, monkeypatch):
+    spec = spec_of(updates=30)
+    go(spec, tmp_path, stop_after=40)
+    step = AtariEnvironments.begin
+    monkeypatch.setattr(AtariEnvironments, "begin", lambda self, actions: step(self, 3 - actions))
+    with pytest.raises(RetraceMismatch, match="did not reproduce the logged games"):
+        go(spec, tmp_path)
+    assert read_manifest(run_directory(tmp_path, spec))["status"] == "failed"
+
+
+def flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 + 3] ^= 2
+    path.write_bytes(data)
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_never_trained_on(tmp_path):
+    spec = spec_of(updates=40)
+    go(spec, tmp_path / "whole")
+    options = dataclasses.replace(OPTIONS, checkpoint_seconds=0.0)
+    go(spec, tmp_path / "broken", stop_after=60, options=options)
+    directory = run_directory(tmp_path / "broken", spec)
+    newest, older = checkpoint_files(directory)
+    flip_a_bit(newest)
+    assert go(spec, tmp_path / "broken")[0] == "done"  # from the older one
+    assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "broken")
+    changed = read_manifest(directory)["interruptions"][-1]["changed"]
+    assert any(newest.name in line and "not those that were written" in line for line in changed)
+    assert older.name not in [path.name for path in checkpoint_files(directory)]
+
+
+def test_a_run_without_a_sound_checkpoint_is_refused(tmp_path):
+    spec = spec_of(updates=40)
+    go(spec, tmp_path, stop_after=20)
+    for path in checkpoint_files(run_directory(tmp_path, spec)):
+        flip_a_bit(path)
+    with pytest.raises(ResultsError, match="not those that were written"):
+        go(spec, tmp_path)
+
+
+def test_a_log_cut_short_falls_back_to_the_checkpoint_that_it_reaches(tmp_path):
+    spec = spec_of(updates=40)
+    go(spec, tmp_path / "whole")
+    options = dataclasses.replace(OPTIONS, checkpoint_seconds=0.0)
+    go(spec, tmp_path / "cut", stop_after=60, options=options)
+    log = run_directory(tmp_path / "cut", spec) / ACTIONS_FILE
+    log.write_bytes(log.read_bytes()[:-1])
+    assert go(spec, tmp_path / "cut")[0] == "done"
+    assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "cut")
+
+
+def test_an_agent_that_cannot_be_built_leaves_its_reason_and_nothing_open(tmp_path, monkeypatch):
+    spec = spec_of(updates=3)
+
+    def no_rom(pinned, task):
+        raise FileNotFoundError("breakout.bin is not there")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "make_agent", no_rom)
+        with pytest.raises(FileNotFoundError):
+            go(spec, tmp_path)
+    manifest = read_manifest(run_directory(tmp_path, spec))
+    assert manifest["status"] == "failed"
+    assert manifest["error"] == {"type": "FileNotFoundError", "message": "breakout.bin is not there"}
+    assert go(spec, tmp_path)[0] == "done"
+
+
+def test_a_run_begun_when_checkpoints_had_no_digest_goes_on(tmp_path):
+    spec = spec_of(updates=40)
+    go(spec, tmp_path / "whole")
+    go(spec, tmp_path / "old", stop_after=20)
+    directory = run_directory(tmp_path / "old", spec)
+    (path,) = checkpoint_files(directory)
+    state = torch.load(path, weights_only=True)
+    del state["actions_sha256"], state["environments"], state["recorder"]["cpu_seconds"]
+    path.unlink()
+    torch.save(state, directory / "checkpoint.pt")
+    assert go(spec, tmp_path / "old")[0] == "done"
+    assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "old")
+    assert not (directory / "checkpoint.pt").exists()

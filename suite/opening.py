@@ -1,0 +1,131 @@
+"""Opens a run: everything that training needs, whole, or an error and nothing left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from baselines.agent import Agent, Task
+from baselines.fast.paths import Paths
+from baselines.registry import load_pinned, make_agent
+from results.errors import ResultsError
+from results.games import GAMES
+from results.schema import RunSpec
+from suite.checkpoint import ACTIONS_FILE, ActionLog, load_checkpoint
+from suite.machine import prepare
+from suite.protocol import chosen_protocol, full_config, run_spec
+from suite.recorder import Recorder
+from suite.run_manifest import RunManifest, hardware, write_failure
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run, not what: nothing here is part of a run's identity."""
+
+    device: str  # as torch names it: "cpu", "cuda", "cuda:1"
+    threads: int  # of torch on the CPU
+    emulator_threads: int
+    jobs: int = 1  # runs at once on this machine, this one among them
+    plain: bool = False  # every fast path off; a run that goes on keeps the paths it began with
+    checkpoint_seconds: float = 60.0
+
+
+class RunRefused(ResultsError):
+    """A run that cannot go on here and now; nothing of it was changed."""
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that can be trained, retraced first if it has a checkpoint."""
+
+    directory: Path
+    agent: Agent
+    recorder: Recorder
+    log: ActionLog
+    manifest: RunManifest
+    checkpoint: dict[str, Any] | None
+    torch_threads: int
+
+
+def refuse_foreign(directory: Path, spec: RunSpec, previous: dict[str, Any] | None) -> None:
+    """Raises RunRefused if `spec` is not the pinned one, or its folder holds a run of another configuration."""
+    pinned = load_pinned(spec.baseline)
+    ours = run_spec(pinned, chosen_protocol(), game=spec.game, frames=spec.frames, seed=spec.seed)
+    if spec != ours:
+        raise RunRefused(f"{spec}: config hash {spec.config_hash} is not the pinned one, {ours.config_hash}")
+    if previous is not None and previous["spec"]["config_hash"] != spec.config_hash:
+        raise RunRefused(
+            f"{directory} holds a run of another configuration (config hash {previous['spec']['config_hash']}, "
+            f"now {spec.config_hash}); move it away, or choose another --results"
+        )
+
+
+@contextmanager
+def opened(spec: RunSpec, directory: Path, options: RunOptions, previous: dict[str, Any] | None) -> Iterator[OpenRun]:
+    """The run in `directory`, which this process has locked, with its agent; closed at the end.
+
+    What fails from here on, in opening or in the caller's block, is written into the manifest.
+
+    Raises:
+        RunRefused: the run was begun with a fast path that is missing here.
+        ResultsError: its checkpoints or its action log are damaged beyond use.
+        Exception: whatever kept the agent from being built.
+    """
+    device = torch.device(options.device)
+    try:
+        found = load_checkpoint(directory, device)
+    except ResultsError as error:
+        if previous is not None:
+            write_failure(directory, dict(previous), error)
+        raise
+    # Sums split over threads round differently: a resumed run keeps the number it began with.
+    threads = found.state["torch_threads"] if found.state else options.threads
+    pinned, protocol = load_pinned(spec.baseline), chosen_protocol()
+    manifest = RunManifest.begin(
+        directory,
+        spec,
+        full_config(pinned, protocol),
+        hardware(device, torch_threads=threads, emulator_threads=options.emulator_threads, jobs=options.jobs),
+        previous=previous if found.state else None,
+        damaged=found.damaged,
+    )
+    task = Task(
+        GAMES[spec.game].envpool_id,
+        protocol.environment,
+        budget_frames=spec.frames,
+        seed=spec.seed,
+        device=device,
+        emulator_threads=options.emulator_threads,
+        plain=not found.state["fast_paths"] if found.state else options.plain,
+    )
+    try:
+        with ExitStack() as stack:
+            prepared = prepare(device, threads=threads, plain=options.plain)
+            agent = make_agent(pinned, task)
+            stack.callback(agent.close)
+            _refuse_other_paths(directory, agent.paths, found.state)
+            manifest.describe(agent, prepared + agent.paths)
+            steps = found.state["vector_steps"] if found.state else 0
+            log = ActionLog(directory / ACTIONS_FILE, agent.environments, vector_steps=steps)
+            stack.callback(log.close)
+            yield OpenRun(directory, agent, Recorder(agent.total_frames), log, manifest, found.state, threads)
+    except RunRefused:
+        raise
+    except BaseException as error:
+        manifest.failed(error)
+        raise
+
+
+def _refuse_other_paths(directory: Path, paths: Paths, state: dict[str, Any] | None) -> None:
+    """Another path rounds differently: a run that goes on takes those it began with, or none."""
+    began = state["fast_paths"] if state else list(paths.taken)
+    if began != list(paths.taken):
+        raise RunRefused(
+            f"{directory} was begun with the {', '.join(began)}, which is missing here "
+            f"({'; '.join(paths.missed)}); mend that, or move the run away to begin anew with --plain"
+        )
