@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from baselines.emulator.envs import FRAME_SKIP
 from results.games import GAMES
 from suite.mps import shared_gpus
@@ -24,6 +26,8 @@ if TYPE_CHECKING:  # it imports torch
     from baselines.speed import Stretch
 
 FAST, PLAIN, SINGLE = "fast", "plain", "one environment"
+WORTHLESS_SPREAD = 0.25  # of the median, from the slowest to the fastest repeat: a ratio of such figures says nothing
+BUSY_PERCENT = 10.0  # of all cores, by others
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Bench:
                     "agent_steps_per_second": loop,
                     "slowest": min(m.loop),
                     "fastest": max(m.loop),
+                    "is_worthless": (max(m.loop) - min(m.loop)) / loop > WORTHLESS_SPREAD,
                     "frames_per_second": loop * FRAME_SKIP,
                     "acting_alone": acting,
                     "learning_alone": learning,
@@ -140,6 +145,11 @@ def run_bench(
         with shared_gpus([device] * job.at_once, tell=tell):
             measured.append(_measure_together(job))
     return Bench(emulator, tuple(measured))
+
+
+def busy_percent(seconds: float = 2.0) -> float:
+    """How much of the machine others use now, in per cent of all its cores; waits `seconds`."""
+    return psutil.cpu_percent(interval=seconds)
 
 
 def _learns_from_replay(baseline: str) -> bool:
