@@ -77,7 +77,8 @@ def machine(facts: Mapping[str, Any]) -> str:
     hardware, versions = facts["hardware"], facts["versions"]
     return (
         f"{hardware['gpu'] or hardware['cpu']}, {display.plural(hardware['cores'], 'core')}, "
-        f"{hardware['torch_threads']} threads; {facts['game']}; torch {versions['torch']}, envpool {versions['envpool']}"
+        f"{hardware['torch_threads']} threads; {facts['game']}; "
+        f"torch {versions['torch']}, envpool {versions['envpool']}"
     )
 
 
