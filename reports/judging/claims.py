@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from reports.errors import ReportsError
+from reports.measures import LAYER_MEASURES, SCORE_MEASURES, TIME_MEASURE
 from results.games import ATARI5, ATARI10, ATARI57, GAMES
 from results.schema import parse_frames_directory
 
 BUILT_IN = Path(__file__).parents[1] / "claims.toml"
 GAME_SETS: Mapping[str, tuple[str, ...]] = {"atari57": ATARI57, "atari10": ATARI10, "atari5": ATARI5}
 MINIMUM_SEEDS = 3  # of every game, on every side, before a claim is judged
-
-SCORE_MEASURES = ("median", "iqm", "mean")
-LAYER_MEASURES = ("effective_rank", "dead_fraction", "activation_norm", "gradient_norm")
-TIME_MEASURE = "seconds_per_frame"
 
 _ALWAYS = ("id", "kind", "title", "statement", "source", "baseline", "games", "measure")
 # kind -> (further keys it needs, measures it is for)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from reports.catalogue import Catalogue
-from reports.judging.claims import SCORE_MEASURES, Claim
+from reports.judging.claims import Claim
 from reports.judging.evidence import EXTERNAL, Entry, Evidence
 from reports.judging.missing import Missing, find_missing
 from reports.judging.sides import Basis, Side, find_basis, not_comparable_sides, sides_at
@@ -22,6 +22,7 @@ from reports.judging.verdicts import (
     ratio_verdict,
     reaches_verdict,
 )
+from reports.measures import SCORE_MEASURES
 from reports.statistics.aggregate import STATISTICS, game_means, improvement_chance
 from reports.statistics.bootstrap import (
     CLAIM_REPETITIONS,

@@ -13,9 +13,10 @@ import numpy as np
 
 from reports.catalogue import Catalogue
 from reports.errors import ReportsError
-from reports.judging.claims import GAME_SETS, MINIMUM_SEEDS, TIME_MEASURE, Claim, find_claim, load_claims
+from reports.judging.claims import GAME_SETS, MINIMUM_SEEDS, Claim, find_claim, load_claims
 from reports.judging.evidence import COUNTS, MEASURED, UNFINISHED, Entry, Evidence, load
 from reports.judging.sides import find_basis, side_at, value_of
+from reports.measures import TIME_MEASURE
 from results.schema import RunSpec, format_frames, parse_frames_directory
 
 DEFAULT_RESULTS = Path("results/runs")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.judging.claims import LAYER_MEASURES, MINIMUM_SEEDS, TIME_MEASURE, Claim
+from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.evidence import (
     COUNTS,
     EXTERNAL,
@@ -22,6 +22,7 @@ from reports.judging.evidence import (
     Entry,
     Evidence,
 )
+from reports.measures import LAYER_MEASURES, TIME_MEASURE
 from reports.statistics.bootstrap import Scores
 from results.scores import human_normalised
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from reports import wording
+from reports import numerals, wording
 from reports.judging.judge import Judgement
 from reports.judging.sides import Basis, value_of
 from reports.judging.verdicts import VERDICTS, reproduced_band
+from reports.measures import MEASURE_TITLES
+from reports.pages.card import card, marks
 from reports.pages.charts import Bar, interval_chart, mini_pair
-from reports.pages.overview import card, marks
 from reports.pages.palette import colour, layer_colour
 from reports.pages.site import Site
 from reports.statistics.bootstrap import Interval
@@ -126,7 +127,7 @@ def _figure(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] 
 
 def _written(judgement: Judgement, name: str, interval: Interval, value: float | None) -> str:
     if name == "probability_of_improvement":
-        return wording.percent(None if value is None else min(max(value, 0.0), 1.0))
+        return numerals.percent(None if value is None else min(max(value, 0.0), 1.0))
     return wording.effect(judgement, value)
 
 
@@ -154,7 +155,7 @@ def _side(judgement: Judgement, index: int, report: Report) -> dict[str, Any]:
         "css": colour(report, side.baseline),
         "source": side.source,
         "games": len(basis.games),
-        "seeds": wording.seeds_text(side.seeds(basis.games)),
+        "seeds": numerals.seeds_text(side.seeds(basis.games)),
         "runs": len(used),
         "origins": sorted({entry.origin for entry in used if entry.origin}),
     }
@@ -179,9 +180,9 @@ def _games(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] |
                 "game": game,
                 "values": [_unit(judgement, value) for value in values],
                 "seeds": [len(side.entries[game]) for side in basis.sides],
-                "change": wording.percent(values[0] / values[1] - 1, signed=True)
+                "change": numerals.percent(values[0] / values[1] - 1, signed=True)
                 if len(values) == 2 and values[1] > 0
-                else wording.number(None),
+                else numerals.number(None),
                 "chart": chart,
             }
         )
@@ -192,7 +193,7 @@ def _games(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] |
         [[row["game"], *(column[place] for column in means), *row["seeds"]] for place, row in enumerate(rows)],
     )
     return {
-        "what": wording.MEASURE_TITLES[claim.measure] if claim.kind not in ("gain", "reaches", "order") else "score",
+        "what": MEASURE_TITLES[claim.measure] if claim.kind not in ("gain", "reaches", "order") else "score",
         "sides": [report.catalogue.title(name) for name in names],
         "rows": rows,
         "csv": csv,
@@ -209,7 +210,7 @@ def _mean(basis: Basis, index: int, game: str, judgement: Judgement) -> float:
 def _unit(judgement: Judgement, value: float) -> str:
     claim = judgement.claim
     if claim.kind == "ratio":
-        return f"{wording.score(1 / value)} frames/s"
+        return f"{numerals.score(1 / value)} frames/s"
     if claim.measure == "dead_fraction":
-        return wording.percent(value, digits=1)
-    return wording.number(value, 2 if claim.kind in ("gain", "reaches", "order") else 1)
+        return numerals.percent(value, digits=1)
+    return numerals.number(value, 2 if claim.kind in ("gain", "reaches", "order") else 1)
