@@ -137,7 +137,7 @@ def sides_at(evidence: Evidence, claim: Claim, frames: int, *, allow_off_protoco
 
 def find_basis(evidence: Evidence, claim: Claim) -> Basis | None:
     """The runs that settle the claim; else the largest common budget and games, marked preliminary; else None."""
-    if claim.measure == TIME_MEASURE:
+    if claim.kind.is_timed:
         return _timed_basis(evidence, claim)
     full = sides_at(evidence, claim, claim.frames)
     if all(side.seeds(claim.games)[0] >= MINIMUM_SEEDS for side in full):
@@ -194,7 +194,7 @@ def not_comparable_sides(evidence: Evidence, claim: Claim) -> list[str]:
 
     Empty where the claim would lack runs even if those counted.
     """
-    if claim.measure == TIME_MEASURE:
+    if claim.kind.is_timed:
         return []
     found = []
     for name in claim.sides:

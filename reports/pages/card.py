@@ -23,28 +23,14 @@ VERDICT_CSS = {
 }
 
 
-def marks(judgement: Judgement) -> list[tuple[str, float]]:
-    """What an estimate is held against: none, level, and the claimed."""
-    claim = judgement.claim
-    found = {
-        "gain": [("no gain", 0.0)],
-        "reaches": [("level", 0.0)],
-        "higher": [("equal", 0.0)],
-        "order": [("equal", 0.0)],
-    }.get(claim.kind, [("equal", 1.0)] if claim.kind == "ratio" else [])
-    if claim.claimed is not None:
-        found = [*found, (f"claimed {wording.claimed(judgement).removeprefix('about ')}", claim.claimed)]
-    return found
-
-
 def card(judgement: Judgement, report: Report) -> dict[str, Any]:
     """A claim in short."""
     claim, missing = judgement.claim, judgement.missing
     interval = judgement.interval
     bar = ""
     if interval.estimate is not None:
-        label = f"{wording.effect(judgement, interval.estimate)}, {wording.interval_text(judgement)}"
-        bar = Markup(verdict_bar(interval, marks(judgement), css=colour(report, claim.baseline), label=label))
+        label = f"{claim.written(interval.estimate)}, {wording.interval_text(judgement)}"
+        bar = Markup(verdict_bar(interval, claim.kind.marks(claim), css=colour(report, claim.baseline), label=label))
     return {
         "id": claim.id,
         "title": claim.title,
@@ -53,9 +39,9 @@ def card(judgement: Judgement, report: Report) -> dict[str, Any]:
         "conditions": wording.conditions(judgement),
         "verdict": judgement.verdict,
         "css": VERDICT_CSS[judgement.verdict],
-        "estimate": wording.effect(judgement, interval.estimate) if interval.estimate is not None else "",
+        "estimate": claim.written(interval.estimate) if interval.estimate is not None else "",
         "interval": wording.interval_text(judgement),
-        "claimed": wording.claimed(judgement),
+        "claimed": claim.claimed_text,
         "bar": bar,
         "sentence": wording.sentence(judgement, report.catalogue),
         "is_preliminary": judgement.is_preliminary,
