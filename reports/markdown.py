@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reports import wording
+from reports import numerals, wording
 from reports.statistics.aggregate import METRIC_TITLES, METRICS
 from reports.statistics.bootstrap import Interval
 
@@ -32,18 +32,18 @@ def _leaderboard(summary: Mapping[str, Any]) -> list[str]:
     ]
     for row in rows:
         source = row["source"] + (", off protocol" if row["off_protocol"] else "")
-        seeds = wording.seeds_text((row["seeds"]["min"], row["seeds"]["max"])).split(" seed")[0]
+        seeds = numerals.seeds_text((row["seeds"]["min"], row["seeds"]["max"])).split(" seed")[0]
         cells = [wording.metric_text(_interval(row[metric])) for metric in METRICS]
         lines.append(
-            f"| {row['baseline']} | {source} | {row['games']} | {wording.frames(row['frames'])} | "
-            f"{seeds if row['runs'] else wording.number(None)} | {' | '.join(cells)} |"
+            f"| {row['baseline']} | {source} | {row['games']} | {numerals.frames(row['frames'])} | "
+            f"{seeds if row['runs'] else numerals.number(None)} | {' | '.join(cells)} |"
         )
     return [*lines, "", "Human-normalised scores; 95 % intervals in brackets. Published rows were not measured here."]
 
 
 def _runs(summary: Mapping[str, Any]) -> str:
     found = summary["results"]
-    parts = [f"{wording.counted(found['runs'], 'run')}, {found['counted']} counted"]
+    parts = [f"{numerals.counted(found['runs'], 'run')}, {found['counted']} counted"]
     for key, text in (
         ("off_protocol", "off protocol"),
         ("unfinished", "unfinished"),

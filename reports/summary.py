@@ -15,7 +15,7 @@ from typing import Any
 
 from reports import wording
 from reports.catalogue import Catalogue
-from reports.judging.claims import load_claims
+from reports.judging.claims_file import load_claims
 from reports.judging.evidence import COUNTS, NOT_COMPARABLE, OFF_PROTOCOL, UNFINISHED, Entry, Evidence, load
 from reports.judging.imported import imported_entries
 from reports.judging.judge import Judgement, judge
@@ -106,7 +106,7 @@ def _claim(judgement: Judgement, catalogue: Catalogue) -> dict[str, Any]:
     claim, basis = judgement.claim, judgement.basis
     return {
         "id": claim.id,
-        "kind": claim.kind,
+        "kind": claim.kind.name,
         "title": claim.title,
         "source": claim.source,
         "verdict": judgement.verdict,
@@ -123,8 +123,8 @@ def _claim(judgement: Judgement, catalogue: Catalogue) -> dict[str, Any]:
         "hardware": None if basis is None or not basis.hardware else basis.hardware,
         "external": judgement.external_sides,
         "off_protocol": basis is not None and basis.has_off_protocol,
-        "claimed_games": [] if claim.kind == "ratio" else list(claim.games),
-        "claimed_frames": None if claim.kind == "ratio" else claim.frames,
+        "claimed_games": [] if claim.kind.is_timed else list(claim.games),
+        "claimed_frames": None if claim.kind.is_timed else claim.frames,
         "missing": _missing(judgement),
         "power": {
             "smallest": judgement.power.smallest,

@@ -31,7 +31,6 @@ SUPPORTED: dict[str, tuple[str, str | None]] = {
     "numpy": ("1.26", None),
     "pandas": ("2.2", "3"),
     "pyarrow": ("17", None),
-    "rliable": ("1.2", "1.3"),
     "scipy": ("1.11", None),
     "jinja2": ("3.1", None),
     "markupsafe": ("2.1", None),

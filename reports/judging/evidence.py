@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reports.catalogue import Catalogue
-from reports.judging.claims import LAYER_MEASURES
+from reports.measures import LAYER_MEASURES
 from results.errors import ResultsError
 from results.hashing import sha256_hex
 from results.schema import EPISODES_FILE, METRICS_FILE, RunSpec

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.catalogue import Catalogue
-from reports.judging.claims import GAME_SETS
+from reports.judging.claims_file import GAME_SETS
 from reports.judging.evidence import COUNTS, CURVE_POINTS, MEASURED, OFF_PROTOCOL, UNFINISHED, Entry, Evidence
 from reports.judging.published import (
     DOPAMINE_AGENTS,

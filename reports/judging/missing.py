@@ -13,7 +13,8 @@ import numpy as np
 
 from reports.catalogue import Catalogue
 from reports.errors import ReportsError
-from reports.judging.claims import GAME_SETS, MINIMUM_SEEDS, TIME_MEASURE, Claim, find_claim, load_claims
+from reports.judging.claims import MINIMUM_SEEDS, Claim
+from reports.judging.claims_file import GAME_SETS, find_claim, load_claims
 from reports.judging.evidence import COUNTS, MEASURED, UNFINISHED, Entry, Evidence, load
 from reports.judging.sides import find_basis, side_at, value_of
 from results.schema import RunSpec, format_frames, parse_frames_directory
@@ -74,7 +75,7 @@ def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> Miss
 
 
 def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> tuple[RunSpec, ...]:
-    if claim.measure == TIME_MEASURE:
+    if claim.kind.is_timed:
         basis = find_basis(evidence, claim)
         if basis is not None and not basis.is_preliminary:
             return ()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.judging.claims import LAYER_MEASURES, MINIMUM_SEEDS, TIME_MEASURE, Claim
+from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.evidence import (
     COUNTS,
     EXTERNAL,
@@ -22,6 +22,7 @@ from reports.judging.evidence import (
     Entry,
     Evidence,
 )
+from reports.measures import LAYER_MEASURES, TIME_MEASURE
 from reports.statistics.bootstrap import Scores
 from results.scores import human_normalised
 
@@ -136,7 +137,7 @@ def sides_at(evidence: Evidence, claim: Claim, frames: int, *, allow_off_protoco
 
 def find_basis(evidence: Evidence, claim: Claim) -> Basis | None:
     """The runs that settle the claim; else the largest common budget and games, marked preliminary; else None."""
-    if claim.measure == TIME_MEASURE:
+    if claim.kind.is_timed:
         return _timed_basis(evidence, claim)
     full = sides_at(evidence, claim, claim.frames)
     if all(side.seeds(claim.games)[0] >= MINIMUM_SEEDS for side in full):
@@ -193,7 +194,7 @@ def not_comparable_sides(evidence: Evidence, claim: Claim) -> list[str]:
 
     Empty where the claim would lack runs even if those counted.
     """
-    if claim.measure == TIME_MEASURE:
+    if claim.kind.is_timed:
         return []
     found = []
     for name in claim.sides:

@@ -54,10 +54,10 @@ def below_verdict(interval: Interval, claimed: float) -> str:
     return NOT_REPRODUCED if low >= claimed else INCONCLUSIVE
 
 
-def ratio_verdict(interval: Interval, claimed: float, tolerance: float) -> str:
-    """Of a ratio claimed to be about so much: within a factor of 1 + tolerance either way."""
+def ratio_verdict(interval: Interval, band: tuple[float, float]) -> str:
+    """Of a ratio claimed to be about so much: `band` has the least and the most that counts as the claimed one."""
     low, high = ends_of(interval)
-    least, most = reproduced_band(claimed, tolerance)
+    least, most = band
     if least <= low and high <= most:
         return REPRODUCED
     if high < least:
@@ -66,5 +66,5 @@ def ratio_verdict(interval: Interval, claimed: float, tolerance: float) -> str:
 
 
 def reproduced_band(claimed: float, tolerance: float) -> tuple[float, float]:
-    """The ratios that count as the claimed one."""
+    """The ratios that count as the claimed one: within a factor of 1 + tolerance either way."""
     return claimed / (1 + tolerance), claimed * (1 + tolerance)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from reports import wording
+from reports import numerals
 from reports.catalogue import Catalogue
-from reports.judging.judge import Judgement
 from reports.judging.leaderboard import PUBLISHED, Group, Row
 from reports.judging.published import TITLES, PublishedCurve, dopamine_median_curves, paper_curves
-from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_COMPARABLE, NOT_REPRODUCED, REPRODUCED, SMALLER
-from reports.pages.charts import Level, LineChart, Series, mini_interval, sparkline, verdict_bar
+from reports.judging.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, SMALLER
+from reports.pages.card import VERDICT_CSS, card
+from reports.pages.charts import Level, LineChart, Series, mini_interval, sparkline
 from reports.pages.palette import colour
 from reports.pages.site import Site
 from reports.pages.svg import frame_text, padded, tick_text
@@ -21,15 +21,6 @@ from reports.statistics.aggregate import METRIC_TITLES, METRICS
 from reports.summary import Report
 from results.games import ATARI57
 from results.schema import format_frames
-
-VERDICT_CSS = {
-    REPRODUCED: "reproduced",
-    SMALLER: "smaller",
-    INCONCLUSIVE: "inconclusive",
-    NOT_REPRODUCED: "refuted",
-    INSUFFICIENT: "open",
-    NOT_COMPARABLE: "foreign",
-}
 
 HUMAN = Level("human", 1.0)
 
@@ -72,7 +63,7 @@ def answer(report: Report) -> str:
     rest = total - len(judged)
     left = f" {rest} still lack the runs that a verdict needs." if rest > 1 else ""
     left = " One still lacks the runs that a verdict needs." if rest == 1 else left
-    return f"Of {total} claims, {wording.counted(len(judged), 'is', 'are')} judged: {wording.listed(words)}.{left}"
+    return f"Of {total} claims, {numerals.counted(len(judged), 'is', 'are')} judged: {numerals.listed(words)}.{left}"
 
 
 def tally(report: Report) -> list[dict[str, Any]]:
@@ -82,50 +73,6 @@ def tally(report: Report) -> list[dict[str, Any]]:
         for verdict, css in VERDICT_CSS.items()
         if (count := sum(j.verdict == verdict for j in report.judgements))
     ]
-
-
-def marks(judgement: Judgement) -> list[tuple[str, float]]:
-    """What an estimate is held against: none, level, and the claimed."""
-    claim = judgement.claim
-    found = {
-        "gain": [("no gain", 0.0)],
-        "reaches": [("level", 0.0)],
-        "higher": [("equal", 0.0)],
-        "order": [("equal", 0.0)],
-    }.get(claim.kind, [("equal", 1.0)] if claim.kind == "ratio" else [])
-    if claim.claimed is not None:
-        found = [*found, (f"claimed {wording.claimed(judgement).removeprefix('about ')}", claim.claimed)]
-    return found
-
-
-def card(judgement: Judgement, report: Report) -> dict[str, Any]:
-    """A claim in short."""
-    claim, missing = judgement.claim, judgement.missing
-    interval = judgement.interval
-    bar = ""
-    if interval.estimate is not None:
-        label = f"{wording.effect(judgement, interval.estimate)}, {wording.interval_text(judgement)}"
-        bar = Markup(verdict_bar(interval, marks(judgement), css=colour(report, claim.baseline), label=label))
-    return {
-        "id": claim.id,
-        "title": claim.title,
-        "statement": claim.statement,
-        "source": claim.source,
-        "conditions": wording.conditions(judgement),
-        "verdict": judgement.verdict,
-        "css": VERDICT_CSS[judgement.verdict],
-        "estimate": wording.effect(judgement, interval.estimate) if interval.estimate is not None else "",
-        "interval": wording.interval_text(judgement),
-        "claimed": wording.claimed(judgement),
-        "bar": bar,
-        "sentence": wording.sentence(judgement, report.catalogue),
-        "is_preliminary": judgement.is_preliminary,
-        "rests_on": wording.rests_on(judgement),
-        "missing_runs": len(missing.runs),
-        "cost": wording.cost_text(missing, report.catalogue),
-        "command": missing.command,
-        "is_own": not claim.is_built_in,
-    }
 
 
 def row_title(row: Row, catalogue: Catalogue) -> str:
@@ -176,14 +123,14 @@ def _row(
         "has_page": report.catalogue.find(row.baseline) is not None,
         "css": css,
         "source": row.source,
-        "seeds": wording.seeds_text(row.seeds).split(" seed")[0] if row.runs else wording.number(None),
-        "runs": row.runs or wording.number(None),
+        "seeds": numerals.seeds_text(row.seeds).split(" seed")[0] if row.runs else numerals.number(None),
+        "runs": row.runs or numerals.number(None),
         "cells": [
             {
-                "value": wording.number(row.metrics[metric].estimate),
+                "value": numerals.number(row.metrics[metric].estimate),
                 "ends": ""
                 if not row.metrics[metric].is_complete
-                else f"{wording.number(row.metrics[metric].low)} to {wording.number(row.metrics[metric].high)}",
+                else f"{numerals.number(row.metrics[metric].low)} to {numerals.number(row.metrics[metric].high)}",
                 "is_best": many
                 and row.metrics[metric].estimate is not None
                 and row.metrics[metric].estimate == best[metric],
@@ -210,8 +157,8 @@ def _group(group: Group, report: Report, site: Site, number: int) -> dict[str, A
         {
             "first": report.catalogue.title(a),
             "second": report.catalogue.title(b),
-            "value": wording.percent(chance.estimate),
-            "ends": "" if not chance.is_complete else wording.between(chance.low, chance.high, wording.percent),
+            "value": numerals.percent(chance.estimate),
+            "ends": "" if not chance.is_complete else numerals.between(chance.low, chance.high, numerals.percent),
             "bar": Markup(mini_interval(chance, 0.0, 1.0, colour(report, a), mark=0.5)),
         }
         for a, b, chance in group.improvements
@@ -344,7 +291,7 @@ def games(report: Report) -> list[dict[str, Any]]:
             {
                 "name": game,
                 "runs": len(runs),
-                "note": f"{wording.counted(len(runs), 'run')}" + (f", {frame_text(budget)}" if budget else ""),
+                "note": f"{numerals.counted(len(runs), 'run')}" + (f", {frame_text(budget)}" if budget else ""),
                 "spark": Markup(sparkline(curves)) if curves else "",
             }
         )

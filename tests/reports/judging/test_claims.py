@@ -8,7 +8,7 @@ import pytest
 from conftest import OWN_CLAIM
 
 from reports.errors import ReportsError
-from reports.judging.claims import find_claim, load_claims
+from reports.judging.claims_file import find_claim, load_claims
 
 IDS = ["pqn-80", "pqn-atari10", "c51-70", "rainbow-90m", "rank", "dead-8", "cost", "ablation"]
 

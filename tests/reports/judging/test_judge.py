@@ -10,10 +10,12 @@ import pytest
 from conftest import OWN_CLAIM
 from made_up_runs import LAYERS, make_catalogue, raw, write_run
 
-from reports.judging.claims import Claim, _claim, find_claim, load_claims
+from reports.judging.claims import Claim
+from reports.judging.claims_file import _claim, find_claim, load_claims
 from reports.judging.evidence import Evidence, load
 from reports.judging.imported import imported_entries
 from reports.judging.judge import NO_REFERENCE, Judgement, judge
+from reports.judging.kinds import KINDS
 from reports.wording import sentence
 from results.external import ExternalScore, store_scores
 
@@ -202,7 +204,9 @@ def test_scores_imported_under_another_protocol_are_not_comparable(tmp_path: Pat
 
 def reaching() -> Claim:
     claim = own_claim()
-    return Claim(**{**vars(claim), "kind": "reaches", "claimed": None, "at_frames": 1_800_000, "reference": "rainbow"})
+    return Claim(
+        **{**vars(claim), "kind": KINDS["reaches"], "claimed": None, "at_frames": 1_800_000, "reference": "rainbow"}
+    )
 
 
 @pytest.mark.parametrize(("at", "verdict"), [(1.2, "reproduced"), (1.0, "inconclusive"), (0.7, "not reproduced")])
@@ -247,7 +251,7 @@ def test_higher_is_judged_by_the_weakest_layer(tmp_path: Path, conv3: float, ver
     claim = Claim(
         **{
             **vars(own_claim()),
-            "kind": "higher",
+            "kind": KINDS["higher"],
             "measure": "effective_rank",
             "layers": ("conv2", "conv3"),
             "claimed": None,
@@ -272,7 +276,7 @@ def test_below_is_judged_by_the_mean_over_layers(tmp_path: Path, dense: float, v
     claim = Claim(
         **{
             **vars(own_claim()),
-            "kind": "below",
+            "kind": KINDS["below"],
             "measure": "dead_fraction",
             "layers": LAYERS,
             "claimed": 0.08,
@@ -337,7 +341,13 @@ def test_an_ablation_without_baselines_says_what_is_missing(tmp_path: Path) -> N
 @pytest.mark.parametrize(("second", "verdict"), [(0.7, "reproduced"), (0.4, "not reproduced")])
 def test_an_order_holds_if_every_neighbour_does(tmp_path: Path, second: float, verdict: str) -> None:
     claim = Claim(
-        **{**vars(own_claim()), "kind": "order", "without": ("c51", "rainbow"), "reference": None, "claimed": None}
+        **{
+            **vars(own_claim()),
+            "kind": KINDS["order"],
+            "without": ("c51", "rainbow"),
+            "reference": None,
+            "claimed": None,
+        }
     )
     for name, hns in (("hadamax-pqn", 1.0), ("c51", 0.5), ("rainbow", second)):
         write_side(tmp_path, name, hns)

@@ -9,7 +9,7 @@ from conftest import GAMES
 from made_up_runs import make_catalogue, write_run
 
 from reports.errors import ReportsError
-from reports.judging.claims import ATARI10, find_claim, load_claims
+from reports.judging.claims_file import ATARI10, find_claim, load_claims
 from reports.judging.evidence import load
 from reports.judging.missing import estimate_cost, find_missing, missing_runs, run_arguments
 from results.schema import RunSpec

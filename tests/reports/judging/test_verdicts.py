@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from reports.judging.verdicts import below_verdict, gain_verdict, higher_verdict, ratio_verdict, reaches_verdict
+from reports.judging.verdicts import (
+    below_verdict,
+    gain_verdict,
+    higher_verdict,
+    ratio_verdict,
+    reaches_verdict,
+    reproduced_band,
+)
 from reports.statistics.bootstrap import Interval
 
 
@@ -75,4 +82,4 @@ def test_below_8_percent(low: float | None, high: float, verdict: str) -> None:
 )
 def test_ratio_of_about_2_25(low: float, high: float, verdict: str) -> None:
     """Within a factor of 1.25: 1.8 to 2.8125."""
-    assert ratio_verdict(between(low, high), 2.25, 0.25) == verdict
+    assert ratio_verdict(between(low, high), reproduced_band(2.25, 0.25)) == verdict
