@@ -81,7 +81,7 @@ def fused_block(
     """
     if branch_a.dtype not in DTYPES or branch_a.shape[1] not in CHANNELS:
         raise ValueError(f"no fused block for {branch_a.shape[1]} channels of {branch_a.dtype}")
-    if branch_a.device.type == "cuda":
+    if not branch_a.is_cpu:
         from baselines.fast.triton_block import triton_block
 
         if norm.per_image:  # the norm by torch, which is good at it; the rest in one pass
