@@ -162,7 +162,7 @@ def test_a_projection_off_the_cpu_multiplies_no_matrices():
 
 
 def test_the_capturable_step_counts_and_steps_on_the_device():
-    """The overload of `_foreach_add_` for Python numbers reads a tensor back: PQN's first update on a GPU died of it."""
+    """`_foreach_add_` has an overload that reads a tensor back: PQN's first update on a GPU died of it."""
     parameter = torch.nn.Parameter(empty(3, 2))
     optimizer = RAdam([parameter], lr=1e-3, capturable=True)
     with OnTheDeviceAlone() as seen:
