@@ -1,4 +1,4 @@
-"""The Triton kernels, compiled for GPUs that are not here: code that spills its numbers to memory is several times slower."""
+"""The Triton kernels, compiled for GPUs that are not here: numbers spilled to memory take several times as long."""
 
 from __future__ import annotations
 
