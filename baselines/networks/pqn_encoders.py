@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.fast.fused_block import Norm, Pooling, fused_block
+from baselines.fast.block_shape import Norm, Pooling
+from baselines.fast.fused_block import fused_block, why_not_shape
 from baselines.networks.initializers import he_normal_, lecun_normal_, xavier_normal_, zero_biases_
 
 FRAMES = 4
@@ -160,6 +161,10 @@ class HadamaxConv(nn.Module):
         self.pool_size, self.pool_stride = pool_size, pool_stride
         low = (kernel_size - 1) // 2
         self.padding = (low, kernel_size - 1 - low) * 2
+
+    def why_not_fused(self) -> str | None:
+        """Why this layer can't take the fused block, in words; None if it can."""
+        return why_not_shape(self.conv_a.out_channels, self.pool_size)
 
     def forward(self, images: Tensor) -> Tensor:
         padded = F.pad(images, self.padding)  # once for both; torch's own padding= is symmetric
