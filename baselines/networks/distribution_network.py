@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from baselines.fast.block_shape import Norm, Pooling
 from baselines.fast.fused_block import fused_block, why_not_shape
+from baselines.networks.encoder import FRAMES, Encoder, keep, scaled_images
 from baselines.networks.initializers import uniform_layers_
-from baselines.networks.pqn_encoders import FRAMES, Encoder, keep, scaled_images
 from baselines.networks.precision import encode
 
 NORM_EPSILON = 1e-5
