@@ -2,8 +2,8 @@
 
 The plain compositions are `pqn_encoders.hadamax_block` and `distribution_network.HadamaxC51Conv`. These give the same
 to rounding, several times as fast, for what is slow there is memory traffic. In bfloat16 they are more exact than the
-plain ones: everything between input and output is float32. On a CPU the work is done by kernels/hadamax_block.cpp, on a GPU by
-`triton_block`.
+plain ones: everything between input and output is float32. On a CPU the work is done by kernels/hadamax_block.cpp, on
+a GPU by `triton_block`.
 """
 
 from __future__ import annotations
