@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -20,6 +22,8 @@ MAX_FRAMES = 10**12
 MAX_SEED = 2**31 - 1
 MAX_SEED_COUNT = 1000
 MAX_JOBS = 1024
+MAX_NAME_BYTES = 200  # 255 on every usual disk, less what a temporary name adds
+MAX_PATH_BYTES = 3000  # 4096, less what a run's place adds
 
 _FRAMES = re.compile(r"(?P<number>[0-9]+(_[0-9]{3})*(\.[0-9]+)?)(?:(?P<unit>[kM])|[eE]\+?(?P<power>[0-9]{1,2}))?")
 _UNITS = {"k": 1_000, "M": 1_000_000}
@@ -122,8 +126,22 @@ def parse_device(text: str) -> tuple[str, ...]:
     return (wanted,) if match else tuple(f"cuda:{i}" for i in range(count))
 
 
+def parse_path(text: str) -> Path:
+    """A path that the system can look up, whether there is anything or not; as `type=` of an argument."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty path; write . for the folder you are in")
+    data = os.fsencode(text)
+    longest = max(map(len, data.split(b"/")))
+    if longest > MAX_NAME_BYTES or len(data) > MAX_PATH_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"a path too long ({len(data)} bytes, {longest} in one name); "
+            f"at most {MAX_PATH_BYTES}, {MAX_NAME_BYTES} in one name"
+        )
+    return Path(text)
+
+
 def results_folder(path: Path) -> Path:
-    """`path` if runs can be read from it, whether it exists yet or not."""
+    """`path` if runs can be read from it, whether it exists yet or not. Raises UserError if they cannot."""
     for ancestor in (path, *path.absolute().parents):
         if ancestor.is_dir():
             break

@@ -19,6 +19,7 @@ from typing import Any
 from baselines.registry import describe
 from results.schema import RunSpec, format_frames
 from suite import arguments, display, flags
+from suite.arguments import parse_path
 from suite.errors import UserError
 from suite.executors import LOG_FILE, LocalExecutor, Outcome
 from suite.plan import RunState, refuse_small_budget, refuse_unusable, wanted_states
@@ -38,7 +39,9 @@ _CHECKPOINT_SECONDS = 60.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_selection(parser, "which runs (games and frames, or a claim, are required)")
     parser.add_argument("--claim", metavar="ID", help="instead of a matrix: the runs that a claim of the paper lacks")
-    parser.add_argument("--claims", type=Path, metavar="FILE", help="claims of your own, as TOML, beside the suite's")
+    parser.add_argument(
+        "--claims", type=parse_path, metavar="FILE", help="claims of your own, as TOML, beside the suite's"
+    )
     group = parser.add_argument_group("how and where")
     group.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda (all GPUs) or cuda:N")
     group.add_argument("--jobs", default="1", metavar="N", help="runs at once (default: 1)")

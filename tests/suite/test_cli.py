@@ -298,3 +298,66 @@ def test_doctor_prints_a_row_per_check_and_fails_if_one_fails(call, tmp_path):
     assert "failed: results" in err
     facts = json.loads(call("doctor", "--games", "freeway", "--device", "cpu", "--results", "file", "--json")[1])
     assert facts["failed"] == ["results"]
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["status", "--results", ""], "an empty path; write . for the folder you are in"),
+        (["status", "--results", LONG], "a path too long (300 bytes, 300 in one name)"),
+        (["status", "--results", "é" * 150], "a path too long (300 bytes"),
+        (["status", "--results", "a/" * 2000], "a path too long (4000 bytes"),
+        ([*RUN, "--games", "pong", "--frames", "4M", "--results", LONG], "a path too long"),
+        (["report", "--out", LONG], "a path too long"),
+        (["report", "--claims", LONG], "a path too long"),
+        (["export", f"{LONG}.csv"], "a path too long"),
+        (["import", f"{LONG}.csv"], "a path too long"),
+        (["report", "--out", "."], "holds the folder you are in"),
+        (["report", "--out", ".."], "holds the folder you are in"),
+        (["report", "--out", "link"], "is a link"),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_one_line_and_nothing_is_written(call, tmp_path, arguments, words):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*RUN, "--games", "x" * 5000, "--frames", "4M"],
+        [*RUN, "--games", "pong", "--frames", "9" * 5000],
+        ["run", "--games", "pong", "--frames", "4M", "--device", "x " * 2500],
+        ["x" * 5000],
+        ["import", "--dopamine", "x" * 5000],
+    ],
+)
+def test_a_value_of_5000_characters_is_not_echoed_whole(call, arguments):
+    code, _out, err = call(*arguments)
+    assert code == 2
+    assert "characters)" in err
+    assert len(err) < 2100
+
+
+def test_an_error_of_the_system_is_one_line_that_names_the_file(call, monkeypatch):
+    def full(_parsed):
+        raise OSError(28, "No space left on device", "results/runs/x")
+
+    monkeypatch.setattr("suite.commands.status.run", full)
+    assert call("status") == (1, "", "error: results/runs/x cannot be written or read (No space left on device)\n")
+
+
+def test_a_fault_of_ours_is_not_taken_for_one_of_the_system(call, monkeypatch):
+    def wrong(_parsed):
+        raise OSError("a library's own")
+
+    monkeypatch.setattr("suite.commands.status.run", wrong)
+    with pytest.raises(OSError, match="own"):
+        call("status")
