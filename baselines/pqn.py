@@ -162,7 +162,7 @@ class PqnAgent:
             lr=config.learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
-            capturable=task.device.type == "cuda",
+            capturable=task.device.type != "cpu",
         )
         self._train_minibatch, captured_paths = captured(
             lambda observations, chosen, targets: train_minibatch(

@@ -119,7 +119,7 @@ class RainbowAgent:
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
             fused=True,
-            capturable=task.device.type == "cuda",
+            capturable=task.device.type != "cpu",
         )
         self._update, self.paths = captured(
             lambda weights, noise, *batch: rainbow_update(

@@ -15,11 +15,20 @@ from pathlib import Path, PurePosixPath
 
 from results.atomic import write_bytes
 from results.errors import ResultsError
-from results.schema import EPISODES_FILE, MANIFEST_FILE, METRICS_FILE, TIMING_FILE, RunSpec
+from results.schema import (
+    ACTIONS_FILE,
+    EPISODES_FILE,
+    FULL_ACTIONS_FILE,
+    MANIFEST_FILE,
+    METRICS_FILE,
+    TIMING_FILE,
+    RunSpec,
+)
 from results.store import BrokenRun, Run, open_run, scan
 from results.verify import verify_run
 
-RUN_FILES = (MANIFEST_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE)
+RUN_FILES = (MANIFEST_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE, ACTIONS_FILE)
+_ALL_FILES = (*RUN_FILES, FULL_ACTIONS_FILE)
 _RUN_PATH = re.compile(r"[a-z0-9][a-z0-9._-]*/[A-Za-z]+/[1-9][0-9]*[kM]?/seed-(0|[1-9][0-9]*)")
 _MAX_FILE_BYTES = 256 << 20  # a table of a million games is a tenth of that
 _MAX_ARCHIVE_BYTES = 16 << 30  # unpacked
@@ -34,9 +43,11 @@ class Imported:
 
 
 def export_archive(
-    root: Path, out_file: Path, select: Callable[[Run], bool] = lambda run: run.is_done
+    root: Path, out_file: Path, select: Callable[[Run], bool] = lambda run: run.is_done, *, whole_logs: bool = True
 ) -> list[RunSpec]:
-    """Packs the runs below `root` that `select` wants, manifest and tables only, as `<run's place>/<file>`.
+    """Packs the runs below `root` that `select` wants, manifest, tables and action log, as `<run's place>/<file>`.
+
+    Without `whole_logs`, of a long log only the witnesses.
 
     The same runs give the same bytes. Folders that hold no sound run are passed over.
 
@@ -56,7 +67,7 @@ def export_archive(
             problems = verify_run(run)
             if problems:
                 raise ResultsError(f"will not export {run.spec}: {problems[0]}; see: python -m suite verify")
-            for name in RUN_FILES:
+            for name in _ALL_FILES if whole_logs else RUN_FILES:
                 if (run.directory / name).exists():
                     data = (run.directory / name).read_bytes()
                     member = tarfile.TarInfo(str(run.spec.directory / name))  # time 0, owner 0: equal bytes
@@ -133,7 +144,7 @@ def _checked_name(file: Path, member: tarfile.TarInfo, seen: set[str]) -> tuple[
     path = PurePosixPath(member.name)
     if _escapes(member.name) or not member.isreg():
         raise ResultsError(f"{file}: {member.name!r} is no plain file inside the archive; nothing was imported")
-    if str(path) != member.name or path.name not in RUN_FILES or not _RUN_PATH.fullmatch(str(path.parent)):
+    if str(path) != member.name or path.name not in _ALL_FILES or not _RUN_PATH.fullmatch(str(path.parent)):
         raise ResultsError(
             f"{file}: {member.name!r} is no file of a run (<baseline>/<game>/<frames>/seed-<n>/{MANIFEST_FILE} or a "
             f"table); nothing was imported"

@@ -13,8 +13,11 @@ from typing import Any, NoReturn, TypeGuard
 from results.atomic import write_json
 from results.errors import ResultsError
 from results.games import GAMES
-from results.hashing import CONFIG_HASH_LENGTH
+from results.hashing import CONFIG_HASH_LENGTH, sha256_hex
 from results.schema import (
+    ACTIONS_FILE,
+    ADDED_IN_FORMAT_2,
+    CHECKSUM_KEY,
     EPISODE_KINDS,
     EPISODES_FILE,
     FORMAT_VERSION,
@@ -27,17 +30,24 @@ from results.schema import (
 )
 
 _PATHS = ("plain", "fast")
-_TABLE_FILES = (EPISODES_FILE, METRICS_FILE, TIMING_FILE)
+_TABLE_FILES = (EPISODES_FILE, METRICS_FILE, TIMING_FILE, ACTIONS_FILE)
+_KEPT = ("all", "witnesses")
+_LARGEST = 1e15  # more seconds or frames a second than any run has; keeps what follows from overflowing
 
 
 def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
-    """Writes `manifest` in the order of `MANIFEST_KEYS`. Raises ValueError for a missing, unknown or unfit value."""
-    _check(manifest)
-    write_json(directory / MANIFEST_FILE, {key: manifest[key] for key in MANIFEST_KEYS})
+    """Writes `manifest` in the order of `MANIFEST_KEYS`, its checksum last; one of an older format in today's.
+
+    Raises ValueError for a missing, unknown or unfit value.
+    """
+    values = {**manifest, "format_version": FORMAT_VERSION}
+    _check(values)
+    ordered = {key: values[key] for key in MANIFEST_KEYS}
+    write_json(directory / MANIFEST_FILE, {**ordered, CHECKSUM_KEY: _checksum(ordered)})
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of the run in `directory`, checked.
+    """The manifest of the run in `directory`, checked; `format_version` says in which format it was written.
 
     Raises:
         ResultsError: it is absent or unreadable, a key is missing, unknown or of the wrong type, a newer suite made
@@ -46,6 +56,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST_FILE
     manifest = load_json(path)
     try:
+        manifest = _without_checksum(manifest)
         _check(manifest)
         _check_place(directory, read_spec(manifest))
     except ValueError as error:
@@ -56,6 +67,22 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 def read_spec(manifest: Mapping[str, Any]) -> RunSpec:
     """The run's identity, from a checked manifest."""
     return RunSpec(**manifest["spec"])
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return sha256_hex(json.dumps(values, sort_keys=True, separators=(",", ":")).encode("ascii"))
+
+
+def _without_checksum(manifest: Any) -> Any:
+    """A manifest of format 2 without its checksum, once that fits; one of format 1 with the keys it lacks."""
+    if not isinstance(manifest, dict) or manifest.get("format_version") not in (1, 2):
+        return manifest  # `_check` says what is wrong with it
+    if manifest["format_version"] == 1:
+        return {**dict.fromkeys(ADDED_IN_FORMAT_2), **manifest}
+    found = manifest.pop(CHECKSUM_KEY, None)
+    if found != _checksum(manifest):
+        raise ValueError("its checksum does not fit, so it was changed after it was written; take it from its source")
+    return manifest
 
 
 def load_json(path: Path) -> Any:
@@ -96,6 +123,7 @@ def _check(manifest: Any) -> None:
         if not fits(manifest[key]):
             raise ValueError(f"{key} must be {wanted}, is {_short(manifest[key])}")
     _check_spec(manifest["spec"])
+    _check_hardware(manifest["hardware"])
     _require_keys(manifest["config"], ("baseline", "protocol"), "config: ")
     for key, values in manifest["config"].items():
         if not _is_object(values):
@@ -111,6 +139,27 @@ def _check(manifest: Any) -> None:
         _require_keys(entry, ("sha256", "rows"), f"files: {name}: ")
         if not _matches(r"[0-9a-f]{64}")(entry["sha256"]) or not _is_count(entry["rows"]):
             raise ValueError(f"files: {name} must have a SHA-256 and a count of rows, has {_short(entry)}")
+
+    if manifest["actions"] is not None:
+        _check_actions(manifest["actions"])
+
+
+def _check_actions(entry: Mapping[str, Any]) -> None:
+    _require_keys(entry, ("sha256", "environments", "vector_steps", "kept"), "actions: ")
+    if not (
+        _matches(r"[0-9a-f]{64}")(entry["sha256"])
+        and _is_count(entry["environments"])
+        and _is_count(entry["vector_steps"])
+        and _is_one_of(_KEPT)(entry["kept"])
+    ):
+        raise ValueError(f"actions must have a SHA-256, two counts and one of {', '.join(_KEPT)}, has {_short(entry)}")
+
+
+def _check_hardware(hardware: Mapping[str, Any]) -> None:
+    """What is read of it has its type; older runs lack some keys."""
+    for key, (fits, wanted) in _HARDWARE_RULES.items():
+        if key in hardware and not fits(hardware[key]):
+            raise ValueError(f"hardware: {key} must be {wanted}, is {_short(hardware[key])}")
 
 
 def _check_spec(spec: Mapping[str, Any]) -> None:
@@ -152,7 +201,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return (isinstance(value, float) and math.isfinite(value)) or _is_int(value)
+    return ((isinstance(value, float) and math.isfinite(value)) or _is_int(value)) and abs(value) <= _LARGEST
 
 
 def _is_object(value: Any) -> bool:
@@ -205,8 +254,16 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "started_at": (_is_time, "a time in UTC, ISO 8601"),
     "finished_at": (_or_none(_is_time), "a time in UTC, ISO 8601, or null"),
     "wall_seconds": (lambda v: _is_number(v) and v >= 0, "a number of seconds"),
+    "cpu_seconds": (_or_none(lambda v: _is_number(v) and v >= 0), "a number of seconds or null"),
     "frames_per_second": (_or_none(lambda v: _is_number(v) and v >= 0), "a number or null"),
     "interruptions": (_is_list_of(_is_object), "a list of objects"),
     "files": (_is_object, "an object"),
+    "actions": (_or_none(_is_object), "an object or null"),
     "error": (_or_none(_is_object), "an object or null"),
+}
+_HARDWARE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("cpu", "device", "platform"), (_is_text, "a text")),
+    "gpu": (_or_none(_is_text), "a text or null"),
+    **dict.fromkeys(("cores", "torch_threads", "emulator_threads", "jobs", "memory_bytes"), (_is_count, "a count")),
+    **dict.fromkeys(("fast_paths", "fast_paths_missed"), (_is_list_of(_is_text), "a list of texts")),
 }

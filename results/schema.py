@@ -6,8 +6,10 @@ A run's directory is `<results>/<baseline>/<game>/<frames>/seed-<n>/` and holds
     episodes.parquet   every finished game (`EPISODE_SCHEMA`)
     metrics.parquet    training metrics and diagnostics, long form (`METRIC_SCHEMA`)
     timing.parquet     how fast it went (`TIMING_SCHEMA`); the one table that differs between two equal runs
+    actions.parquet    its action log, or a few environments' (`results.actions`); what runs of format 1 lack
 
-and, never committed, `checkpoint-*.pt`, `actions.bin` (one byte an action) and `run.log`.
+and, never committed, `actions-full.parquet` (the whole of a long log), `checkpoint-*.pt`, `actions.bin` (one byte an
+action) and `run.log`.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no `actions`, `cpu_seconds` and `checksum`
 MANIFEST_FILE = "manifest.json"
 EPISODES_FILE = "episodes.parquet"
 METRICS_FILE = "metrics.parquet"
 TIMING_FILE = "timing.parquet"
+ACTIONS_FILE = "actions.parquet"
+FULL_ACTIONS_FILE = "actions-full.parquet"
 
 STATUSES = ("running", "interrupted", "failed", "done")
 EPISODE_KINDS = ("train", "greedy")
@@ -50,8 +54,17 @@ METRIC_SCHEMA = pa.schema(
 TIMING_SCHEMA = pa.schema(
     [
         ("frames", pa.int64()),
-        ("elapsed_seconds", pa.float64()),  # training time so far, interruptions and re-playing left out
+        ("elapsed_seconds", pa.float64()),  # training time so far, interruptions and retracing left out
         ("frames_per_second", pa.float64()),  # over the stretch since the row before
+    ]
+)
+
+ACTION_SCHEMA = pa.schema(
+    [
+        ("kind", pa.dictionary(pa.int8(), pa.string())),  # one of EPISODE_KINDS
+        ("environment", pa.int16()),  # index among the environments of its kind
+        ("sha256", pa.string()),  # of all its actions
+        ("actions", pa.binary()),  # a byte an agent step, reset steps included; empty where they are not kept
     ]
 )
 
@@ -73,12 +86,16 @@ MANIFEST_KEYS = (
     "revision",  # {commit, clean}; null where the code is not in a git checkout
     "started_at",  # ISO 8601, UTC
     "finished_at",  # ISO 8601, UTC, or null
-    "wall_seconds",  # float, training time, interruptions and re-playing left out
+    "wall_seconds",  # float, training time, interruptions and retracing left out
+    "cpu_seconds",  # float, processor time of all threads in that time; null where it was not measured throughout
     "frames_per_second",  # float or null, frames_done / wall_seconds
     "interruptions",  # list of {at, frames, reason, replay_seconds, changed}
     "files",  # {file name: {sha256, rows}} of the tables
+    "actions",  # {sha256, environments, vector_steps, kept}: the packed action log; null without one
     "error",  # null, or {type, message} of what stopped a failed run
 )
+CHECKSUM_KEY = "checksum"  # in the file after all others: SHA-256 over them, so that a flipped bit is noticed
+ADDED_IN_FORMAT_2 = ("cpu_seconds", "actions")  # null in a manifest of format 1
 
 _UNITS = (("M", 1_000_000), ("k", 1_000))
 

@@ -18,10 +18,13 @@ from results.hashing import sha256_hex
 from results.lock import RunLock
 from results.manifest import read_manifest, read_spec, write_manifest
 from results.schema import (
+    ACTION_SCHEMA,
+    ACTIONS_FILE,
     EPISODE_ENDS,
     EPISODE_KINDS,
     EPISODE_SCHEMA,
     EPISODES_FILE,
+    FULL_ACTIONS_FILE,
     MANIFEST_FILE,
     METRIC_SCHEMA,
     METRICS_FILE,
@@ -55,11 +58,12 @@ __all__ = [
     "write_tables",
 ]
 
-TABLE_SCHEMAS: Mapping[str, pa.Schema] = {
+TABLE_SCHEMAS: Mapping[str, pa.Schema] = {  # of the tables that every run has
     EPISODES_FILE: EPISODE_SCHEMA,
     METRICS_FILE: METRIC_SCHEMA,
     TIMING_FILE: TIMING_SCHEMA,
 }
+_SCHEMAS = {**TABLE_SCHEMAS, ACTIONS_FILE: ACTION_SCHEMA, FULL_ACTIONS_FILE: ACTION_SCHEMA}
 _MAX_DEPTH = 6  # two more than a run's folder has, so that a misplaced one is found and named
 
 
@@ -198,7 +202,7 @@ def read_table(directory: Path, name: str, columns: Sequence[str] | None = None)
 
 def parse_table(data: bytes, name: str, *, where: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The table in the bytes of a file of that name. Raises ResultsError, beginning with `where`."""
-    wanted = TABLE_SCHEMAS[name]
+    wanted = _SCHEMAS[name]
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         found = file.schema_arrow

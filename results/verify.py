@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from results.actions import read_log
 from results.errors import ResultsError
 from results.hashing import config_hash, sha256_hex
-from results.schema import EPISODE_ENDS, EPISODE_KINDS, EPISODES_FILE, METRICS_FILE, TIMING_FILE
+from results.schema import ACTIONS_FILE, EPISODE_ENDS, EPISODE_KINDS, EPISODES_FILE, METRICS_FILE, TIMING_FILE
 from results.scores import SCORE_WINDOW_GAMES, score_at
 from results.store import TABLE_SCHEMAS, BrokenRun, Run, parse_table, scan
 
@@ -48,6 +49,7 @@ def verify_run(run: Run) -> list[str]:
             problems += _check_moments(run, name, tables[name])
     if run.is_done:
         problems += _check_finished(run.manifest)
+        problems += _check_actions(run)
     return problems
 
 
@@ -72,17 +74,22 @@ def _checked_table(run: Run, name: str) -> pd.DataFrame:
         if run.is_done or path.exists():
             raise ResultsError(f"{name}: the manifest does not list it")
         return TABLE_SCHEMAS[name].empty_table().to_pandas()  # stopped before its first tables
+    data = _checked_bytes(run, name, entry)
+    table = parse_table(data, name, where=name)
+    if table.num_rows != entry["rows"]:
+        raise ResultsError(f"{name}: has {table.num_rows} rows, the manifest says {entry['rows']}")
+    return table.to_pandas(use_threads=False)
+
+
+def _checked_bytes(run: Run, name: str, entry: dict[str, Any]) -> bytes:
     try:
-        data = path.read_bytes()
+        data = (run.directory / name).read_bytes()
     except OSError as error:
         raise ResultsError(f"{name}: cannot be read ({error.strerror or error})") from None
     if sha256_hex(data) != entry["sha256"]:
         hint = "" if run.is_done else "; a run killed while saving looks like this, and resuming it puts it right"
         raise ResultsError(f"{name}: SHA-256 is {sha256_hex(data)}, the manifest says {entry['sha256']}{hint}")
-    table = parse_table(data, name, where=name)
-    if table.num_rows != entry["rows"]:
-        raise ResultsError(f"{name}: has {table.num_rows} rows, the manifest says {entry['rows']}")
-    return table.to_pandas(use_threads=False)
+    return data
 
 
 def _check_episodes(run: Run, episodes: pd.DataFrame) -> Iterator[str]:
@@ -141,6 +148,33 @@ def _check_finished(manifest: dict[str, Any]) -> Iterator[str]:
         yield "finished before it started"
     if manifest["error"] is not None:
         yield f"is done, but has an error: {manifest['error'].get('type')}"
+
+
+def _check_actions(run: Run) -> Iterator[str]:
+    """The packed action log fits its checksums and the budget; whether it earns the games, only an emulator can say."""
+    entry, listed = run.manifest["actions"], run.manifest["files"].get(ACTIONS_FILE)
+    if entry is None:
+        if listed is not None or (run.directory / ACTIONS_FILE).exists():
+            yield f"{ACTIONS_FILE}: is there, but the manifest names no action log"
+        return
+    if listed is None:
+        yield f"{ACTIONS_FILE}: the manifest does not list it"
+        return
+    try:
+        _checked_bytes(run, ACTIONS_FILE, listed)
+        log = read_log(run)
+    except ResultsError as error:
+        yield str(error)
+        return
+    assert log is not None
+    seeds = run.manifest["environment"]
+    kinds = [kind for kind, _ in log.names]
+    for kind in EPISODE_KINDS:
+        if kinds.count(kind) != len(seeds.get(f"{kind}_seeds", [])):
+            yield f"{ACTIONS_FILE}: has {kinds.count(kind)} {kind} environments, the manifest another number of seeds"
+    steps = entry["vector_steps"]
+    if steps * kinds.count("train") * FRAME_SKIP != run.frames_done:
+        yield f"{ACTIONS_FILE}: has {steps} vector steps, which are not the run's {run.frames_done} frames"
 
 
 def _rounding(manifest: dict[str, Any]) -> float:

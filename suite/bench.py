@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from baselines.emulator.envs import FRAME_SKIP
 from results.games import GAMES
 from suite.mps import shared_gpus
@@ -24,6 +26,8 @@ if TYPE_CHECKING:  # it imports torch
     from baselines.speed import Stretch
 
 FAST, PLAIN, SINGLE = "fast", "plain", "one environment"
+WORTHLESS_SPREAD = 0.25  # of the median, from the slowest to the fastest repeat: a ratio of such figures says nothing
+BUSY_PERCENT = 10.0  # of all cores, by others
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Bench:
                     "agent_steps_per_second": loop,
                     "slowest": min(m.loop),
                     "fastest": max(m.loop),
+                    "is_worthless": (max(m.loop) - min(m.loop)) / loop > WORTHLESS_SPREAD,
                     "frames_per_second": loop * FRAME_SKIP,
                     "acting_alone": acting,
                     "learning_alone": learning,
@@ -129,7 +134,7 @@ def run_bench(
     jobs = [Job(name, path, game, device, threads, repeats) for name in baselines for path in paths]
     jobs = [job for job in jobs if job.path != SINGLE or _learns_from_replay(job.baseline)]
     if at_once > 1:
-        shared = max(1, threads // at_once)
+        shared = threads if device.startswith("cuda") else max(1, threads // at_once)
         jobs += [Job(name, FAST, game, device, shared, repeats, at_once) for name in baselines]
     emulator, measured = {}, []
     for environments in (136, 16):
@@ -140,6 +145,11 @@ def run_bench(
         with shared_gpus([device] * job.at_once, tell=tell):
             measured.append(_measure_together(job))
     return Bench(emulator, tuple(measured))
+
+
+def busy_percent(seconds: float = 2.0) -> float:
+    """How much of the machine others use now, in per cent of all its cores; waits `seconds`."""
+    return psutil.cpu_percent(interval=seconds)
 
 
 def _learns_from_replay(baseline: str) -> bool:
@@ -200,10 +210,11 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
     from baselines.agent import Task
     from baselines.registry import load_pinned, make_agent
     from baselines.speed import measure
-    from suite.machine import prepare
+    from suite.machine import prepare, thread_share
 
     device = torch.device(job.device)
-    prepared = prepare(device, threads=job.threads, plain=job.path != FAST)
+    torch_threads, emulator_threads = thread_share(job.device, threads=job.threads, jobs=1, cores=job.threads)
+    prepared = prepare(device, threads=torch_threads, plain=job.path != FAST)
     pinned = load_pinned(job.baseline)
     config, frames = pinned.config.for_measuring(
         on_gpu=device.type == "cuda", environments=1 if job.path == SINGLE else None
@@ -214,7 +225,7 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
         budget_frames=frames,
         seed=0,
         device=device,
-        emulator_threads=job.threads,
+        emulator_threads=emulator_threads,
         plain=job.path != FAST,
     )
     agent = make_agent(dataclasses.replace(pinned, config=config), task)

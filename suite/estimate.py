@@ -75,7 +75,10 @@ def disk_bytes(spec: RunSpec) -> int:
     replays = isinstance(config, ReplayConfig)
     environments = config.train_environments + (0 if replays else config.greedy_environments)
     log = spec.frames / FRAME_SKIP * environments / config.train_environments
-    return int(log) + (_REPLAY_CHECKPOINT_BYTES if replays else _PQN_CHECKPOINT_BYTES) + _TABLES_BYTES
+    checkpoints = 2 * (
+        _REPLAY_CHECKPOINT_BYTES if replays else _PQN_CHECKPOINT_BYTES
+    )  # the last, and one to fall back to
+    return int(log) + checkpoints + _TABLES_BYTES
 
 
 def memory_bytes(spec: RunSpec) -> int:

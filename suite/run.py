@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.agent import FinishedGame, RetraceMismatch, Tick
+from results.actions import pack, write_log
 from results.schema import MANIFEST_FILE, RunSpec
 from results.store import (
     RunLock,
@@ -19,7 +20,7 @@ from results.store import (
     timing_table,
     write_tables,
 )
-from suite.checkpoint import keep_only_the_newest, save_checkpoint
+from suite.checkpoint import ACTIONS_FILE, keep_only_the_newest, save_checkpoint
 from suite.opening import OpenRun, RunOptions, opened, refuse_foreign
 
 __all__ = ["Report", "RunOptions", "RunStatus", "execute"]
@@ -63,6 +64,7 @@ def execute(
         previous = read_manifest(directory) if (directory / MANIFEST_FILE).exists() else None
         refuse_foreign(directory, spec, previous)
         if previous is not None and previous["status"] == "done":
+            _drop_packed_log(directory, previous)
             return "skipped"
         with opened(spec, directory, options, previous) as run:
             if run.checkpoint is not None and not _resume(run, run.checkpoint, report, stop_requested):
@@ -96,6 +98,7 @@ def _train(run: OpenRun, checkpoint_seconds: float, report: Report, stop_request
             saved = time.perf_counter()
     _save(run, "done")
     keep_only_the_newest(run.directory)
+    (run.directory / ACTIONS_FILE).unlink()  # packed
     return "done"
 
 
@@ -139,14 +142,25 @@ def _save(run: OpenRun, status: str) -> None:
 
 
 def _write(run: OpenRun, status: str) -> None:
-    """Writes tables and manifest."""
+    """Writes tables and manifest; of a run that is done, its action log too."""
     files = write_tables(
         run.directory,
         episodes=episode_table(run.recorder.games),
         metrics=metric_table(run.recorder.metrics),
         timing=timing_table(run.recorder.timing),
     )
-    run.manifest.save(status, run.recorder, run.agent, files)
+    actions = None
+    if status == "done":
+        train = len(run.agent.provenance()["train_seeds"])
+        actions, entry = write_log(run.directory, pack(run.log.read(), train=train))
+        files |= entry
+    run.manifest.save(status, run.recorder, run.agent, files, actions)
+
+
+def _drop_packed_log(directory: Path, manifest: dict[str, Any]) -> None:
+    """Removes the action log of a run that was killed after it was packed."""
+    if manifest["actions"] is not None:
+        (directory / ACTIONS_FILE).unlink(missing_ok=True)
 
 
 def _status(run: OpenRun, frames: float, seconds_of_update: float) -> RunStatus:

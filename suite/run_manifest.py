@@ -25,6 +25,7 @@ _TAKEN_OVER = (
     "unreported_game_ends",
     "started_at",
     "wall_seconds",
+    "cpu_seconds",
     "frames_per_second",
     "interruptions",
     "files",
@@ -76,9 +77,11 @@ class RunManifest:
             "started_at": _now(),
             "finished_at": None,
             "wall_seconds": 0.0,
+            "cpu_seconds": 0.0,
             "frames_per_second": None,
             "interruptions": [],
             "files": {},
+            "actions": None,
             "error": None,
         }
         if previous is None:
@@ -101,8 +104,10 @@ class RunManifest:
             hardware=hardware,
         )
 
-    def save(self, status: str, recorder: Recorder, agent: Agent, files: dict[str, Any]) -> None:
-        """Writes how far the run is; `files` are the tables as they were just written."""
+    def save(
+        self, status: str, recorder: Recorder, agent: Agent, files: dict[str, Any], actions: dict[str, Any] | None
+    ) -> None:
+        """Writes how far the run is; `files` and `actions` are what `write_tables` and `write_log` have just given."""
         if status == "done":
             self._values["finished_at"] = _now()
         elapsed = recorder.elapsed_seconds
@@ -113,8 +118,10 @@ class RunManifest:
             score=recorder.score(),
             unreported_game_ends=agent.unreported_game_ends,
             wall_seconds=round(elapsed, 3),
+            cpu_seconds=None if recorder.cpu_seconds is None else round(recorder.cpu_seconds, 3),
             frames_per_second=recorder.frames / elapsed if elapsed else None,
             files=files,
+            actions=actions,
         )
         write_manifest(self.directory, self._values)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,16 +32,23 @@ class Paths:
 
 
 def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
-    """Lets the Hadamax layers of `network`, if it has any, take the fused block; `plain` leaves them as they are."""
-    layers = [module for module in network.modules() if hasattr(module, "fused")]
+    """Lets the Hadamax layers of `network`, if it has any, take the fused block; `plain` leaves them as they are.
+
+    A layer that has such a path has an attribute `fused` and says by `why_not_fused()` what keeps it from that.
+    """
+    layers: dict[str, Any] = {name: module for name, module in network.named_modules() if hasattr(module, "fused")}
     if not layers:
         return Paths()
     missed = "turned off" if plain else fused_block.why_not(device)
     if missed is not None:
         return Paths(missed=(f"{FUSED_BLOCK}: {missed}",))
-    for layer in layers:
-        layer.fused = True  # type: ignore[assignment]
-    return Paths(taken=(FUSED_BLOCK,))
+    unfit = {name: reason for name, layer in layers.items() if (reason := layer.why_not_fused()) is not None}
+    for name, layer in layers.items():
+        layer.fused = name not in unfit
+    return Paths(
+        taken=(FUSED_BLOCK,) if len(unfit) < len(layers) else (),
+        missed=tuple(f"{FUSED_BLOCK} in {name}: {reason}" for name, reason in unfit.items()),
+    )
 
 
 def captured(

@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from baselines.registry import BASELINES
 from suite import arguments, display, flags
@@ -23,6 +24,8 @@ EXAMPLES = """\
   python -m suite bench --baselines pqn,hadamax-pqn --repeats 5
   python -m suite bench --baselines pqn,pqn-bf16 --jobs 4
   python -m suite bench --device cuda --json > bench.json
+  python -m suite bench --show bench.json                    # a measurement as tables in Markdown
+  python -m suite bench --compare before.json after.json
 """
 
 
@@ -39,10 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--repeats", default="5", metavar="N", help="measurements of everything (default: 5)")
     parser.add_argument("--jobs", default="1", metavar="N", help="also measure N runs at once, the threads shared out")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing: print FILE's tables in Markdown")
+    parser.add_argument(
+        "--compare", type=Path, nargs=2, metavar=("FILE", "FILE"), help="measure nothing: two measurements side by side"
+    )
     flags.add_json(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
+    if parsed.show is not None or parsed.compare is not None:
+        return _show(parsed)
     baselines = BASELINES if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
     (game, *others) = arguments.parse_games(parsed.game)
     if others:
@@ -54,6 +63,13 @@ def run(parsed: argparse.Namespace) -> int:
 
     threads = provenance.available_cores() if parsed.threads is None else arguments.parse_threads(parsed.threads)
     paths = (bench.FAST, bench.PLAIN, bench.SINGLE)
+    busy = bench.busy_percent()
+    if busy > bench.BUSY_PERCENT:
+        print(
+            f"warning: others use {busy:.0f} % of this machine now; what is measured beside them is too slow, "
+            "and ratios may be wrong",
+            file=sys.stderr,
+        )
     found = bench.run_bench(
         baselines,
         game=game,
@@ -75,6 +91,7 @@ def run(parsed: argparse.Namespace) -> int:
             "hardware": hardware,
             "versions": provenance.versions(),
             "revision": provenance.revision(),
+            "busy_percent_before": busy,
             "emulator": {str(count): list(speeds) for count, speeds in found.emulator.items()},
             "rows": rows,
         }
@@ -91,7 +108,7 @@ def run(parsed: argparse.Namespace) -> int:
                 (
                     row["baseline"],
                     row["label"],
-                    display.count(row["agent_steps_per_second"]),
+                    ("~" if row["is_worthless"] else "") + display.count(row["agent_steps_per_second"]),
                     f"{display.count(row['slowest'])} - {display.count(row['fastest'])}",
                     _or_dash(display.count, row["acting_alone"]),
                     _or_dash(display.count, row["learning_alone"]),
@@ -106,12 +123,29 @@ def run(parsed: argparse.Namespace) -> int:
             ],
         )
     )
+    if any(row["is_worthless"] for row in rows):
+        print(f"~ the repeats differ by over {bench.WORTHLESS_SPREAD:.0%}; make the machine idle and measure again")
     print("\nwhere the time goes")
     for row in rows:
         parts = ", ".join(f"{name} {display.percent(share)}" for name, share in row["time_shares"].items())
         print(f"  {row['baseline']}, {row['label']}: {parts}; peak memory {display.size(row['peak_bytes'])}")
     for note in sorted({note for row in rows if row["path"] == bench.FAST for note in row["missed"]}):
         print(f"  not fast: {note}")
+    return 0
+
+
+def _show(parsed: argparse.Namespace) -> int:
+    from suite import bench_tables
+
+    if parsed.show is not None and parsed.compare is not None:
+        raise UserError("give --show or --compare, not both")
+    if parsed.compare is not None:
+        before, after = map(bench_tables.read, parsed.compare)
+        print(f"before: {bench_tables.machine(before)}\nafter: {bench_tables.machine(after)}\n")
+        print(bench_tables.compare(before, after))
+        return 0
+    facts = bench_tables.read(parsed.show)
+    print(f"{bench_tables.machine(facts)}\n\n{bench_tables.tables(facts)}")
     return 0
 
 

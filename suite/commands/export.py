@@ -1,6 +1,6 @@
 """Packs finished runs for others: an archive of whole runs (.tar.gz), or a table of their scores (.csv).
 
-Checkpoints and logs stay behind. `python -m suite import FILE` takes both.
+Action logs go along, checkpoints stay behind. `python -m suite import FILE` takes both.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="what to write: NAME.tar.gz or NAME.csv")
     flags.add_selection(parser, "which runs (default: every finished one)")
+    parser.add_argument(
+        "--without-logs", action="store_true", help="of action logs too long to be committed, pack the witnesses alone"
+    )
     parser.add_argument("--force", action="store_true", help="write over FILE if it exists")
     flags.add_results(parser)
     flags.add_json(parser)
@@ -48,7 +51,10 @@ def run(parsed: argparse.Namespace) -> int:
         return found.is_done and selection.holds(found.spec)
 
     try:
-        specs = (_export_scores if file.suffix == ".csv" else export_archive)(results, file, wanted)
+        if file.suffix == ".csv":
+            specs = _export_scores(results, file, wanted)
+        else:
+            specs = export_archive(results, file, wanted, whole_logs=not parsed.without_logs)
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror or error}); choose another place") from error
     if parsed.json:

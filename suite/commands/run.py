@@ -42,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how and where")
     group.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda (all GPUs) or cuda:N")
     group.add_argument("--jobs", default="1", metavar="N", help="runs at once (default: 1)")
-    group.add_argument("--threads", metavar="N", help="CPU threads of a run (default: cores / jobs)")
+    group.add_argument(
+        "--threads",
+        metavar="N",
+        help="CPU threads of a run (default: cores / jobs; beside a GPU all cores)",
+    )
     group.add_argument("--plain", action="store_true", help="no fast path: the plain composition of every layer")
     flags.add_results(group)
     group.add_argument("--dry-run", action="store_true", help="only say what would be run, and what it needs")
@@ -108,6 +112,7 @@ def _train(
     devices: Sequence[str],
     plain: bool,
 ) -> list[Outcome]:
+    from suite.machine import thread_share
     from suite.mps import shared_gpus
     from suite.progress import progress_display
     from suite.provenance import available_cores
@@ -116,13 +121,13 @@ def _train(
     if not plain and any("hadamax" in str(describe(spec.baseline).values.get("encoder")) for spec in specs):
         _tell_of_missing_fast_path(devices[0])
     # Written into the manifest: sums split over another number of threads round differently.
-    share = threads or max(1, available_cores() // jobs)
+    torch_threads, emulator_threads = thread_share(devices[0], threads=threads, jobs=jobs, cores=available_cores())
     jobs = min(jobs, len(specs))
     slots = [
         RunOptions(
             device=devices[i % len(devices)],
-            threads=share,
-            emulator_threads=share,
+            threads=torch_threads,
+            emulator_threads=emulator_threads,
             jobs=jobs,
             plain=plain,
             checkpoint_seconds=_CHECKPOINT_SECONDS,

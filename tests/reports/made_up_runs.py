@@ -152,9 +152,11 @@ def write_run(
             "started_at": "2026-01-01T00:00:00+00:00",
             "finished_at": "2026-01-02T00:00:00+00:00" if status == "done" else None,
             "wall_seconds": float(done / speed),
+            "cpu_seconds": None,
             "frames_per_second": float(speed),
             "interruptions": [],
             "files": files,
+            "actions": None,
             "error": {"type": "RuntimeError", "message": "made to fail"} if status == "failed" else None,
         },
     )

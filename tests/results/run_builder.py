@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from results.actions import pack, write_log
 from results.hashing import config_hash
-from results.schema import EPISODE_KINDS, FORMAT_VERSION, MANIFEST_FILE, RunSpec
+from results.manifest import _checksum
+from results.schema import CHECKSUM_KEY, EPISODE_KINDS, FORMAT_VERSION, MANIFEST_FILE, RunSpec
 from results.store import episode_table, metric_table, run_directory, timing_table, write_manifest, write_tables
 
 CONFIG = {"baseline": {"algorithm": "pqn", "rollout_agent_steps": 32}, "protocol": {"name": "paper", "frame_skip": 4}}
@@ -57,6 +61,10 @@ def build_run(
     directory = run_directory(root, spec)
     directory.mkdir(parents=True, exist_ok=True)
     returns = {kind: [entry.episode_return for entry in games if entry.kind == kind] for kind in EPISODE_KINDS}
+    files = write_tables(
+        directory, episodes=episode_table(games), metrics=metric_table(metrics), timing=timing_table(timing)
+    )
+    actions, entry = write_log(directory, pack(np.zeros((384, 128), dtype=np.uint8), train=128))
     manifest = {
         "format_version": FORMAT_VERSION,
         "spec": {"baseline": baseline, "game": game, "frames": frames, "seed": seed, "config_hash": spec.config_hash},
@@ -79,14 +87,11 @@ def build_run(
         "started_at": "2026-11-01T10:00:00+00:00",
         "finished_at": "2026-11-01T10:00:20+00:00",
         "wall_seconds": 20.0,
+        "cpu_seconds": None,
         "frames_per_second": 9830.4,
         "interruptions": [],
-        "files": write_tables(
-            directory,
-            episodes=episode_table(games),
-            metrics=metric_table(metrics),
-            timing=timing_table(timing),
-        ),
+        "files": files | entry,
+        "actions": actions,
         "error": None,
         **changes,
     }
@@ -95,7 +100,7 @@ def build_run(
 
 
 def edit_manifest(directory: Path, **changes: Any) -> None:
-    """Overwrites keys of a manifest behind the store's back. `DELETE` as value removes the key."""
+    """Overwrites keys of a manifest as a forger would, its checksum made to fit. `DELETE` as value removes the key."""
     path = directory / MANIFEST_FILE
     manifest = json.loads(path.read_text(encoding="utf-8"))
     for key, value in changes.items():
@@ -103,6 +108,9 @@ def edit_manifest(directory: Path, **changes: Any) -> None:
             del manifest[key]
         else:
             manifest[key] = value
+    if CHECKSUM_KEY in manifest:
+        del manifest[CHECKSUM_KEY]
+        manifest[CHECKSUM_KEY] = _checksum(manifest)
     path.write_text(json.dumps(manifest), encoding="utf-8")
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,8 @@ def test_writing_refuses_a_missing_and_an_unknown_key_and_leaves_the_old_file(di
         (b'{"format_version": 0}', "format_version is 0"),
         (b'{"format_version": 1}', "missing spec, protocol"),
         (b'{"format_version": NaN}', "NaN is no number"),
-        (b'{"format_version": 2, "anything": 1}', "made by a newer suite .*upgrade"),
+        (b'{"format_version": 3, "anything": 1}', "made by a newer suite .*upgrade"),
+        (b'{"format_version": 2, "anything": 1}', "its checksum does not fit"),
         (b"[" * 100_000, "no JSON"),
     ],
 )
@@ -129,4 +129,45 @@ def test_a_manifest_of_another_run_than_its_path_is_refused_with_its_place(direc
 
 def test_a_relative_path_is_as_good(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(directory)
-    assert read_manifest(Path()) == json.loads((directory / MANIFEST_FILE).read_text())
+    assert read_manifest(Path()) == read_manifest(directory)
+
+
+def test_a_bit_that_flipped_anywhere_in_it_is_noticed(directory: Path):
+    data = bytearray((directory / MANIFEST_FILE).read_bytes())
+    noticed = 0
+    for position in range(0, len(data), 7):
+        data[position] ^= 1
+        (directory / MANIFEST_FILE).write_bytes(data)
+        data[position] ^= 1
+        try:
+            read_manifest(directory)
+        except ResultsError:
+            noticed += 1
+        else:  # a blank between two values
+            assert chr(data[position]).isspace()
+    assert noticed > 100
+
+
+def test_a_manifest_of_the_first_format_has_null_for_what_came_later(directory: Path):
+    edit_manifest(directory, format_version=1, actions=DELETE, cpu_seconds=DELETE, checksum=DELETE)
+    manifest = read_manifest(directory)
+    assert (manifest["format_version"], manifest["actions"], manifest["cpu_seconds"]) == (1, None, None)
+    write_manifest(directory, manifest)
+    assert read_manifest(directory)["format_version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("fast_paths", None), ("jobs", [1]), ("cpu", 5), ("torch_threads", 10**400), ("device", {"cpu": 1})],
+)
+def test_hardware_of_another_type_is_refused(directory: Path, key: str, value: Any):
+    edit_manifest(directory, hardware={"device": "cpu", "cpu": "Some CPU", "gpu": None, key: value})
+    with pytest.raises(ResultsError, match=f"hardware: {key} must be"):
+        read_manifest(directory)
+
+
+@pytest.mark.parametrize("key", ["wall_seconds", "cpu_seconds", "frames_per_second"])
+def test_a_number_beyond_all_reason_is_refused(directory: Path, key: str):
+    edit_manifest(directory, **{key: 10**400})
+    with pytest.raises(ResultsError, match=f"{key} must be"):
+        read_manifest(directory)

@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from run_builder import CONFIG, GAMES, METRICS, TIMING, Game, build_run, edit_manifest
 
-from results.schema import EPISODES_FILE, METRICS_FILE, TIMING_FILE
+from results.actions import pack, write_log
+from results.schema import ACTIONS_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE
 from results.store import episode_table, metric_table, read_manifest, timing_table, write_tables
 from results.verify import verify
 
@@ -62,7 +64,7 @@ def test_a_missing_table_is_found(tmp_path: Path, name: str):
 def test_a_table_that_the_manifest_does_not_list_is_found(tmp_path: Path):
     build_run(tmp_path, files={})
     assert problems(tmp_path) == [
-        f"{name}: the manifest does not list it" for name in (EPISODES_FILE, METRICS_FILE, TIMING_FILE)
+        f"{name}: the manifest does not list it" for name in (EPISODES_FILE, METRICS_FILE, TIMING_FILE, ACTIONS_FILE)
     ]
 
 
@@ -170,7 +172,11 @@ def test_a_budget_rounded_down_to_whole_blocks_is_spent(tmp_path: Path, frames_d
     # 200,000 frames are 195.3 blocks of 16 steps of 16 environments, 1,024 frames each; an update is 16 frames.
     config = {"baseline": {"block_vector_steps": 16}, "protocol": {"name": "paper"}}
     environment = {"envpool_id": "Pong-v5", "train_seeds": list(range(16))}
-    build_run(tmp_path, config=config, environment=environment, frames_done=frames_done, updates_done=12_000)
+    directory = build_run(
+        tmp_path, config=config, environment=environment, frames_done=frames_done, updates_done=12_000
+    )
+    entry, files = write_log(directory, pack(np.zeros((frames_done // 64, 16), dtype=np.uint8), train=16))
+    edit_manifest(directory, actions=entry, files=read_manifest(directory)["files"] | files)
     assert (problems(tmp_path) == []) == sound
 
 

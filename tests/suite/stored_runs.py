@@ -44,6 +44,7 @@ def store_run(root, *, baseline="pqn", game="Pong", frames=200_000, seed=0, game
         "started_at": "2026-11-01T10:00:00+00:00",
         "finished_at": "2026-11-01T10:00:20+00:00",
         "wall_seconds": 20.0,
+        "cpu_seconds": None,
         "frames_per_second": 9830.4,
         "interruptions": [],
         "files": write_tables(
@@ -52,6 +53,7 @@ def store_run(root, *, baseline="pqn", game="Pong", frames=200_000, seed=0, game
             metrics=metric_table([(100_000, "loss", 0.5)]),
             timing=timing_table([(100_000, 10.0, 10_000.0), (196_608, 20.0, 9_660.8)]),
         ),
+        "actions": None,
         "error": None,
     }
     write_manifest(directory, manifest | changes)

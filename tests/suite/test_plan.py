@@ -7,6 +7,7 @@ import pytest
 from stored_runs import store_run
 
 from results.lock import RunLock
+from results.manifest import read_manifest, write_manifest
 from results.store import scan
 from suite import plan
 from suite.errors import UserError
@@ -85,12 +86,11 @@ def test_what_can_go_on_is_not_refused(tmp_path):
 
 
 def test_states_of_a_scan_include_runs_of_baselines_that_are_not_pinned(tmp_path):
-    directory = store_run(tmp_path)
-    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest = read_manifest(store_run(tmp_path))
     manifest["spec"]["baseline"] = "someones-own"
     own = tmp_path / "someones-own" / "Pong" / "200k" / "seed-0"
     own.mkdir(parents=True)
-    (own / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(own, manifest)
     states = plan.found_states(scan(tmp_path))
     assert [(s.spec.baseline, s.state) for s in states] == [("pqn", "done"), ("someones-own", "done")]
 

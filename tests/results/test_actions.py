@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_builder import build_run, edit_manifest
+
+from results import actions
+from results.actions import pack, read_log, witnesses, write_log
+from results.archive import export_archive, import_archive
+from results.errors import ResultsError
+from results.manifest import read_manifest, write_manifest
+from results.store import open_run
+from results.verify import verify_run
+
+TRAIN, GREEDY, STEPS = 128, 8, 384
+
+
+def logged(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 18, (STEPS, TRAIN + GREEDY), dtype=np.uint8)
+
+
+def long_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run whose log is too long to be committed whole."""
+    monkeypatch.setattr(actions, "WHOLE_BYTES", 1000)
+    directory = build_run(
+        root, environment={"train_seeds": list(range(TRAIN)), "greedy_seeds": list(range(GREEDY))}, frames=200_000
+    )
+    entry, files = write_log(directory, pack(logged(), train=TRAIN))
+    manifest = read_manifest(directory)
+    manifest |= {"actions": entry, "files": manifest["files"] | files}
+    write_manifest(directory, manifest)
+    return directory
+
+
+def test_a_log_comes_back_action_for_action(tmp_path: Path):
+    directory, given = build_run(tmp_path), logged()
+    entry, files = write_log(directory, pack(given, train=TRAIN))
+    edit_manifest(directory, actions=entry, files=read_manifest(directory)["files"] | files)
+    log = read_log(open_run(directory))
+    assert (entry["kept"], entry["vector_steps"], entry["environments"]) == ("all", STEPS, TRAIN + GREEDY)
+    assert log.names[TRAIN - 1 : TRAIN + 1] == [("train", TRAIN - 1), ("greedy", 0)]
+    np.testing.assert_array_equal(log.actions(log.names), given)
+    np.testing.assert_array_equal(log.actions([("greedy", 2)])[:, 0], given[:, TRAIN + 2])
+
+
+def test_the_same_log_gives_the_same_bytes_and_another_another_identity():
+    assert pack(logged(), train=TRAIN).to_bytes() == pack(logged(), train=TRAIN).to_bytes()
+    other = logged()
+    other[-1, -1] ^= 1
+    assert pack(other, train=TRAIN).sha256 != pack(logged(), train=TRAIN).sha256
+
+
+def test_of_a_long_log_a_few_environments_of_each_kind_stay_and_the_whole_lies_beside_it(tmp_path, monkeypatch):
+    directory = long_run(tmp_path, monkeypatch)
+    entry = read_manifest(directory)["actions"]
+    assert entry["kept"] == "witnesses"
+    (directory / "actions-full.parquet").rename(tmp_path / "away")
+    log = read_log(open_run(directory))
+    assert [kind for kind, _ in log.kept] == ["train"] * 4 + ["greedy"]
+    whole = pack(logged(), train=TRAIN)
+    assert log.kept == witnesses(whole.sha256, whole.names)
+    np.testing.assert_array_equal(log.actions(log.kept), whole.actions(log.kept))
+    assert verify_run(open_run(directory)) == []
+    (tmp_path / "away").rename(directory / "actions-full.parquet")
+    assert len(read_log(open_run(directory)).kept) == TRAIN + GREEDY
+
+
+def test_a_run_cannot_choose_its_witnesses(tmp_path):
+    names = pack(logged(), train=TRAIN).names
+    chosen = [witnesses(pack(logged(seed), train=TRAIN).sha256, names) for seed in range(20)]
+    assert len({tuple(few) for few in chosen}) == 20  # another log, other witnesses
+    log = pack(logged(), train=TRAIN)
+    directory = build_run(tmp_path)
+    others = [name for name in names if name not in witnesses(log.sha256, names)][:5]
+    values = [a.as_py() if n in others else b"" for n, a in zip(log.names, log.table["actions"], strict=True)]
+    picked = actions.PackedLog(log.table.set_column(3, log.table.schema.field(3), actions.pa.array([*values])))
+    (directory / "actions.parquet").write_bytes(picked.to_bytes())
+    entry = {"sha256": log.sha256, "environments": TRAIN + GREEDY, "vector_steps": STEPS, "kept": "witnesses"}
+    edit_manifest(directory, actions=entry)
+    with pytest.raises(ResultsError, match="lacks the actions of 5 environments that must be kept"):
+        read_log(open_run(directory))
+
+
+def test_an_altered_action_does_not_fit_its_digest(tmp_path):
+    directory, given = build_run(tmp_path), logged()
+    log = pack(given, train=TRAIN)
+    entry, _ = write_log(directory, log)
+    given[17, 5] ^= 1
+    digests = log.table["sha256"]
+    forged = pack(given, train=TRAIN).table.set_column(2, log.table.schema.field(2), digests)
+    (directory / "actions.parquet").write_bytes(actions.PackedLog(forged).to_bytes())
+    edit_manifest(directory, actions=entry)
+    with pytest.raises(ResultsError, match="actions of the train environment 5 do not fit their digest"):
+        read_log(open_run(directory))
+    edit_manifest(directory, actions={**entry, "sha256": "0" * 64})
+    with pytest.raises(ResultsError, match="its digest is not the manifest's"):
+        read_log(open_run(directory))
+
+
+def test_verify_names_a_log_that_does_not_fit_the_budget(tmp_path):
+    directory = build_run(tmp_path)
+    entry, files = write_log(directory, pack(np.zeros((383, 128), dtype=np.uint8), train=128))
+    edit_manifest(directory, actions=entry, files=read_manifest(directory)["files"] | files)
+    assert verify_run(open_run(directory)) == [
+        "actions.parquet: has 383 vector steps, which are not the run's 196608 frames"
+    ]
+
+
+def test_a_whole_log_travels_unless_it_is_left_behind(tmp_path, monkeypatch):
+    long_run(tmp_path / "runs", monkeypatch)
+    export_archive(tmp_path / "runs", tmp_path / "whole.tar.gz")
+    export_archive(tmp_path / "runs", tmp_path / "light.tar.gz", whole_logs=False)
+    for name, kept in (("whole", TRAIN + GREEDY), ("light", 5)):
+        (spec,) = import_archive(tmp_path / f"{name}.tar.gz", tmp_path / name).added
+        assert len(read_log(open_run(tmp_path / name / spec.directory)).kept) == kept
