@@ -21,8 +21,9 @@ from reports.judging.imported import imported_entries
 from reports.judging.judge import Judgement, judge
 from reports.judging.leaderboard import Group, Row, build_groups, published_groups
 from reports.statistics.aggregate import METRICS
+from reports.statistics.power import Seeds
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SCHEMA_FILE = Path(__file__).parent / "summary.schema.json"
 
 
@@ -128,11 +129,16 @@ def _claim(judgement: Judgement, catalogue: Catalogue) -> dict[str, Any]:
         "missing": _missing(judgement),
         "power": {
             "smallest": judgement.power.smallest,
-            "seeds_needed": judgement.power.seeds_needed,
+            "seeds_needed": _seeds(judgement.power.needed),
+            "seeds_to_confirm": _seeds(judgement.power.confirming),
             "reason": judgement.power.reason,
         },
         "set_aside": [f"{entry}: {entry.standing}: {entry.reason}" for entry in judgement.set_aside if entry.reason],
     }
+
+
+def _seeds(seeds: Seeds | None) -> dict[str, int] | None:
+    return None if seeds is None else {"estimate": seeds.likely, "low": seeds.low, "high": seeds.high}
 
 
 def _missing(judgement: Judgement) -> dict[str, Any]:

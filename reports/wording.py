@@ -10,6 +10,7 @@ from reports.judging.missing import Missing
 from reports.judging.verdicts import INSUFFICIENT, NOT_COMPARABLE
 from reports.numerals import NBSP, between, counted, duration, frames, listed, number, seeds_text
 from reports.statistics.bootstrap import Interval
+from reports.statistics.power import Seeds
 
 
 def interval_text(judgement: Judgement) -> str:
@@ -18,6 +19,16 @@ def interval_text(judgement: Judgement) -> str:
     if interval.low is None and interval.high is None:
         return f"no interval: {interval.reason}" if interval.reason else "no interval"
     return f"95{NBSP}% interval {between(interval.low, interval.high, judgement.claim.written)}"
+
+
+def standing_of_estimate(judgement: Judgement) -> str:
+    """Whose figures an estimate is made of, for beside it: 'measured', 'preliminary, partly imported', ..."""
+    external = judgement.external_sides
+    sides = judgement.basis.sides if judgement.basis else ()
+    source = "" if not external else "imported" if len(external) == len(sides) else "partly imported"
+    if judgement.is_preliminary:
+        return f"preliminary, {source}" if source else "preliminary"
+    return source or "measured"
 
 
 def conditions(judgement: Judgement) -> str:
@@ -65,6 +76,7 @@ def sentence(judgement: Judgement, catalogue: Catalogue) -> str:
     seen = what_was_seen(judgement, catalogue)
     external = [catalogue.title(name) for name in judgement.external_sides]
     origin = f" Rests on imported scores of {listed(external)}." if external else ""
+    origin += _gave_way(judgement, catalogue)
     if not judgement.is_preliminary:
         if judgement.interval.estimate is None:
             return f"{seen} The claim cannot be judged on these runs.{origin}"
@@ -76,9 +88,22 @@ def sentence(judgement: Judgement, catalogue: Catalogue) -> str:
     else:
         why = lacks(judgement, catalogue)
     if not seen:
-        return f"{why} There is nothing to estimate from yet."
+        return f"{why} There is nothing to estimate from yet.{origin}"
     label = "on runs off the protocol, " if judgement.basis and judgement.basis.has_off_protocol else ""
     return f"{why} Preliminary, {label}from {rests_on(judgement)}: {seen}{origin}"
+
+
+def _gave_way(judgement: Judgement, catalogue: Catalogue) -> str:
+    """Which imported scores stand aside for measured runs, in a sentence; '' without any."""
+    sides = judgement.full_sides if judgement.is_preliminary else judgement.basis.sides if judgement.basis else ()
+    said = [
+        f"{counted(side.displaced, 'imported score')} of {catalogue.title(side.baseline)} "
+        f"{'gives' if side.displaced == 1 else 'give'} way to "
+        f"{counted(sum(map(len, side.entries.values())), 'measured run')}"
+        for side in sides
+        if side.displaced
+    ]
+    return f" {listed(said)}: imported scores stand in only where nothing was measured." if said else ""
 
 
 def lacks(judgement: Judgement, catalogue: Catalogue) -> str:
@@ -127,14 +152,19 @@ def power_text(judgement: Judgement) -> str:
         return f"What these runs could tell is not known: {power.reason}."
     what = claim.kind.told(claim, power.smallest)
     text = f"The runs at hand could tell {what} from none (in 80{NBSP}% of experiments)."
-    if power.seeds_needed is None:
+    if power.needed is None:
         return text
     goal = claim.kind.goal(claim)
-    if power.seeds_needed <= MINIMUM_SEEDS:
-        enough = f"the {MINIMUM_SEEDS} seeds that a verdict needs"
-        return f"{text} By the spread seen so far, {enough} can tell {goal} from none."
-    needed = counted(power.seeds_needed, "seed")
-    return f"{text} By the spread seen so far, telling {goal} from none takes about {needed} a game and side."
+    text += f" By the spread seen so far, telling {goal} from none takes {_seeds_needed(power.needed)}."
+    if power.confirming is not None:
+        text += f' Telling it from half of that, as "reproduced" asks, takes {_seeds_needed(power.confirming)}.'
+    return text
+
+
+def _seeds_needed(seeds: Seeds) -> str:
+    if seeds.high <= MINIMUM_SEEDS:
+        return f"no more than the {MINIMUM_SEEDS} seeds a game and side that a verdict needs"
+    return f"about {counted(seeds.likely, 'seed')} a game and side (likely {seeds.low} to {seeds.high})"
 
 
 def metric_text(interval: Interval, digits: int = 2) -> str:

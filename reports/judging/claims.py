@@ -72,6 +72,7 @@ class Contrast:
 
     draws: Scores | None  # [repetitions], 0 where there is no effect
     effect: float | None  # the claimed one, or the one seen where none is claimed
+    half: float | None = None  # what a claim of some size must be told from besides
 
 
 @dataclass(frozen=True)

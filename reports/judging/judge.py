@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.catalogue import Catalogue
-from reports.judging.claims import Claim
+from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.evidence import EXTERNAL, Entry, Evidence
 from reports.judging.missing import Missing, find_missing
 from reports.judging.sides import Basis, Side, find_basis, not_comparable_sides, sides_at
@@ -19,12 +19,13 @@ from reports.statistics.bootstrap import (
     UNBOUNDED,
     Interval,
     Scores,
+    clipped,
     degrees_of_freedom,
     ends,
     finite,
     replicates,
 )
-from reports.statistics.power import Power, power
+from reports.statistics.power import NEAR_ZERO, Design, Power, power
 
 NO_REFERENCE = "the reference's score is not positive, so that a gain over it is undefined"
 NO_RUNS = "no game has been played by every side at one budget"
@@ -122,21 +123,30 @@ def estimate_claim(claim: Claim, basis: Basis, repetitions: int = CLAIM_REPETITI
             for i, name in enumerate(names)
         }
     for name, interval in parts.items():
-        if interval.estimate is None:
+        if name in claim.kind.chances:
+            parts[name] = clipped(interval)
+        elif interval.estimate is None:
             parts[name] = Interval(None, reason=NO_REFERENCE)
+        elif claim.kind.is_ratio and interval.reason == UNBOUNDED:  # in some resamples the reference is not positive
+            parts[name] = Interval(None, reason=f"{NEAR_ZERO}: over its seeds it may not be positive at all")
     main = claim.kind.decides(claim, parts)
     return Estimate(parts, main, None if drawn is None else drawn[:, names.index(main)])
 
 
 def _power(claim: Claim, basis: Basis | None, estimate: Estimate | None) -> Power:
     if basis is None or estimate is None:
-        return Power(None, None, claim.claimed, NO_RUNS)
+        return Power(None, None, None, claim.claimed, NO_RUNS)
     contrast = claim.kind.contrast(claim, estimate.draws, estimate.interval.estimate)
     return power(
         contrast.draws,
         effect=contrast.effect,
+        half=contrast.half,
         is_ratio=claim.kind.is_ratio,
-        seeds=basis.seeds[0],
-        games=len(basis.games),
-        claimed_games=len(basis.games) if claim.kind.is_timed else len(claim.games),
+        design=Design(
+            sides=len(basis.sides),
+            seeds=basis.seeds[0],
+            games=len(basis.games),
+            claimed_games=len(basis.games) if claim.kind.is_timed else len(claim.games),
+            least_seeds=MINIMUM_SEEDS,
+        ),
     )

@@ -12,9 +12,11 @@ from reports.judging.verdicts import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
     REPRODUCED,
+    SHOWN,
     SMALLER,
     below_verdict,
     gain_verdict,
+    half_of,
     higher_verdict,
     ratio_verdict,
     reaches_verdict,
@@ -100,15 +102,20 @@ GAIN = Kind(
     needs=("reference", "frames", "claimed"),
     measures=SCORE_MEASURES,
     rule=(
-        "The gain is metric(A) / metric(B) less 1. It is reproduced if the interval's lower end is above zero and the "
-        "claimed gain is not above its upper end; smaller than claimed if only the first holds; not reproduced if "
-        "neither does; inconclusive if the interval holds both zero and the claimed gain."
+        "The gain is metric(A) / metric(B) less 1. It is reproduced if the interval's lower end is above half the "
+        "claimed gain and its upper end not below the claimed one. A gain is shown if only zero is below; "
+        "it is smaller than claimed if the upper end is below the claimed gain. If the lower end is not above "
+        "zero, the claim is not reproduced where the upper end is below the claimed gain, else inconclusive."
     ),
     statistic=lambda claim: ([*SCORE_MEASURES, CHANCE], _gains),
     decides=lambda claim, parts: claim.measure,
     verdict=lambda claim, parts: gain_verdict(parts[claim.measure], _claimed(claim)),
     meanings={
-        REPRODUCED: "A gain is certain, and the claimed {claimed} lies within the interval's reach.",
+        REPRODUCED: "The whole interval lies above half the claimed {claimed}, which it does not exclude.",
+        SHOWN: (
+            "A gain is certain, and the claimed {claimed} is not excluded, but neither is half of it: more seeds would "
+            "tell."
+        ),
         SMALLER: "A gain is certain, but even the interval's upper end stays below the claimed {claimed}.",
         INCONCLUSIVE: "The interval holds both no gain and the claimed {claimed}: more seeds would tell.",
         NOT_REPRODUCED: "No gain can be told, and the claimed {claimed} lies above the interval.",
@@ -116,7 +123,7 @@ GAIN = Kind(
     written=lambda claim, value: percent(value, signed=True),
     claimed=lambda claim: percent(claim.claimed, signed=True),
     seen=_gain_seen,
-    contrast=lambda claim, draws, value: Contrast(draws, claim.claimed),
+    contrast=lambda claim, draws, value: Contrast(draws, claim.claimed, half_of(_claimed(claim))),
     told=lambda claim, size: f"a gain of {_percent_size(size)}",
     goal=lambda claim: f"the claimed {claim.claimed_text}",
     marks=lambda claim: [("no gain", 0.0), (f"claimed {claim.claimed_text}", _claimed(claim))],

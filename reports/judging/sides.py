@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class Side:
     source: str  # MEASURED, EXTERNAL or NO_SOURCE
     entries: Mapping[str, tuple[Entry, ...]]  # by game, in order of seeds
     set_aside: tuple[Entry, ...]  # at this budget in the claim's games, but not used
+    displaced: int = 0  # imported scores among them that would stand in, were there no measured run
 
     @property
     def games(self) -> set[str]:
@@ -118,6 +119,7 @@ def side_at(evidence: Evidence, claim: Claim, baseline: str, frames: int, *, all
             if entry.game in claim.games and entry.source == EXTERNAL and _usable(entry, claim, allow_off_protocol)
         ]
     used = measured or external
+    displaced = tuple(external) if measured else ()
     by_game: dict[str, list[Entry]] = defaultdict(list)
     for entry in used:
         by_game[entry.game].append(entry)
@@ -126,8 +128,17 @@ def side_at(evidence: Evidence, claim: Claim, baseline: str, frames: int, *, all
         frames=frames,
         source=used[0].source if used else NO_SOURCE,
         entries={game: tuple(entries) for game, entries in by_game.items()},
-        set_aside=tuple(entry for entry in there if entry not in used),
+        set_aside=(
+            *(entry for entry in there if entry not in used and entry not in displaced),
+            *(replace(entry, reason=_gives_way(len(measured))) for entry in displaced),
+        ),
+        displaced=len(displaced),
     )
+
+
+def _gives_way(measured: int) -> str:
+    runs = f"{measured} measured run" + ("" if measured == 1 else "s")
+    return f"gives way to {runs} of this side: imported scores stand in only where none was measured"
 
 
 def sides_at(evidence: Evidence, claim: Claim, frames: int, *, allow_off_protocol: bool = False) -> tuple[Side, ...]:

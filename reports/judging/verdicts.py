@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from reports.statistics.bootstrap import Interval
 
 REPRODUCED = "reproduced"
+SHOWN = "gain shown"  # and compatible with the claim, of which half is not excluded
 SMALLER = "smaller than claimed"
 INCONCLUSIVE = "inconclusive"
 NOT_REPRODUCED = "not reproduced"
 INSUFFICIENT = "insufficient evidence"
 NOT_COMPARABLE = "not comparable"
-VERDICTS = (REPRODUCED, SMALLER, INCONCLUSIVE, NOT_REPRODUCED, INSUFFICIENT, NOT_COMPARABLE)
+VERDICTS = (REPRODUCED, SHOWN, SMALLER, INCONCLUSIVE, NOT_REPRODUCED, INSUFFICIENT, NOT_COMPARABLE)
 
 
 def ends_of(interval: Interval) -> tuple[float, float]:
@@ -26,11 +27,22 @@ def ends_of(interval: Interval) -> tuple[float, float]:
 
 
 def gain_verdict(interval: Interval, claimed: float) -> str:
-    """Of a gain over nothing (0): the four cells of the table in docs/reports.md."""
+    """Of a gain over nothing (0): the cells of the table in docs/reports.md.
+
+    "Reproduced" asks for closeness: the lower end above half the claim. A claim that is merely not excluded would be
+    the easier to reproduce the wider the interval.
+    """
     low, high = ends_of(interval)
+    if low > 0 and claimed > high:
+        return SMALLER
     if low > 0:
-        return REPRODUCED if claimed <= high else SMALLER
+        return REPRODUCED if low > half_of(claimed) else SHOWN
     return INCONCLUSIVE if claimed <= high else NOT_REPRODUCED
+
+
+def half_of(claimed: float) -> float:
+    """The gain that a reproduced one must lie above with its whole interval."""
+    return claimed / 2
 
 
 def reaches_verdict(interval: Interval) -> str:

@@ -8,13 +8,22 @@ from markupsafe import Markup
 
 from reports import wording
 from reports.judging.judge import Judgement
-from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_COMPARABLE, NOT_REPRODUCED, REPRODUCED, SMALLER
+from reports.judging.verdicts import (
+    INCONCLUSIVE,
+    INSUFFICIENT,
+    NOT_COMPARABLE,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    SHOWN,
+    SMALLER,
+)
 from reports.pages.charts import verdict_bar
 from reports.pages.palette import colour
 from reports.summary import Report
 
 VERDICT_CSS = {
     REPRODUCED: "reproduced",
+    SHOWN: "shown",
     SMALLER: "smaller",
     INCONCLUSIVE: "inconclusive",
     NOT_REPRODUCED: "refuted",
@@ -45,6 +54,7 @@ def card(judgement: Judgement, report: Report) -> dict[str, Any]:
         "bar": bar,
         "sentence": wording.sentence(judgement, report.catalogue),
         "is_preliminary": judgement.is_preliminary,
+        "whose": wording.standing_of_estimate(judgement),
         "rests_on": wording.rests_on(judgement),
         "missing_runs": len(missing.runs),
         "cost": wording.cost_text(missing, report.catalogue),

@@ -90,7 +90,7 @@ def _figure(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] 
 
 def _written(judgement: Judgement, name: str, interval: Interval, value: float | None) -> str:
     if name in judgement.claim.kind.chances:
-        return numerals.percent(None if value is None else min(max(value, 0.0), 1.0))
+        return numerals.percent(value)
     return judgement.claim.written(value)
 
 

@@ -11,7 +11,7 @@ from reports import numerals
 from reports.catalogue import Catalogue
 from reports.judging.leaderboard import PUBLISHED, Group, Row
 from reports.judging.published import TITLES, PublishedCurve, dopamine_median_curves, paper_curves
-from reports.judging.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, SMALLER
+from reports.judging.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
 from reports.pages.card import VERDICT_CSS, card
 from reports.pages.charts import Level, LineChart, Series, mini_interval, sparkline
 from reports.pages.palette import colour
@@ -57,7 +57,7 @@ def answer(report: Report) -> str:
         return f"Not settled yet: none of the {total} claims has the runs that a verdict needs.{seen}"
     words = [
         f"{count} {verdict}"
-        for verdict in (REPRODUCED, SMALLER, INCONCLUSIVE, NOT_REPRODUCED)
+        for verdict in (REPRODUCED, SHOWN, SMALLER, INCONCLUSIVE, NOT_REPRODUCED)
         if (count := sum(j.verdict == verdict for j in judged))
     ]
     rest = total - len(judged)
@@ -89,9 +89,11 @@ def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
         scales[metric] = padded(ends, include=(0.0,))
     best: dict[str, float | None] = {}
     for metric in metrics:
-        known = [row.metrics[metric].estimate for row in group.rows]
+        known = [row.metrics[metric] for row in group.rows]
         choose = min if metric == "optimality_gap" else max
-        best[metric] = choose((value for value in known if value is not None), default=None)
+        # Of single seeds, or of figures without an interval, nobody can say which is best.
+        is_told = all(interval.is_complete for interval in known)
+        best[metric] = choose(i.estimate for i in known if i.estimate is not None) if is_told else None
     return {
         "title": group.title,
         "games": len(group.games),
@@ -162,6 +164,7 @@ def _group(group: Group, report: Report, site: Site, number: int) -> dict[str, A
             "bar": Markup(mini_interval(chance, 0.0, 1.0, colour(report, a), mark=0.5)),
         }
         for a, b, chance in group.improvements
+        if chance.is_complete
     ]
     return view
 

@@ -74,6 +74,12 @@ def run_counts(scores: Scores) -> NDArray[np.int64]:
     return counts
 
 
+def clipped(chance: Interval) -> Interval:
+    """A probability's interval, kept within 0 and 1."""
+    low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in (chance.low, chance.high))
+    return Interval(chance.estimate, low, high, chance.reason)
+
+
 def generator_of(label: str) -> np.random.Generator:
     """The random stream of a label: the same label and scores give the same interval, in whatever order."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "big"))

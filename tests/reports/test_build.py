@@ -175,6 +175,23 @@ def test_one_run_of_one_game_gives_a_report(tmp_path: Path) -> None:
     assert "A game with a single seed has no spread" in outcome.index.read_text()
 
 
+def test_of_single_seeds_no_winner_is_named(tmp_path: Path) -> None:
+    """With one seed a side the table used to bold the higher one, and to tell a chance of 100 %."""
+    write_run(tmp_path / "runs", "pqn", "Pong", 1_000_000, 0, 0.5)
+    write_run(tmp_path / "runs", "hadamax-pqn", "Pong", 1_000_000, 0, 0.6)
+    page = build(results=tmp_path / "runs", out=tmp_path / "one", catalogue=CATALOGUE).index.read_text()
+    board = page[page.index('id="group-1M-0"') : page.index('id="published"')]
+    assert "0.60" in board
+    assert "<strong>0." not in board
+    assert "Probability of improvement" not in board
+    for name, hns in (("pqn", 0.51), ("hadamax-pqn", 0.61)):
+        write_run(tmp_path / "runs", name, "Pong", 1_000_000, 1, hns)
+    page = build(results=tmp_path / "runs", out=tmp_path / "two", catalogue=CATALOGUE).index.read_text()
+    board = page[page.index('id="group-1M-0"') : page.index('id="published"')]
+    assert "<strong>0." in board
+    assert "Probability of improvement" in board
+
+
 def test_runs_that_ended_before_any_game_did_have_their_rows(tmp_path: Path) -> None:
     for name in ("rainbow", "pqn"):
         write_run(tmp_path / "runs", name, "Pong", 20_000, 0, 0.5, games=0)

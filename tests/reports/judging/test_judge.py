@@ -16,7 +16,7 @@ from reports.judging.evidence import Evidence, load
 from reports.judging.imported import imported_entries
 from reports.judging.judge import NO_REFERENCE, Judgement, judge
 from reports.judging.kinds import KINDS
-from reports.wording import sentence
+from reports.wording import sentence, standing_of_estimate
 from results.external import ExternalScore, store_scores
 
 GAMES = ("Pong", "Breakout", "Qbert")
@@ -154,6 +154,41 @@ def test_a_gain_over_a_reference_that_is_not_positive_is_undefined(tmp_path: Pat
     assert found.interval.reason == NO_REFERENCE
 
 
+def test_a_reference_near_zero_gives_no_gain_instead_of_thousands_of_percent(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", 0.02, (-3.0, 1.0, 5.0))
+    write_side(tmp_path, "hadamax-pqn", 0.9)
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "inconclusive"
+    assert found.interval.estimate is None
+    said = sentence(found, CATALOGUE)
+    assert "PQN: the reference's score is too near zero for a ratio" in said
+    assert "4" not in said.split("near zero")[0]
+    assert "cannot be judged on these runs" in said
+
+
+def test_a_chance_of_improvement_ends_at_one(tmp_path: Path) -> None:
+    """Its interval, widened by Student's t, used to reach 1.01."""
+    write_side(tmp_path, "pqn", 0.6, (0.7, 1.0, 1.3))
+    write_side(tmp_path, "hadamax-pqn", 0.9, (0.7, 1.0, 1.3))
+    found = judged(tmp_path, own_claim()).estimate
+    assert found is not None
+    chance = found.parts["probability_of_improvement"]
+    assert chance.estimate is not None
+    assert chance.high == 1.0
+    assert chance.estimate < 1.0
+
+
+def test_a_gain_whose_half_is_not_excluded_is_shown_and_not_reproduced(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", 0.6, (0.8, 1.0, 1.2))
+    write_side(tmp_path, "hadamax-pqn", 0.9, (0.8, 1.0, 1.2))
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "gain shown"
+    assert "neither is half of it" in sentence(found, CATALOGUE)
+    assert found.power.confirming is not None
+    assert found.power.needed is not None
+    assert found.power.confirming.likely > found.power.needed.likely
+
+
 def test_unequal_numbers_of_seeds_are_judged_and_counted(tmp_path: Path) -> None:
     write_side(tmp_path, "pqn", 0.6)
     write_side(tmp_path, "hadamax-pqn", 0.9)
@@ -179,18 +214,37 @@ def test_imported_scores_stand_in_for_a_side_without_measured_runs_and_this_is_s
     found = judged(root, own_claim())
     assert found.verdict == "reproduced"
     assert found.external_sides == ["hadamax-pqn"]
+    assert standing_of_estimate(found) == "partly imported"
     assert sentence(found, CATALOGUE).endswith("Rests on imported scores of Hadamax-PQN.")
 
 
 def test_one_measured_run_puts_the_imported_scores_of_its_side_aside(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     write_side(root, "pqn", 0.6)
-    store_scores(root, "theirs", external("hadamax-pqn", 0.9), source="a table")
+    store_scores(root, "theirs", external("hadamax-pqn", 0.9), source="a table", protocol="paper")
     write_run(root, "hadamax-pqn", "Pong", 4_000_000, 0, 0.7)
     found = judged(root, own_claim())
     assert found.verdict == "insufficient evidence"
     assert found.external_sides == []
     assert len(found.missing.runs) == 8
+    assert "9 imported scores of Hadamax-PQN give way to 1 measured run" in sentence(found, CATALOGUE)
+    reasons = {entry.reason for entry in found.set_aside if entry.source == "external"}
+    assert len(reasons) == 1
+    assert "gives way to 1 measured run of this side" in reasons.pop()
+
+
+def test_scores_imported_without_a_protocol_are_shown_and_settle_nothing(tmp_path: Path) -> None:
+    """They used to reach "reproduced"."""
+    root = tmp_path / "runs"
+    write_side(root, "pqn", 0.6)
+    store_scores(root, "theirs", external("hadamax-pqn", 0.9), source="a table")
+    found = judged(root, own_claim())
+    assert found.verdict == "insufficient evidence"
+    assert found.interval.estimate == pytest.approx(0.5, abs=0.02)
+    assert standing_of_estimate(found) == "preliminary, partly imported"
+    (reason,) = {e.reason for e in evidence_of(root, own_claim()).entries if e.source == "external"}
+    assert reason.startswith("imported without saying under which protocol")
+    assert "--protocol paper" in reason
 
 
 def test_scores_imported_under_another_protocol_are_not_comparable(tmp_path: Path) -> None:

@@ -22,8 +22,11 @@ def between(low: float | None, high: float | None) -> Interval:
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (0.1, 0.9, "reproduced"),
-        (0.1, 0.8, "reproduced"),  # the claimed gain is the upper end
+        (0.41, 0.9, "reproduced"),
+        (0.41, 0.8, "reproduced"),  # the claimed gain is the upper end
+        (0.4, 0.9, "gain shown"),  # half the claim is not excluded
+        (0.1, 3.0, "gain shown"),  # a wide interval helps no claim
+        (0.41, 0.79, "smaller than claimed"),
         (0.1, 0.79, "smaller than claimed"),
         (1.0, 2.0, "reproduced"),  # more than claimed
         (0.0, 0.9, "inconclusive"),
@@ -31,7 +34,7 @@ def between(low: float | None, high: float | None) -> Interval:
         (0.0, 0.7, "not reproduced"),
         (-0.5, -0.1, "not reproduced"),
         (None, None, "inconclusive"),
-        (0.1, None, "reproduced"),
+        (0.1, None, "gain shown"),
         (None, 0.7, "not reproduced"),
     ],
 )
