@@ -257,7 +257,7 @@ def _parse(data: bytes, where: str, baselines: Collection[str] | None) -> list[E
     if not data.removeprefix(codecs.BOM_UTF8).strip():
         raise ResultsError(f"{where}: is empty; a CSV with the columns {', '.join(COLUMNS)} is expected")
     seen: dict[tuple[str, str, int, int], int] = {}
-    scores = []
+    scores: list[ExternalScore] = []
     for line, cells in _cells(data, where):
         if len(scores) == MAX_CSV_ROWS:
             raise ResultsError(f"{where}, line {line}: more than {MAX_CSV_ROWS} scores; split the file")

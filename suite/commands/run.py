@@ -14,15 +14,19 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from baselines.registry import describe
 from results.schema import RunSpec, format_frames
 from suite import arguments, display, flags
 from suite.arguments import parse_path
 from suite.errors import UserError
-from suite.executors import LOG_FILE, LocalExecutor, Outcome
+from suite.executors import LocalExecutor, Outcome, Supervision
 from suite.plan import RunState, refuse_small_budget, refuse_unusable, wanted_states
+from suite.run_process import LOG_FILE
+
+if TYPE_CHECKING:  # it imports torch
+    from suite.run import RunOptions
 
 NAME = "run"
 SUMMARY = "train what is not done yet"
@@ -46,6 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda (all GPUs) or cuda:N")
     group.add_argument("--jobs", default="1", metavar="N", help="runs at once (default: 1)")
     group.add_argument("--threads", metavar="N", help="CPU threads of a run (default: cores / jobs)")
+    group.add_argument(
+        "--restarts",
+        default="1",
+        metavar="N",
+        help="how often a run that crashes or hangs is started again (default: 1)",
+    )
+    group.add_argument(
+        "--hang-minutes",
+        default="30",
+        metavar="N",
+        help="a run without a sign of life for so long hangs (default: 30)",
+    )
     group.add_argument("--plain", action="store_true", help="no fast path: the plain composition of every layer")
     flags.add_results(group)
     group.add_argument("--dry-run", action="store_true", help="only say what would be run, and what it needs")
@@ -56,6 +72,10 @@ def run(parsed: argparse.Namespace) -> int:
     results = arguments.results_folder(parsed.results)
     specs = _matrix(parsed) if parsed.claim is None else _lacking(parsed, results)
     jobs = arguments.parse_jobs(parsed.jobs)
+    supervision = Supervision(
+        restarts=arguments.parse_restarts(parsed.restarts),
+        silent_seconds=60.0 * arguments.parse_minutes(parsed.hang_minutes),
+    )
     threads = None if parsed.threads is None else arguments.parse_threads(parsed.threads)
     devices = arguments.parse_device(parsed.device)
     if parsed.claim is not None and not specs:
@@ -73,7 +93,8 @@ def run(parsed: argparse.Namespace) -> int:
     if by_spec:
         print(f"{display.plural(len(by_spec), 'run')} of {len(specs)} done already", file=sys.stderr)
     if left:
-        trained = _train(left, results, jobs=jobs, threads=threads, devices=devices, plain=parsed.plain)
+        slots = _slots(len(left), jobs=jobs, threads=threads, devices=devices, plain=parsed.plain)
+        trained = _train(left, results, slots, supervision)
         by_spec |= {outcome.spec: outcome for outcome in trained}
     outcomes = [by_spec[spec] for spec in specs]
     _print_outcomes(outcomes, results, as_json=parsed.json)
@@ -102,26 +123,15 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
     return tuple(missing_runs(parsed.claim, results=results, catalogue=catalogue(), claims_file=parsed.claims))
 
 
-def _train(
-    specs: Sequence[RunSpec],
-    results: Path,
-    *,
-    jobs: int,
-    threads: int | None,
-    devices: Sequence[str],
-    plain: bool,
-) -> list[Outcome]:
-    from suite.mps import shared_gpus
-    from suite.progress import progress_display
+def _slots(runs: int, *, jobs: int, threads: int | None, devices: Sequence[str], plain: bool) -> list[RunOptions]:
+    """The options of each of the places where so many runs are worked at."""
     from suite.provenance import available_cores
     from suite.run import RunOptions
 
-    if not plain and any("hadamax" in str(describe(spec.baseline).values.get("encoder")) for spec in specs):
-        _tell_of_missing_fast_path(devices[0])
     # Written into the manifest: sums split over another number of threads round differently.
     share = threads or max(1, available_cores() // jobs)
-    jobs = min(jobs, len(specs))
-    slots = [
+    jobs = min(jobs, runs)
+    return [
         RunOptions(
             device=devices[i % len(devices)],
             threads=share,
@@ -132,11 +142,22 @@ def _train(
         )
         for i in range(jobs)
     ]
+
+
+def _train(
+    specs: Sequence[RunSpec], results: Path, slots: Sequence[RunOptions], supervision: Supervision
+) -> list[Outcome]:
+    from suite.mps import shared_gpus
+    from suite.progress import progress_display
+
+    plain = slots[0].plain
+    if not plain and any("hadamax" in str(describe(spec.baseline).values.get("encoder")) for spec in specs):
+        _tell_of_missing_fast_path(slots[0].device)
     with (
         shared_gpus([slot.device for slot in slots], tell=lambda line: print(line, file=sys.stderr)),
         progress_display(sys.stderr, len(specs)) as progress,
     ):
-        return LocalExecutor(results, slots).run(specs, progress)
+        return LocalExecutor(results, slots, supervision).run(specs, progress)
 
 
 def _tell_of_missing_fast_path(device: str) -> None:
@@ -207,7 +228,12 @@ def _print_outcomes(outcomes: list[Outcome], results: Path, *, as_json: bool) ->
     states = wanted_states([outcome.spec for outcome in outcomes], results)
     if as_json:
         rows = [
-            {**state.as_row(), "result": outcome.result, "reason": outcome.reason}
+            {
+                **state.as_row(),
+                "result": outcome.result,
+                "reason": outcome.reason,
+                "restarts": list(outcome.restarts),
+            }
             for outcome, state in zip(outcomes, states, strict=True)
         ]
         print(json.dumps({"runs": rows}, indent=2))
@@ -236,6 +262,9 @@ def _print_outcomes(outcomes: list[Outcome], results: Path, *, as_json: bool) ->
 
 def _tell_what_is_left(outcomes: list[Outcome], results: Path, parsed: argparse.Namespace) -> int:
     """Names what failed and the commands that try again or go on. Returns the exit code."""
+    for outcome in outcomes:
+        for reason in outcome.restarts:
+            print(f"{outcome.spec} was started again: {reason}", file=sys.stderr)
     failed = [outcome for outcome in outcomes if outcome.result == "failed"]
     stopped = [outcome for outcome in outcomes if outcome.result in ("interrupted", "not started")]
     if failed:
@@ -262,6 +291,8 @@ def _spell_options(parsed: argparse.Namespace) -> str:
         ("--device", parsed.device, "auto"),
         ("--jobs", parsed.jobs, "1"),
         ("--threads", parsed.threads, None),
+        ("--restarts", parsed.restarts, "1"),
+        ("--hang-minutes", parsed.hang_minutes, "30"),
         ("--results", str(parsed.results), str(flags.DEFAULT_RESULTS)),
     ]
     spelled = "".join(f" {flag} {shlex.quote(value)}" for flag, value, default in given if value != default)
