@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from baselines.registry import describe
 from results.schema import RunSpec, format_frames
@@ -22,7 +21,7 @@ from suite import arguments, display, flags
 from suite.arguments import parse_path
 from suite.errors import UserError
 from suite.executors import LocalExecutor, Outcome, Supervision
-from suite.plan import RunState, refuse_small_budget, refuse_unusable, wanted_states
+from suite.plan import refuse_small_budget, refuse_unusable, wanted_states
 from suite.run_process import LOG_FILE
 
 if TYPE_CHECKING:  # it imports torch
@@ -65,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--plain", action="store_true", help="no fast path: the plain composition of every layer")
     flags.add_results(group)
     group.add_argument("--dry-run", action="store_true", help="only say what would be run, and what it needs")
+    group.add_argument("--rows", action="store_true", help="with --dry-run: a row for every run too")
     flags.add_json(group)
 
 
@@ -86,7 +86,13 @@ def run(parsed: argparse.Namespace) -> int:
     states = wanted_states(specs, results)
     refuse_unusable(states)
     if parsed.dry_run:
-        return _dry_run(states, results, jobs=jobs, device=devices[0].partition(":")[0], as_json=parsed.json)
+        from suite.dry_run import DryRun
+
+        dry = DryRun.of(states, results, jobs=jobs, device=devices[0].partition(":")[0])
+        print(dry.as_json() if parsed.json else dry.as_text(rows=parsed.rows))
+        return 0
+    if parsed.rows:
+        raise UserError("--rows goes with --dry-run; leave it out, or add --dry-run")
     arguments.writable_folder(results)
     by_spec = {state.spec: Outcome(state.spec, "skipped") for state in states if state.state == "done" and state.spec}
     left = [spec for spec in specs if spec not in by_spec]
@@ -171,59 +177,6 @@ def _tell_of_missing_fast_path(device: str) -> None:
         print(f"note: the Hadamax block runs plain, which is slower: {missing}", file=sys.stderr)
 
 
-def _dry_run(states: list[RunState], results: Path, *, jobs: int, device: str, as_json: bool) -> int:
-    from results.store import scan
-    from suite.estimate import estimate
-
-    needed = estimate(states, scan(results), jobs=jobs, device=device)
-    free = shutil.disk_usage(_existing(results)).free
-    if as_json:
-        facts = {
-            "runs": [state.as_row() for state in states],
-            "left": needed.runs,
-            "jobs": jobs,
-            "device": device,
-            "disk_bytes": needed.disk_bytes,
-            "disk_free_bytes": free,
-            "memory_bytes": needed.memory_bytes,
-            "seconds": needed.seconds,
-            "frames_per_second": dict(needed.speeds),
-            "unmeasured": list(needed.unmeasured),
-        }
-        print(json.dumps(facts, indent=2))
-        return 0
-    print(
-        display.table(
-            ("baseline", "game", "frames", "seed", "state", "done"),
-            [
-                (
-                    spec.baseline,
-                    spec.game,
-                    format_frames(spec.frames),
-                    str(spec.seed),
-                    s.state,
-                    display.percent(s.fraction),
-                )
-                for s in states
-                if (spec := s.spec)
-            ],
-        )
-    )
-    print(f"\n{display.plural(len(states), 'run')}, {needed.runs} left to do on {device}, {jobs} at once")
-    print(f"disk:   at most {display.size(needed.disk_bytes)} in {results} ({display.size(free)} free)")
-    print(f"memory: about {display.size(needed.memory_bytes)}")
-    print(f"time:   {_time(needed.seconds, needed.speeds, needed.unmeasured, device) if needed.runs else 'none'}")
-    return 0
-
-
-def _time(seconds: float | None, speeds: Any, unmeasured: Sequence[str], device: str) -> str:
-    measured = ", ".join(f"{name} {display.count(speed)} frames/s" for name, speed in speeds.items())
-    if seconds is None:
-        known = f" (measured: {measured})" if measured else ""
-        return f"unknown: no run of {', '.join(unmeasured)} on {device} has measured its speed yet{known}"
-    return f"about {display.duration(seconds)}, at the speeds of runs already there: {measured}"
-
-
 def _print_outcomes(outcomes: list[Outcome], results: Path, *, as_json: bool) -> None:
     states = wanted_states([outcome.spec for outcome in outcomes], results)
     if as_json:
@@ -297,7 +250,3 @@ def _spell_options(parsed: argparse.Namespace) -> str:
     ]
     spelled = "".join(f" {flag} {shlex.quote(value)}" for flag, value, default in given if value != default)
     return spelled + (" --plain" if parsed.plain else "")
-
-
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
