@@ -22,6 +22,8 @@ MAX_FRAMES = 10**12
 MAX_SEED = 2**31 - 1
 MAX_SEED_COUNT = 1000
 MAX_JOBS = 1024
+MAX_RESTARTS = 100
+MAX_MINUTES = 10_000
 MAX_NAME_BYTES = 200  # 255 on every usual disk, less what a temporary name adds
 MAX_PATH_BYTES = 3000  # 4096, less what a run's place adds
 
@@ -93,6 +95,16 @@ def parse_jobs(text: str) -> int:
 def parse_threads(text: str) -> int:
     """How many CPU threads a run computes with."""
     return parse_count(text, "--threads", MAX_JOBS)
+
+
+def parse_restarts(text: str) -> int:
+    """How often a run may be started again; 0 for never."""
+    return 0 if text.strip() == "0" else parse_count(text, "--restarts", MAX_RESTARTS)
+
+
+def parse_minutes(text: str) -> int:
+    """How long a run may be silent."""
+    return parse_count(text, "--hang-minutes", MAX_MINUTES)
 
 
 def parse_count(text: str, flag: str, most: int) -> int:

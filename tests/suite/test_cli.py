@@ -158,13 +158,24 @@ def test_a_dry_run_tells_what_is_done_and_needed_and_writes_nothing(call, tmp_pa
     code, out, err = call(*arguments, "--dry-run")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert [line.split()[3:5] for line in lines[1:3]] == [["0", "done"], ["1", "missing"]]
-    assert "2 runs, 1 left to do on cpu, 1 at once" in lines
+    assert lines[1].split()[:4] == ["pqn", "2", "1", "200,000"]
+    assert lines[3].startswith("2 runs (1 done, 1 missing), 1 left to do on cpu, 1 at once")
     assert "time:   about 3 min, at the speeds of runs already there: pqn 1,000 frames/s" in lines
+    code, out, _ = call(*arguments, "--dry-run", "--rows")
+    assert [line.split()[3:5] for line in out.splitlines()[1:3]] == [["0", "done"], ["1", "missing"]]
     code, out, _ = call(*arguments, "--dry-run", "--json")
     facts = json.loads(out)
+    assert facts["baselines"]["pqn"]["frames"] == 200_000
     assert (facts["left"], facts["seconds"], len(facts["runs"])) == (1, 200.0, 2)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_of_150_runs_is_a_line_a_baseline(call):
+    code, out, _ = call(*RUN, "--games", "atari10", "--frames", "40M", "--dry-run")
+    assert code == 0
+    assert len(out.splitlines()) == 12
+    assert [line.split()[1] for line in out.splitlines()[1:6]] == ["30"] * 5
+    assert call(*RUN, "--games", "pong", "--frames", "4M", "--rows")[0] == 2
 
 
 def test_a_dry_run_admits_that_it_knows_no_speed(call):
