@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results.errors import ResultsError
 from suite import arguments, display, flags
 from suite.errors import UserError
 
@@ -147,8 +148,12 @@ def _retrain(sound: list[Run], rows: dict[Path, dict[str, Any]], parsed: argpars
         if entry.manifest["actions"] is None:
             continue
         print(f"{entry.spec}: training {display.plural(parsed.retrain, 'update')} again", file=sys.stderr, flush=True)
-        outcome = retrain(entry, updates=parsed.retrain)
         row = rows[entry.directory]
+        try:
+            outcome = retrain(entry, updates=parsed.retrain)
+        except ResultsError as error:  # the others can be trained all the same
+            row["retrained"] = {"words": f"not trained again: {error}"}
+            continue
         row["retrained"] = outcome.facts()
         row["problems"] = [*row["problems"], *outcome.problems]
 
