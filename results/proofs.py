@@ -106,14 +106,19 @@ def write_proofs(root: Path, found: Mapping[str, Proof], *, refuted: Iterable[st
     """
     proofs = dict(read_proofs(root))
     for place, proof in found.items():
-        proofs[place] = proofs[place].joined_with(proof) if place in proofs else proof
+        if not proof.replayed:
+            continue
+        joined = proofs[place].joined_with(proof) if place in proofs else proof
+        if place not in proofs or replace(joined, at=proofs[place].at) != proofs[place]:  # else nothing is new
+            proofs[place] = joined
     for place in refuted:
         proofs.pop(place, None)
     entries = {
         place: asdict(proof) | {"replayed": dict(sorted(proof.replayed.items()))}
         for place, proof in sorted(proofs.items())
     }
-    write_json(Path(root) / PROOF_FILE, {"format_version": FORMAT_VERSION, "proofs": entries})
+    if proofs != read_proofs(root):
+        write_json(Path(root) / PROOF_FILE, {"format_version": FORMAT_VERSION, "proofs": entries})
 
 
 def _proof(entry: Any) -> Proof:
