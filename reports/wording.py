@@ -118,7 +118,10 @@ def lacks(judgement: Judgement, catalogue: Catalogue) -> str:
         total = len(judgement.claim.sides) * len(judgement.claim.games) * MINIMUM_SEEDS
         have = total - len(missing.runs) - MINIMUM_SEEDS * len(judgement.claim.games) * len(missing.unpinned)
         if judgement.claim.kind.is_timed:
-            parts.append(f"Needs {MINIMUM_SEEDS} seeds of both sides on the same hardware.")
+            parts.append(f"Needs {MINIMUM_SEEDS} seeds of both sides, timed on the same hardware with like paths.")
+            untimed = sum(len(side.set_aside) for side in judgement.full_sides)
+            if untimed:
+                parts.append(f"Of {counted(untimed, 'run')} the time is not known well enough to compare it.")
         else:
             parts.append(
                 f"Needs {MINIMUM_SEEDS} seeds of each game on every side ({conditions(judgement)}): "
@@ -134,7 +137,7 @@ def cost_text(missing: Missing, catalogue: Catalogue) -> str:
     runs, cost = counted(len(missing.runs), "run"), missing.cost
     if cost is None:
         return f"{runs}; how long they take is not known, for none of these baselines was measured yet."
-    time = f"about {duration(cost.seconds)} one after the other, at the speed measured on {cost.hardware}"
+    time = f"about {duration(cost.seconds)} one after the other, as measured on {cost.hardware}"
     if not cost.unknown:
         return f"{runs}, {time}."
     known = sorted({run.baseline for run in missing.runs} - set(cost.unknown))

@@ -20,7 +20,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from baselines.fast.paths import KEPT_MEMORY
 from baselines.registry import BASELINES, load_pinned
+from reports.judging.timing import ALLOCATOR
 from suite import preflight
 from suite.arguments import parse_games
 from suite.cli import build_parser
@@ -132,11 +134,14 @@ def test_a_wing_uses_only_the_wings_below_it(path: Path):
     assert used <= WINGS[package][wing], f"{wing or 'an agent'} may not use {used - WINGS[package][wing]}"
 
 
+def test_reports_know_the_allocators_path_by_the_name_that_runs_write():
+    """reports may not import baselines; were the name another, no run would ever be timed."""
+    assert ALLOCATOR == KEPT_MEMORY
+
+
 def test_no_two_files_import_each_other_however_far_around():
     """Imports under TYPE_CHECKING count as well: a circle of names is a circle for whoever reads the files."""
     graph = {name: our_imports(path) - {name} for name, path in NAMES.items()}
-    # The one circle known: the fused block takes its GPU kernel, which takes the block's shape from it.
-    graph["baselines.fast.triton_block"].discard("baselines.fast.fused_block")
     sorter = graphlib.TopologicalSorter(graph)
     try:
         sorter.prepare()

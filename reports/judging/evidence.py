@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reports.catalogue import Catalogue
+from reports.judging.timing import Timing, timing_of
 from reports.measures import LAYER_MEASURES
 from results.errors import ResultsError
 from results.hashing import sha256_hex
@@ -53,8 +54,10 @@ class RunRecord:
     at_fraction: Mapping[float, float]  # raw score at the fractions of the budget that claims ask for
     diagnostics: Mapping[str, NDArray[np.float64]]  # "effective_rank/conv2" -> [DIAGNOSTIC_POINTS], nan where unknown
     final_diagnostics: Mapping[str, float]
-    hardware: str  # device, threads and path in words: speeds are comparable within one
-    seconds_per_frame: float | None  # emulator frames
+    hardware: str  # device, runs at once and path in words
+    frames_per_second: float | None  # emulator frames, by the clock on the wall
+    timing: Timing | None  # None where none can be compared
+    untimed: str  # why
     finished_at: str | None
     config: Mapping[str, Any]
 
@@ -214,7 +217,7 @@ def _read(run: Run, root: Path, fractions: tuple[float, ...]) -> RunRecord:
     train = np.where(reached, learning_curve(episodes, points, "train"), np.nan)
     greedy = np.where(reached, learning_curve(episodes, points, "greedy"), np.nan)[:CURVE_POINTS]
     diagnostics, final = _diagnostics(run)
-    speed = manifest["frames_per_second"]
+    timing, untimed = timing_of(manifest)
     return RunRecord(
         directory=_below(run.directory, root),
         status=run.status,
@@ -228,7 +231,9 @@ def _read(run: Run, root: Path, fractions: tuple[float, ...]) -> RunRecord:
         diagnostics=diagnostics,
         final_diagnostics=final,
         hardware=_hardware(manifest),
-        seconds_per_frame=1 / speed if speed else None,
+        frames_per_second=manifest["frames_per_second"],
+        timing=timing,
+        untimed=untimed,
         finished_at=manifest["finished_at"],
         config=manifest["config"],
     )

@@ -11,7 +11,7 @@ from reports.catalogue import Catalogue
 from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.evidence import EXTERNAL, Entry, Evidence
 from reports.judging.missing import Missing, find_missing
-from reports.judging.sides import Basis, Side, find_basis, not_comparable_sides, sides_at
+from reports.judging.sides import Basis, Side, find_basis, not_comparable_sides, sides_at, untimed_sides
 from reports.judging.verdicts import INSUFFICIENT, NOT_COMPARABLE
 from reports.statistics.bootstrap import (
     CLAIM_REPETITIONS,
@@ -53,7 +53,7 @@ class Judgement:
     interval: Interval
     estimate: Estimate | None
     basis: Basis | None
-    full_sides: tuple[Side, ...]  # what there is at the claimed budget; empty for a ratio of times
+    full_sides: tuple[Side, ...]  # what there is at the claimed budget; of a ratio of times, the runs without one
     missing: Missing
     power: Power
     not_comparable: tuple[str, ...]  # baselines of which only runs that do not count exist at the claimed budget
@@ -95,7 +95,7 @@ def judge(claim: Claim, evidence: Evidence, catalogue: Catalogue, *, repetitions
         interval=estimate.interval if estimate else Interval(None, reason=NO_RUNS),
         estimate=estimate,
         basis=basis,
-        full_sides=() if claim.kind.is_timed else sides_at(evidence, claim, claim.frames),
+        full_sides=untimed_sides(evidence, claim) if claim.kind.is_timed else sides_at(evidence, claim, claim.frames),
         missing=find_missing(evidence, claim, catalogue),
         power=_power(claim, basis, estimate),
         not_comparable=tuple(foreign),

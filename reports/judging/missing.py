@@ -27,7 +27,7 @@ class Cost:
     """What runs take, one after the other, at the measured speed of each baseline."""
 
     seconds: float
-    hardware: str
+    hardware: str  # machine, clock and paths
     unknown: tuple[str, ...] = ()  # baselines that nobody measured there; their runs are not in `seconds`
 
 
@@ -155,12 +155,12 @@ def _seeds_argument(seeds: tuple[int, ...]) -> str:
 
 
 def speeds(evidence: Evidence) -> Mapping[str, Mapping[str, list[float]]]:
-    """Seconds per frame of every finished run: hardware -> baseline -> values."""
+    """Seconds per frame of every finished run that was timed: where -> baseline -> values."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for entry in evidence.runs:
         run = entry.run
-        if run is not None and run.status == "done" and run.seconds_per_frame is not None and entry.standing == COUNTS:
-            found[run.hardware][entry.baseline].append(run.seconds_per_frame)
+        if run is not None and run.status == "done" and run.timing is not None and entry.standing == COUNTS:
+            found[run.timing.where][entry.baseline].append(run.timing.seconds_per_frame)
     return found
 
 

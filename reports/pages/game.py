@@ -145,6 +145,6 @@ def _row(entry: Entry, report: Report) -> dict[str, Any]:
         "hns": numerals.number(entry.hns),
         "greedy": numerals.score(run.greedy_score if run else None),
         "games": numerals.counted(run.games, "game") if run else numerals.number(None),
-        "speed": numerals.score(1 / run.seconds_per_frame) if run and run.seconds_per_frame else numerals.number(None),
+        "speed": numerals.score(run.frames_per_second if run else None),
         "manifest": f"runs/{run.directory}.json" if run else "",
     }
