@@ -93,7 +93,17 @@ WINGS: dict[str, dict[str, set[str]]] = {
     },
 }
 LEAVES = {
-    "baselines": {"agent", "config", "seeding", "returns", "distributional", "exploration", "optim", "spans"},
+    "baselines": {
+        "agent",
+        "config",
+        "seeding",
+        "returns",
+        "distributional",
+        "exploration",
+        "optim",
+        "spans",
+        "made_up",
+    },
     "reports": {"errors", "catalogue", "numerals", "measures"},
 }
 
