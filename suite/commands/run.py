@@ -42,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how and where")
     group.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda (all GPUs) or cuda:N")
     group.add_argument("--jobs", default="1", metavar="N", help="runs at once (default: 1)")
-    group.add_argument("--threads", metavar="N", help="CPU threads of a run (default: cores / jobs)")
+    group.add_argument(
+        "--threads",
+        metavar="N",
+        help="CPU threads of a run (default: cores / jobs; beside a GPU, 1 and all cores to emulate)",
+    )
     group.add_argument("--plain", action="store_true", help="no fast path: the plain composition of every layer")
     flags.add_results(group)
     group.add_argument("--dry-run", action="store_true", help="only say what would be run, and what it needs")
@@ -108,6 +112,7 @@ def _train(
     devices: Sequence[str],
     plain: bool,
 ) -> list[Outcome]:
+    from suite.gpu_memory import refuse_crowded_gpus
     from suite.mps import shared_gpus
     from suite.progress import progress_display
     from suite.provenance import available_cores
@@ -117,18 +122,22 @@ def _train(
         _tell_of_missing_fast_path(devices[0])
     # Written into the manifest: sums split over another number of threads round differently.
     share = threads or max(1, available_cores() // jobs)
+    on_gpu = devices[0] != "cpu"
     jobs = min(jobs, len(specs))
     slots = [
         RunOptions(
             device=devices[i % len(devices)],
-            threads=share,
-            emulator_threads=share,
+            # Where a GPU learns, more threads of torch would only spin beside the emulators; and every run emulates on
+            # all cores, while the others wait for the GPU.
+            threads=threads or (1 if on_gpu else share),
+            emulator_threads=threads or (available_cores() if on_gpu else share),
             jobs=jobs,
             plain=plain,
             checkpoint_seconds=_CHECKPOINT_SECONDS,
         )
         for i in range(jobs)
     ]
+    refuse_crowded_gpus(specs, [slot.device for slot in slots])
     with (
         shared_gpus([slot.device for slot in slots], tell=lambda line: print(line, file=sys.stderr)),
         progress_display(sys.stderr, len(specs)) as progress,
