@@ -28,7 +28,7 @@ def test_ten_rainbow_runs_do_not_fit_onto_80_gigabytes_and_the_refusal_says_how_
 
 def test_jobs_are_counted_gpu_by_gpu_and_runs_that_wait_are_not():
     refuse_crowded_gpus(specs(count=30), ["cuda:0", "cuda:1"] * 2, free=lambda device: 20 * GB)
-    with pytest.raises(UserError, match="cuda:1: 2 runs at once need .* 1 fit: give --jobs 2"):
+    with pytest.raises(UserError, match=r"cuda:1: 2 runs at once need .* 1 fit: give --jobs 2"):
         refuse_crowded_gpus(specs(), ["cuda:0", "cuda:1"] * 2, free={"cuda:0": 20 * GB, "cuda:1": 10 * GB}.get)
 
 
