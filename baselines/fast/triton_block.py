@@ -141,6 +141,7 @@ def _or_any(learned: Any, stand_in: Tensor) -> list[Tensor]:
     return [stand_in if tensor is None else tensor for tensor in learned]
 
 
+# Sizes of images are not specialised on: a kernel that was proven on small images is the very one that trains.
 if triton is not None:
 
     @triton.jit
@@ -172,7 +173,7 @@ if triton is not None:
             return tl.full(channels.shape, 1.0, tl.float32), tl.full(channels.shape, 0.0, tl.float32)
         return tl.load(scale_at + channels).to(tl.float32), tl.load(bias_at + channels).to(tl.float32)
 
-    @triton.jit
+    @triton.jit(do_not_specialize=["height", "width", "rows", "padding"])
     def _forward_kernel(
         a_at,
         b_at,
@@ -217,7 +218,7 @@ if triton is not None:
         if KEEP_ARGMAX:
             tl.store(argmax_at + to, where.to(tl.uint8))
 
-    @triton.jit
+    @triton.jit(do_not_specialize=["pixels", "tiles_each", "programs", "height", "width", "rows", "padding"])
     def _backward_kernel(
         a_at,
         b_at,

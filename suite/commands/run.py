@@ -158,9 +158,11 @@ def _slots(runs: int, *, jobs: int, threads: int | None, devices: Sequence[str],
 def _train(
     specs: Sequence[RunSpec], results: Path, slots: Sequence[RunOptions], supervision: Supervision
 ) -> list[Outcome]:
+    from suite.gpu_memory import refuse_crowded_gpus
     from suite.mps import shared_gpus
     from suite.progress import progress_display
 
+    refuse_crowded_gpus(specs, [slot.device for slot in slots])
     plain = slots[0].plain
     if not plain and any("hadamax" in str(describe(spec.baseline).values.get("encoder")) for spec in specs):
         _tell_of_missing_fast_path(slots[0].device)
