@@ -1,0 +1,103 @@
+"""Tiny runs struck at their file operations: killed, out of disk, damaged. Counts are printed (`-rP` shows them).
+
+The short form strikes at some of the operations, spread over a run's life; `-m slow` at every one.
+"""
+
+import numpy as np
+import pytest
+from fault_children import TINY, Children, spec_of
+
+from results.schema import ACTIONS_FILE, EPISODES_FILE, MANIFEST_FILE, METRICS_FILE
+from results.store import Run, open_run, read_manifest, run_directory
+from results.verify import verify_run
+
+TABLES = (EPISODES_FILE, METRICS_FILE, ACTIONS_FILE)
+SHORT = 5  # strikes of a kind in the short form
+
+
+@pytest.fixture(scope="module")
+def children():
+    with Children() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def whole(children, tmp_path_factory):
+    """By baseline: the tables of a run that never stopped, and its file operations."""
+    made = {}
+
+    def of(baseline):
+        if baseline not in made:
+            results = tmp_path_factory.mktemp("whole") / "runs"
+            code, said = children.live(results, baseline=baseline)
+            assert (code, said["outcome"]) == (0, "done"), said
+            made[baseline] = tables(results, baseline), said["operations"]
+        return made[baseline]
+
+    return of
+
+
+def tables(results, baseline):
+    directory = run_directory(results, spec_of(baseline))
+    return {name: (directory / name).read_bytes() for name in TABLES}
+
+
+def leftovers(results):
+    return [path.name for path in results.rglob("*") if ".tmp-" in path.name]
+
+
+def spread(count, most):
+    """Up to `most` of the numbers below `count`, the first and the last among them."""
+    return sorted({round(float(at)) for at in np.linspace(0, count - 1, min(most, count))})
+
+
+def ends_as_if_never_struck(children, results, baseline, expected):
+    """Runs it once more, to its end, and compares everything that is kept of it."""
+    code, said = children.live(results, baseline=baseline)
+    assert (code, said["error"]) == (0, None)
+    assert said["outcome"] in ("done", "skipped")
+    assert tables(results, baseline) == expected
+    run = open_run(run_directory(results, spec_of(baseline)))
+    assert isinstance(run, Run)
+    assert verify_run(run) == []
+    assert leftovers(results) == []
+
+
+def strike(children, whole, folder, baseline, *, kind, strikes):
+    expected, operations = whole(baseline)
+    numbers = [at for at, name in enumerate(operations) if kind != "full" or name.split()[0] in ("open", "write")]
+    chosen = [numbers[i] for i in spread(len(numbers), strikes)]
+    for at in chosen:
+        results = folder / f"{kind}-{at}"
+        code, said = children.live(results, baseline=baseline, kind=kind, at=at)
+        if kind == "full":
+            refuses_with_its_cause(results, baseline, code, said, operations[at])
+        else:
+            assert code == -9, f"{kind} {operations[at]}"
+        ends_as_if_never_struck(children, results, baseline, expected)
+    print(f"{baseline}: {kind}: {len(chosen)} of {len(numbers)} operations")
+
+
+def refuses_with_its_cause(results, baseline, code, said, operation):
+    """A full disk ends a run with its reason; the manifest has it too, if a manifest can be written at all."""
+    assert code == 0
+    assert "No space left on device" in said["error"], operation
+    directory = run_directory(results, spec_of(baseline))
+    if (directory / MANIFEST_FILE).exists():
+        manifest = read_manifest(directory)
+        if said["made_room"]:
+            assert manifest["status"] == "failed", operation
+            assert "No space left on device" in manifest["error"]["message"]
+
+
+@pytest.mark.parametrize("kind", ["before", "after", "full"])
+def test_a_run_struck_at_a_file_operation_ends_as_one_never_struck(children, whole, tmp_path, kind):
+    strike(children, whole, tmp_path, "pqn", kind=kind, strikes=SHORT)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", ["before", "after", "full"])
+@pytest.mark.parametrize("baseline", TINY)
+def test_a_run_struck_at_every_file_operation_ends_as_one_never_struck(children, whole, tmp_path, baseline, kind):
+    strike(children, whole, tmp_path, baseline, kind=kind, strikes=10**6)
