@@ -167,13 +167,12 @@ def _check_actions(run: Run) -> Iterator[str]:
         yield str(error)
         return
     assert log is not None
-    seeds = run.manifest["environment"]
-    kinds = [kind for kind, _ in log.names]
-    for kind in EPISODE_KINDS:
-        if kinds.count(kind) != len(seeds.get(f"{kind}_seeds", [])):
-            yield f"{ACTIONS_FILE}: has {kinds.count(kind)} {kind} environments, the manifest another number of seeds"
+    environment = run.manifest["environment"]
+    wanted = [(kind, i) for kind in EPISODE_KINDS for i in range(len(environment.get(f"{kind}_seeds", ())))]
+    if log.names != wanted:
+        yield f"{ACTIONS_FILE}: its environments are not those that the manifest has seeds for, the training ones first"
     steps = entry["vector_steps"]
-    if steps * kinds.count("train") * FRAME_SKIP != run.frames_done:
+    if steps * len(environment.get("train_seeds", ())) * FRAME_SKIP != run.frames_done:
         yield f"{ACTIONS_FILE}: has {steps} vector steps, which are not the run's {run.frames_done} frames"
 
 
