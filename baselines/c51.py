@@ -106,6 +106,10 @@ class C51Agent:
             lambda *batch: (c51_update(self.network, self.target, self.optimizer, ReplayBatch(*batch), self.atoms),),
             *(self.network, self.optimizer, task.device),
             plain=task.plain,
+            batches=lambda: [
+                ReplayBatch.made_up(config.batch, self._envs.num_actions, seed, task.device).tensors()
+                for seed in range(2)
+            ],
         )
         self.paths += captured_paths
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from results.atomic import write_bytes
-from results.errors import ResultsError
+from results.atomic import sync_folder, write_bytes
+from results.errors import ResultsError, shown
 from results.schema import (
     ACTIONS_FILE,
     EPISODES_FILE,
@@ -25,13 +25,13 @@ from results.schema import (
     RunSpec,
 )
 from results.store import BrokenRun, Run, open_run, scan
+from results.tar_check import UNREADABLE, check_tar, unreadable
 from results.verify import verify_run
 
 RUN_FILES = (MANIFEST_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE, ACTIONS_FILE)
 _ALL_FILES = (*RUN_FILES, FULL_ACTIONS_FILE)
-_RUN_PATH = re.compile(r"[a-z0-9][a-z0-9._-]*/[A-Za-z]+/[1-9][0-9]*[kM]?/seed-(0|[1-9][0-9]*)")
-_MAX_FILE_BYTES = 256 << 20  # a table of a million games is a tenth of that
-_MAX_ARCHIVE_BYTES = 16 << 30  # unpacked
+_RUN_PATH = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}/[A-Za-z]{1,40}/[1-9][0-9]{0,14}[kM]?/seed-(0|[1-9][0-9]{0,17})")
+_MAX_MANIFEST_BYTES = 1 << 20  # one has some 10 kB
 
 
 @dataclass(frozen=True)
@@ -113,45 +113,55 @@ def import_archive(file: Path, root: Path) -> Imported:
 
 
 def _unpack(file: Path, staging: Path) -> list[PurePosixPath]:
-    """Writes the archive's files below `staging`, having checked every name. Returns the places of its runs."""
+    """Writes the archive's files below `staging`, having checked it whole. Returns the places of its runs."""
     places: dict[PurePosixPath, None] = {}
     seen: set[str] = set()
-    total = 0
     try:
-        with tarfile.open(file, mode="r:gz") as archive:
-            for member in archive:
-                if member.isdir() and not _escapes(member.name):
-                    continue
-                place, name = _checked_name(file, member, seen)
-                total += member.size
-                if member.size > _MAX_FILE_BYTES or total > _MAX_ARCHIVE_BYTES:
-                    raise ResultsError(f"{file}: {member.name} is larger than any run's; nothing was imported")
-                content = archive.extractfile(member)
-                assert content is not None  # a regular file, as checked
-                (staging / place).mkdir(parents=True, exist_ok=True)
-                write_bytes(staging / place / name, content.read())
-                places[place] = None
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ResultsError(f"{file}: no readable archive of runs ({reason}); nothing was imported") from None
+        with file.open("rb") as stream:
+            check_tar(stream, str(file))
+            stream.seek(0)
+            with tarfile.open(fileobj=stream, mode="r:gz") as archive:
+                for member in archive:
+                    if member.isdir() and not _escapes(member.name):
+                        continue
+                    place, name = _checked_name(file, member, seen)
+                    content = archive.extractfile(member)
+                    assert content is not None  # a regular file, as checked
+                    _stage(staging / place / name, content.read())
+                    places[place] = None
+    except ResultsError:
+        raise
+    except UNREADABLE as error:
+        raise ResultsError(unreadable(str(file), error)) from None
     if not places:
         raise ResultsError(f"{file}: holds no runs")
     return list(places)
 
 
+def _stage(path: Path, data: bytes) -> None:
+    """Writes a file that nobody reads yet; `_place` brings it to the disk."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise ResultsError(f"{path.parent}: cannot be written ({error.strerror}); nothing was imported") from None
+
+
 def _checked_name(file: Path, member: tarfile.TarInfo, seen: set[str]) -> tuple[PurePosixPath, str]:
     """(place of the run, file name) of a member that is a file of a run."""
     path = PurePosixPath(member.name)
-    if _escapes(member.name) or not member.isreg():
-        raise ResultsError(f"{file}: {member.name!r} is no plain file inside the archive; nothing was imported")
+    if _escapes(member.name) or not member.isreg() or member.issparse():
+        raise ResultsError(f"{file}: {shown(member.name)} is no plain file inside the archive; nothing was imported")
     if str(path) != member.name or path.name not in _ALL_FILES or not _RUN_PATH.fullmatch(str(path.parent)):
         raise ResultsError(
-            f"{file}: {member.name!r} is no file of a run (<baseline>/<game>/<frames>/seed-<n>/{MANIFEST_FILE} or a "
-            f"table); nothing was imported"
+            f"{file}: {shown(member.name)} is no file of a run "
+            f"(<baseline>/<game>/<frames>/seed-<n>/{MANIFEST_FILE} or a table); nothing was imported"
         )
     if member.name in seen:
-        raise ResultsError(f"{file}: {member.name!r} is in it twice; nothing was imported")
+        raise ResultsError(f"{file}: {shown(member.name)} is in it twice; nothing was imported")
     seen.add(member.name)
+    if path.name == MANIFEST_FILE and member.size > _MAX_MANIFEST_BYTES:
+        raise ResultsError(f"{file}: {member.name} is larger than any run's; nothing was imported")
     return path.parent, path.name
 
 
@@ -193,6 +203,7 @@ def _place(runs: list[Run], root: Path) -> None:
     try:
         for run in runs:
             place = root / run.spec.directory
+            sync_folder(run.directory)
             place.parent.mkdir(parents=True, exist_ok=True)
             os.rename(run.directory, place)
             placed.append(place)

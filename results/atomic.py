@@ -33,7 +33,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    _sync_names(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -61,7 +61,16 @@ def remove_leftovers(folder: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Brings the files of a folder to the disk, and the folder itself."""
+    for path in folder.iterdir():
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _sync_names(folder)
+
+
+def _sync_names(folder: Path) -> None:
     if os.name == "nt":  # folders can't be opened there
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -6,12 +6,13 @@ and `<name>.json`, which says where they came from. Archives of whole runs are i
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import io
-import math
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from results.atomic import write_bytes, write_json
-from results.errors import ResultsError
+from results.errors import ResultsError, shown
 from results.games import find_game
 from results.hashing import sha256_hex
 from results.manifest import load_json
@@ -42,7 +43,13 @@ __all__ = [
 FORMAT_VERSION = 1
 DOPAMINE_WINDOW_POINTS = 5  # iterations of 1M frames that make one score
 _PROVENANCE_KEYS = ("format_version", "name", "source", "protocol", "sha256", "rows", "imported_at")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+MAX_CSV_BYTES = 32 << 20
+MAX_CSV_ROWS = 200_000  # a hundred seeds of 35 baselines on 57 games
+MAX_FRAMES = 10**12
+MAX_SCORE = 1e15  # what a manifest may hold
+_MAX_TEXT = 1000  # characters of a source or a protocol
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_NUMBER = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][+-]?[0-9]{1,4})?")
 
 
 @dataclass(frozen=True, order=True)
@@ -77,11 +84,7 @@ def read_scores_csv(path: Path, baselines: Collection[str] | None = None) -> lis
     Raises:
         ResultsError: absent, empty, binary, other columns, or a line that is no score: names line, column and reason.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ResultsError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return _parse(data, str(path), baselines)
+    return _parse(_read(Path(path)), str(path), baselines)
 
 
 def dopamine_scores(agent: str, *, source: str = "dopamine", frames: int = 199_000_000) -> list[ExternalScore]:
@@ -129,7 +132,11 @@ def store_scores(
         ResultsError: the name is unfit, holds other scores already, or another set has a score of the same run.
     """
     if not _NAME.fullmatch(name):
-        raise ResultsError(f"{name!r} is no name for a set of scores: lower case, digits, dots, dashes; choose another")
+        raise ResultsError(
+            f"{shown(name)} is no name for a set of scores: at most 100 of a-z, digits, dots, dashes; choose another"
+        )
+    for what, text in (("source", source), ("protocol", protocol)):
+        _refuse_odd_text(what, text)
     if not scores:
         raise ResultsError("no scores to import")
     data = _csv_bytes(scores)
@@ -149,7 +156,6 @@ def store_scores(
             f"the set {first['set']!r} has a score of {first['baseline']} {first['game']} seed {first['seed']} "
             f"at {first['frames']} frames already ({len(clash)} in all); import each score once"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     provenance = {
         "format_version": FORMAT_VERSION,
         "name": name,
@@ -159,13 +165,28 @@ def store_scores(
         "rows": len(rows),
         "imported_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_bytes(path, data)  # without its provenance a set does not count: a kill in between imports nothing
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
     try:
+        write_bytes(path, data)  # without its provenance a set does not count: a kill in between imports nothing
         write_json(provenance_path, provenance)
     except BaseException:
         path.unlink(missing_ok=True)
+        if is_new:
+            with suppress(OSError):  # somebody else put a set there meanwhile
+                folder.rmdir()
         raise
     return path
+
+
+def _refuse_odd_text(what: str, text: str) -> None:
+    """Raises ResultsError for what JSON cannot hold, or a page cannot show."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ResultsError(f"the {what} {shown(text)} is no text in UTF-8; write it in another way") from None
+    if len(text) > _MAX_TEXT or not text.isprintable():
+        raise ResultsError(f"the {what} {shown(text)} must be one line of at most {_MAX_TEXT} characters")
 
 
 def store_dopamine(results: Path, agent: str, *, source: str = "dopamine", frames: int = 199_000_000) -> Path:
@@ -205,10 +226,7 @@ def _read_set(path: Path) -> tuple[dict[str, Any], list[ExternalScore]]:
         raise ResultsError(f"{provenance_path}: must have the keys {', '.join(_PROVENANCE_KEYS)}")
     if provenance["format_version"] != FORMAT_VERSION:
         raise ResultsError(f"{provenance_path}: format {provenance['format_version']!r} is unknown: upgrade the suite")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ResultsError(f"{path}: cannot be read ({error.strerror or error})") from None
+    data = _read(path)
     if sha256_hex(data) != provenance["sha256"]:
         raise ResultsError(f"{path}: its bytes are not those that were imported (SHA-256 differs)")
     return provenance, _parse(data, str(path), None)
@@ -222,18 +240,27 @@ def _csv_bytes(scores: Sequence[ExternalScore]) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
-def _parse(data: bytes, where: str, baselines: Collection[str] | None) -> list[ExternalScore]:
+def _read(path: Path) -> bytes:
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
+        with path.open("rb") as file:
+            data = file.read(MAX_CSV_BYTES + 1)
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if len(data) > MAX_CSV_BYTES:
+        raise ResultsError(f"{path}: has more than {MAX_CSV_BYTES} bytes; no table of scores is that large")
+    return data
+
+
+def _parse(data: bytes, where: str, baselines: Collection[str] | None) -> list[ExternalScore]:
+    if b"\0" in data or not _is_utf8(data):
         raise ResultsError(f"{where}: is no text; a CSV with the columns {', '.join(COLUMNS)} is expected")
-    if not text.strip():
+    if not data.removeprefix(codecs.BOM_UTF8).strip():
         raise ResultsError(f"{where}: is empty; a CSV with the columns {', '.join(COLUMNS)} is expected")
     seen: dict[tuple[str, str, int, int], int] = {}
-    scores = []
-    for line, cells in _cells(text, where):
+    scores: list[ExternalScore] = []
+    for line, cells in _cells(data, where):
+        if len(scores) == MAX_CSV_ROWS:
+            raise ResultsError(f"{where}, line {line}: more than {MAX_CSV_ROWS} scores; split the file")
         score = _score(cells, f"{where}, line {line}", baselines)
         key = (score.baseline, score.game, score.seed, score.frames)
         if key in seen:
@@ -247,9 +274,21 @@ def _parse(data: bytes, where: str, baselines: Collection[str] | None) -> list[E
     return sorted(scores)
 
 
-def _cells(text: str, where: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _is_utf8(data: bytes) -> bool:
+    """Decoded in pieces: as one text it would take four times its bytes."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(data), 1 << 20):
+            decoder.decode(data[start : start + (1 << 20)])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _cells(data: bytes, where: str) -> Iterator[tuple[int, dict[str, str]]]:
     """(line number, {column: cell}) of every line below the header."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""), strict=True)
     header: list[str] | None = None
     try:
         for row in reader:
@@ -274,12 +313,14 @@ def _cells(text: str, where: str) -> Iterator[tuple[int, dict[str, str]]]:
 def _score(cells: dict[str, str], where: str, baselines: Collection[str] | None) -> ExternalScore:
     baseline = cells["baseline"]
     if not _NAME.fullmatch(baseline):
-        raise ResultsError(f"{where}, column baseline: {baseline!r} is no name (lower case, digits, dots, dashes)")
+        raise ResultsError(
+            f"{where}, column baseline: {shown(baseline)} is no name (up to 100 of lower case, digits, dots, dashes)"
+        )
     if baselines is not None and baseline not in baselines:
         nearest = difflib.get_close_matches(baseline, baselines, n=1)
         hint = f"nearest: {nearest[0]}; " if nearest else ""
         raise ResultsError(
-            f"{where}, column baseline: unknown baseline {baseline!r} ({hint}allowed: {', '.join(baselines)}; "
+            f"{where}, column baseline: unknown baseline {shown(baseline)} ({hint}allowed: {', '.join(baselines)}; "
             "a new one must be announced)"
         )
     try:
@@ -297,7 +338,7 @@ def _score(cells: dict[str, str], where: str, baselines: Collection[str] | None)
 
 def _seed(cell: str, where: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", cell):
-        raise ResultsError(f"{where}, column seed: {cell!r} is no whole number from 0")
+        raise ResultsError(f"{where}, column seed: {shown(cell)} is no whole number from 0")
     return int(cell)
 
 
@@ -307,16 +348,18 @@ def _frames(cell: str, where: str) -> int:
         frames = int(cell) if re.fullmatch(r"[0-9]{1,18}", cell) else parse_frames_directory(cell)
     except ValueError:
         frames = 0
-    if frames <= 0:
-        raise ResultsError(f"{where}, column frames: {cell!r} is no number of emulator frames (as 40000000 or 40M)")
+    if not 0 < frames <= MAX_FRAMES:
+        raise ResultsError(
+            f"{where}, column frames: {shown(cell)} is no number of emulator frames (as 40000000 or 40M)"
+        )
     return frames
 
 
 def _raw_score(cell: str, where: str) -> float:
-    try:
-        score = float(cell)
-    except ValueError:
-        raise ResultsError(f"{where}, column score: {cell!r} is no number") from None
-    if not math.isfinite(score):
-        raise ResultsError(f"{where}, column score: {cell!r} is not finite")
+    if _NUMBER.fullmatch(cell) is None:  # `float` takes 2_0, other scripts' digits, and nan too
+        unlike = "is not finite" if cell.lower().lstrip("+-") in ("nan", "inf", "infinity") else "is no number"
+        raise ResultsError(f"{where}, column score: {shown(cell)} {unlike}")
+    score = float(cell)
+    if not abs(score) <= MAX_SCORE:
+        raise ResultsError(f"{where}, column score: {shown(cell)} is more than any game gives ({MAX_SCORE:g})")
     return score

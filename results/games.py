@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 
-from results.errors import ResultsError
+from results.errors import ResultsError, shown
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,16 @@ def find_game(text: str) -> Game:
     key = _simple(text)
     if key in _BY_SIMPLE_NAME:
         return _BY_SIMPLE_NAME[key]
-    nearest = [_BY_SIMPLE_NAME[name].name for name in difflib.get_close_matches(key, _BY_SIMPLE_NAME, n=3)]
+    # No text of a page's length is near a name, and to compare it would take minutes.
+    close = difflib.get_close_matches(key[:_LONGEST_NAME], _BY_SIMPLE_NAME, n=3)
+    nearest = [_BY_SIMPLE_NAME[name].name for name in close]
     hint = f"nearest: {', '.join(nearest)}" if nearest else "none is near"
-    raise ResultsError(f"unknown game {text!r} ({hint}); list them with: python -m suite list")
+    raise ResultsError(f"unknown game {shown(text)} ({hint}); list them with: python -m suite list")
 
 
 def _simple(text: str) -> str:
     return re.sub(r"-v\d+$|[ _-]", "", text.strip().lower())
 
 
+_LONGEST_NAME = 100
 _BY_SIMPLE_NAME = {_simple(name): game for name, game in GAMES.items()}

@@ -64,6 +64,8 @@ TABLE_SCHEMAS: Mapping[str, pa.Schema] = {  # of the tables that every run has
     TIMING_FILE: TIMING_SCHEMA,
 }
 _SCHEMAS = {**TABLE_SCHEMAS, ACTIONS_FILE: ACTION_SCHEMA, FULL_ACTIONS_FILE: ACTION_SCHEMA}
+_MAX_ROWS = 4_000_000  # four times the shortest games of 200M frames
+_MAX_TABLE_BYTES = 512 << 20  # unpacked
 _MAX_DEPTH = 6  # two more than a run's folder has, so that a misplaced one is found and named
 
 
@@ -208,6 +210,7 @@ def parse_table(data: bytes, name: str, *, where: str, columns: Sequence[str] | 
         found = file.schema_arrow
         if not found.equals(wanted):
             raise ResultsError(f"{where}: has the columns {_describe(found)}; expected {_describe(wanted)}")
+        _refuse_oversized(file.metadata, where)
         # One small file at a time: starting threads would take longer than reading.
         table = file.read(columns=None if columns is None else list(columns), use_threads=False)
     except (pa.ArrowException, OSError) as error:
@@ -215,6 +218,16 @@ def parse_table(data: bytes, name: str, *, where: str, columns: Sequence[str] | 
     if any(column.null_count for column in table.columns):
         raise ResultsError(f"{where}: has empty cells")
     return table
+
+
+def _refuse_oversized(facts: pq.FileMetaData, where: str) -> None:
+    """What a small file announces can fill the memory: it is looked at before anything is unpacked."""
+    unpacked = sum(facts.row_group(i).total_byte_size for i in range(facts.num_row_groups))
+    if facts.num_rows > _MAX_ROWS or unpacked > _MAX_TABLE_BYTES:
+        raise ResultsError(
+            f"{where}: announces {facts.num_rows} rows, {unpacked} bytes, more than any run's "
+            f"({_MAX_ROWS} rows, {_MAX_TABLE_BYTES} bytes)"
+        )
 
 
 def scan(root: Path) -> list[Run | BrokenRun]:

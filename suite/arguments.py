@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -20,6 +22,10 @@ MAX_FRAMES = 10**12
 MAX_SEED = 2**31 - 1
 MAX_SEED_COUNT = 1000
 MAX_JOBS = 1024
+MAX_RESTARTS = 100
+MAX_MINUTES = 10_000
+MAX_NAME_BYTES = 200  # 255 on every usual disk, less what a temporary name adds
+MAX_PATH_BYTES = 3000  # 4096, less what a run's place adds
 
 _FRAMES = re.compile(r"(?P<number>[0-9]+(_[0-9]{3})*(\.[0-9]+)?)(?:(?P<unit>[kM])|[eE]\+?(?P<power>[0-9]{1,2}))?")
 _UNITS = {"k": 1_000, "M": 1_000_000}
@@ -91,6 +97,16 @@ def parse_threads(text: str) -> int:
     return parse_count(text, "--threads", MAX_JOBS)
 
 
+def parse_restarts(text: str) -> int:
+    """How often a run may be started again; 0 for never."""
+    return 0 if text.strip() == "0" else parse_count(text, "--restarts", MAX_RESTARTS)
+
+
+def parse_minutes(text: str) -> int:
+    """How long a run may be silent."""
+    return parse_count(text, "--hang-minutes", MAX_MINUTES)
+
+
 def parse_count(text: str, flag: str, most: int) -> int:
     """A whole number from 1 to `most`."""
     if not re.fullmatch(r"[0-9]{1,9}", text.strip()) or not 0 < int(text) <= most:
@@ -122,8 +138,22 @@ def parse_device(text: str) -> tuple[str, ...]:
     return (wanted,) if match else tuple(f"cuda:{i}" for i in range(count))
 
 
+def parse_path(text: str) -> Path:
+    """A path that the system can look up, whether there is anything or not; as `type=` of an argument."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty path; write . for the folder you are in")
+    data = os.fsencode(text)
+    longest = max(map(len, data.split(b"/")))
+    if longest > MAX_NAME_BYTES or len(data) > MAX_PATH_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"a path too long ({len(data)} bytes, {longest} in one name); "
+            f"at most {MAX_PATH_BYTES}, {MAX_NAME_BYTES} in one name"
+        )
+    return Path(text)
+
+
 def results_folder(path: Path) -> Path:
-    """`path` if runs can be read from it, whether it exists yet or not."""
+    """`path` if runs can be read from it, whether it exists yet or not. Raises UserError if they cannot."""
     for ancestor in (path, *path.absolute().parents):
         if ancestor.is_dir():
             break

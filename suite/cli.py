@@ -6,19 +6,21 @@ Exit codes: 0 done, 1 something failed, 2 bad arguments or input, 130 interrupte
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import suite
 from baselines.config import ConfigError
 from reports.errors import ReportsError
 from results.errors import ResultsError
+from suite import display, streams
 from suite.commands import COMMANDS
 from suite.errors import UserError
 
+FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -75,16 +77,29 @@ def _with_negative_values(argv: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line (default: this process's) and returns its exit code."""
+    streams.prepare()
     try:
         parsed = build_parser().parse_args(_with_negative_values(sys.argv[1:] if argv is None else argv))
         code = parsed.run(parsed)
         sys.stdout.flush()
         return code
     except (UserError, ResultsError, ConfigError, ReportsError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        _tell(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader, `head` for one, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.abandon_stdout()
         return 0
+    except OSError as error:
+        if error.errno is None:
+            raise  # not the system's word: a fault of ours
+        if error.filename is None:  # what is printed is buffered: it would fail once more at the end
+            streams.abandon_stdout()
+        _tell(f"{error.filename or 'the output'} cannot be written or read ({error.strerror})")
+        return FAILED
+
+
+def _tell(message: str) -> None:
+    with suppress(OSError):  # stderr may be as full as stdout; the exit code still says it
+        print(f"error: {display.one_line(message)}", file=sys.stderr)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+_LONGEST_WORD = 300  # longer than any path or list that is read to its end
+_LONGEST_LINE = 2000
 _SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
@@ -55,6 +58,18 @@ def size(number: float) -> str:
         if number >= of_unit:
             return f"{number / of_unit:.1f} {unit}"
     return f"{number:.0f} B"
+
+
+def one_line(text: str) -> str:
+    """`text` on one line; words and lines beyond any use are cut, and say how long they were."""
+    words = [_cut(word, _LONGEST_WORD) for word in text.split()]
+    return _cut(" ".join(re.sub(r"[\x00-\x1f\x7f]", "?", word) for word in words), _LONGEST_LINE)
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}...({count(len(text))} characters)...{text[-most // 4 :]}"
 
 
 def plural(number: int, noun: str) -> str:

@@ -15,6 +15,7 @@ from results.store import BrokenRun, Run
 from suite.plan import RunState
 
 # Upper bounds, rounded up from measured runs.
+_SPARE_CHECKPOINTS = 2  # while a run trains: the one before, and the one that is being written
 _TABLES_BYTES = 5_000_000  # episodes, metrics and timing of a 40M run
 _PQN_CHECKPOINT_BYTES = 60_000_000  # Hadamax-PQN: 4.1 M weights with two moments each
 _REPLAY_CHECKPOINT_BYTES = 150_000_000  # Rainbow: 7.5 M weights, a target copy, two moments each
@@ -30,7 +31,8 @@ class Estimate:
     """For the runs that are left to do."""
 
     runs: int
-    disk_bytes: int  # at most; of all runs together
+    frames: int  # of emulator, still to be played
+    disk_bytes: int  # at most; of all runs together, while the last of them train
     memory_bytes: int  # of as many runs at once as there are jobs, the largest
     seconds: float | None  # None unless every baseline has a measured speed
     speeds: Mapping[str, float]  # baseline -> measured frames/s, the median of runs on the same kind of device
@@ -45,9 +47,11 @@ def estimate(states: Sequence[RunState], found: Iterable[Run | BrokenRun], *, jo
     unmeasured = tuple(name for name in baselines if name not in speeds)
     work = [(spec.frames - state.frames_done) / speeds[spec.baseline] for state, spec in left if not unmeasured]
     at_once = sorted((memory_bytes(spec) for _, spec in left), reverse=True)[:jobs]
+    spare = sorted((_SPARE_CHECKPOINTS * checkpoint_bytes(spec) for _, spec in left), reverse=True)
     return Estimate(
         runs=len(left),
-        disk_bytes=sum(disk_bytes(spec) for _, spec in left),
+        frames=sum(spec.frames - state.frames_done for state, spec in left),
+        disk_bytes=sum(disk_bytes(spec) for _, spec in left) + sum(spare[:jobs]),
         memory_bytes=sum(at_once),
         # Jobs work side by side, and a run is never split.
         seconds=max(sum(work) / jobs, max(work)) if work else None,
@@ -75,10 +79,13 @@ def disk_bytes(spec: RunSpec) -> int:
     replays = isinstance(config, ReplayConfig)
     environments = config.train_environments + (0 if replays else config.greedy_environments)
     log = spec.frames / FRAME_SKIP * environments / config.train_environments
-    checkpoints = 2 * (
-        _REPLAY_CHECKPOINT_BYTES if replays else _PQN_CHECKPOINT_BYTES
-    )  # the last, and one to fall back to
-    return int(log) + checkpoints + _TABLES_BYTES
+    return int(log) + checkpoint_bytes(spec) + _TABLES_BYTES
+
+
+def checkpoint_bytes(spec: RunSpec) -> int:
+    """At most what one checkpoint of a run has."""
+    replays = isinstance(load_pinned(spec.baseline).config, ReplayConfig)
+    return _REPLAY_CHECKPOINT_BYTES if replays else _PQN_CHECKPOINT_BYTES
 
 
 def memory_bytes(spec: RunSpec) -> int:

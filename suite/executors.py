@@ -1,38 +1,33 @@
 """Where runs run: an executor takes specs and brings each as far as it gets, whatever becomes of the others.
 
 `LocalExecutor` gives every run a process of its own, some at a time. The first Ctrl-C (or SIGTERM) asks the processes
-to stop at their next checkpoint, a second one kills them. A process whose parent died stops by itself.
+to stop at their next checkpoint, a second one kills them. A process whose parent died stops by itself. A run that
+crashes or hangs is started again a few times.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import sys
-import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from results.schema import RunSpec
-from results.store import run_directory
+from suite.run_process import CRASHED, execute_run, work
 
 if TYPE_CHECKING:  # `suite.run` imports torch
     from multiprocessing.context import SpawnProcess
 
     from suite.run import RunOptions, RunStatus
 
-LOG_FILE = "run.log"
 _POLL_SECONDS = 0.2
-_STATUS_SECONDS = 0.2  # a run tells how far it is at most this often
 _FAREWELL_SECONDS = 20.0  # how long a process that gave its result may take to end
 
 
@@ -43,13 +38,15 @@ class Outcome:
     spec: RunSpec
     result: str  # "done", "skipped" (was done before), "interrupted", "failed" or "not started"
     reason: str = ""  # of a failure, one line
+    restarts: tuple[str, ...] = ()  # why it was started again, a line each time
 
 
-class Watcher(Protocol):
-    """Whoever shows progress; called in the parent process only."""
+class Audience(Protocol):
+    """Whoever is shown how runs come along; called in the parent process only."""
 
     def started(self, spec: RunSpec) -> None: ...
     def status(self, spec: RunSpec, status: RunStatus) -> None: ...
+    def restarting(self, spec: RunSpec, reason: str) -> None: ...  # `started` follows
     def finished(self, outcome: Outcome) -> None: ...
     def stopping(self) -> None: ...
 
@@ -57,34 +54,43 @@ class Watcher(Protocol):
 class Executor(Protocol):
     """What the command line needs of a place where runs run."""
 
-    def run(self, specs: Sequence[RunSpec], watcher: Watcher) -> list[Outcome]:
+    def run(self, specs: Sequence[RunSpec], audience: Audience) -> list[Outcome]:
         """Outcomes in the order of `specs`."""
         ...
 
 
-def execute_run(spec: RunSpec, **arguments: Any) -> str:
-    """`suite.run.execute`, imported where it runs."""
-    from suite.run import execute
+@dataclass(frozen=True)
+class Supervision:
+    """When a run is started again, from its last checkpoint."""
 
-    return execute(spec, **arguments)
+    restarts: int  # of one run, at most
+    silent_seconds: float  # a run that gives no sign of life for so long hangs, and is killed
 
 
 class LocalExecutor:
     """Runs in processes of this machine, as many at once as there are `slots`."""
 
-    def __init__(self, results: Path, slots: Sequence[RunOptions], execute: Callable[..., str] = execute_run):
+    def __init__(
+        self,
+        results: Path,
+        slots: Sequence[RunOptions],
+        supervision: Supervision,
+        execute: Callable[..., str] = execute_run,
+    ):
         """`slots`: the options (device, threads) of each place; `execute`: importable, see `suite.run.execute`."""
         self._results = results
         self._slots = slots
+        self._supervision = supervision
         self._execute = execute
         self._signals = 0
 
-    def run(self, specs: Sequence[RunSpec], watcher: Watcher) -> list[Outcome]:
+    def run(self, specs: Sequence[RunSpec], audience: Audience) -> list[Outcome]:
         """Call from the main thread: it takes over SIGINT and SIGTERM until it returns."""
         waiting = deque(specs)
         free = deque(self._slots)
         active: list[_Worker] = []
         outcomes: dict[RunSpec, Outcome] = {}
+        restarts: dict[RunSpec, tuple[str, ...]] = {}
         told_to_stop = 0
         with self._catching_signals():
             try:
@@ -92,26 +98,35 @@ class LocalExecutor:
                     while waiting and free and not self._signals:
                         spec = waiting.popleft()
                         active.append(_Worker(spec, self._results, free.popleft(), self._execute))
-                        watcher.started(spec)
+                        audience.started(spec)
                     if self._signals > told_to_stop:
                         told_to_stop = self._signals
                         for worker in active:
                             worker.stop(at_once=told_to_stop > 1)
                         if told_to_stop == 1:
-                            watcher.stopping()
+                            audience.stopping()
                     connection.wait([handle for worker in active for handle in worker.handles()], _POLL_SECONDS)
                     for worker in list(active):
                         for status in worker.statuses():
-                            watcher.status(worker.spec, status)
-                        if worker.has_ended():
-                            active.remove(worker)
-                            free.append(worker.options)
-                            outcomes[worker.spec] = worker.outcome(was_stopped=told_to_stop > 0)
-                            watcher.finished(outcomes[worker.spec])
+                            audience.status(worker.spec, status)
+                        worker.end_if_silent(self._supervision.silent_seconds)
+                        if not worker.has_ended():
+                            continue
+                        active.remove(worker)
+                        free.append(worker.options)
+                        spec, before = worker.spec, restarts.get(worker.spec, ())
+                        outcome = worker.outcome(was_stopped=told_to_stop > 0)
+                        if worker.crashed and not self._signals and len(before) < self._supervision.restarts:
+                            restarts[spec] = (*before, outcome.reason)
+                            audience.restarting(spec, outcome.reason)
+                            waiting.appendleft(spec)
+                            continue
+                        outcomes[spec] = replace(outcome, restarts=before)
+                        audience.finished(outcomes[spec])
             finally:
                 for worker in active:  # only if something went wrong here
                     worker.abandon()
-        return [outcomes.get(spec, Outcome(spec, "not started")) for spec in specs]
+        return [outcomes.get(spec) or Outcome(spec, "not started", restarts=restarts.get(spec, ())) for spec in specs]
 
     @contextmanager
     def _catching_signals(self) -> Iterator[None]:
@@ -134,9 +149,13 @@ class _Worker:
         self.options = options
         self._result: tuple[str, str] | None = None
         self._result_at = 0.0
+        self._silent_seconds = 0.0
+        self._looked_at = time.monotonic()
+        self._was_silent = False
+        self.crashed = False  # known once `outcome` was asked for
         self._receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
         self._process: SpawnProcess = multiprocessing.get_context("spawn").Process(
-            target=_work, args=(spec, results, options, execute, sender), name=str(spec)
+            target=work, args=(spec, results, options, execute, sender), name=str(spec)
         )
         resource_tracker.ensure_running()  # its own start would lift the block below
         # A terminal sends Ctrl-C to the children too; they inherit the block, so that not even a starting one dies.
@@ -161,9 +180,20 @@ class _Worker:
                     self._result, self._result_at = message, time.monotonic()
                 else:
                     news.append(message)
+                self._silent_seconds = 0.0
         except (EOFError, OSError):
             self._receiver.close()
         return news
+
+    def end_if_silent(self, allowed_seconds: float) -> None:
+        """Kills the process if it gave no sign of life for so long. Call often."""
+        now = time.monotonic()
+        # Time in which this process itself stood still (Ctrl-Z, a laptop asleep) says nothing about the run.
+        self._silent_seconds += min(now - self._looked_at, 10 * _POLL_SECONDS)
+        self._looked_at = now
+        if self._silent_seconds > allowed_seconds and self._result is None and self._process.exitcode is None:
+            self._was_silent = True
+            self._process.kill()
 
     def has_ended(self) -> bool:
         """Whether the process is gone; one that gave its result and does not leave is made to."""
@@ -177,16 +207,23 @@ class _Worker:
         return True
 
     def outcome(self, *, was_stopped: bool) -> Outcome:
-        """Call when it has ended."""
+        """What became of the run; call when its process has ended."""
         code = self._process.exitcode
         assert code is not None
         if self._result is not None:
-            return Outcome(self.spec, *self._result)
+            result, reason = self._result
+            self.crashed = result == CRASHED
+            return Outcome(self.spec, "failed" if self.crashed else result, reason)
         if was_stopped and -code in (signal.SIGTERM, signal.SIGKILL):
             return Outcome(self.spec, "interrupted", "killed before it wrote a checkpoint; goes on from the last one")
+        self.crashed = True
+        if self._was_silent:
+            minutes = self._silent_seconds / 60
+            return Outcome(self.spec, "failed", f"it hung: no sign of life for {minutes:.3g} minutes")
         if code >= 0:
             return Outcome(self.spec, "failed", f"its process ended with code {code} and no result")
-        hint = ", perhaps because memory ran out" if -code == signal.SIGKILL else ""
+        self.crashed = -code != signal.SIGKILL  # memory that ran out once runs out again
+        hint = "" if self.crashed else ", perhaps because memory ran out"
         return Outcome(self.spec, "failed", f"its process was killed by {signal.Signals(-code).name}{hint}")
 
     def stop(self, *, at_once: bool) -> None:
@@ -199,55 +236,3 @@ class _Worker:
         self._process.kill()
         self._process.join()
         self._receiver.close()
-
-
-def _work(spec: RunSpec, results: Path, options: RunOptions, execute: Callable[..., str], sender: Any) -> None:
-    """A run's process: result or reason go through `sender`, all that is printed into the run's log."""
-    stop = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    last_told = 0.0
-
-    def report(status: RunStatus) -> None:
-        nonlocal last_told
-        if time.monotonic() - last_told < _STATUS_SECONDS:
-            return
-        last_told = time.monotonic()
-        try:
-            sender.send(status)
-        except OSError:
-            stop.set()  # the parent is gone, and nobody would take the result
-
-    try:
-        _redirect_output(run_directory(results, spec) / LOG_FILE)
-        result = (
-            execute(spec, results=results, options=options, report=report, stop_requested=stop.is_set),
-            "",
-        )
-    except BaseException as error:
-        traceback.print_exc()
-        result = ("failed", _one_line(error))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with suppress(OSError):  # nobody may be left to tell; the manifest says it
-        sender.send(result)
-    sys.exit(1 if result[0] == "failed" else 0)
-
-
-def _redirect_output(log: Path) -> None:
-    """Sends what this process and its libraries print into `log`, off the progress display."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for standard in (1, 2):
-        os.dup2(descriptor, standard)
-    os.close(descriptor)
-
-
-def _one_line(error: BaseException) -> str:
-    from results.errors import ResultsError
-
-    text = " ".join(str(error).split())
-    if isinstance(error, ResultsError):
-        return text  # says all by itself
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

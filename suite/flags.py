@@ -9,6 +9,7 @@ from pathlib import Path
 from baselines.registry import BASELINES, BF16
 from results.schema import RunSpec, format_frames
 from suite import arguments
+from suite.arguments import parse_path
 from suite.plan import plan_runs
 from suite.protocol import DEFAULT_SEEDS
 
@@ -18,7 +19,11 @@ DEFAULT_RESULTS = Path("results/runs")
 
 def add_results(parser: Flags) -> None:
     parser.add_argument(
-        "--results", type=Path, default=DEFAULT_RESULTS, metavar="DIR", help="where runs live (default: %(default)s)"
+        "--results",
+        type=parse_path,
+        default=DEFAULT_RESULTS,
+        metavar="DIR",
+        help="where runs live (default: %(default)s)",
     )
 
 

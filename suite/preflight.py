@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import platform
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,9 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import psutil
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion
 
 from baselines.config import ConfigError
 from baselines.registry import BASELINES, load_pinned
@@ -23,22 +25,7 @@ from suite.errors import UserError
 from suite.protocol import chosen_protocol
 from suite.provenance import available_cores
 
-OLDEST_PYTHON = (3, 11)
-# Package -> lowest version that works, and the first one that is not supported (None: none known). As pyproject.toml.
-SUPPORTED: dict[str, tuple[str, str | None]] = {
-    "torch": ("2.11", None),
-    "envpool": ("1.2.5", "1.3"),
-    "numpy": ("1.26", None),
-    "pandas": ("2.2", "3"),
-    "pyarrow": ("17", None),
-    "scipy": ("1.11", None),
-    "jinja2": ("3.1", None),
-    "markupsafe": ("2.1", None),
-    "markdown-it-py": ("3", None),
-    "filelock": ("3.15", None),
-    "psutil": ("6", None),
-    "rich": ("13.7", None),
-}
+DISTRIBUTION = "hadamax-suite"
 LEAST_MEMORY_BYTES = 1_500_000_000  # one run of PQN
 LEAST_DISK_BYTES = 200_000_000  # one run with its checkpoint
 
@@ -53,24 +40,38 @@ class Check:
 
 
 def check_versions() -> Iterator[Check]:
-    """Python and every package, against what is supported."""
+    """Python and every package, against what the installed suite asks for (`pyproject.toml` when it was installed)."""
+    try:
+        facts = metadata.metadata(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        yield Check(
+            DISTRIBUTION,
+            False,
+            "not installed, so nothing says which versions it needs; pip install -c constraints.txt -e .",
+        )
+        return
     python = platform.python_version()
-    oldest = ".".join(map(str, OLDEST_PYTHON))
-    yield Check("python", _numbers(python) >= OLDEST_PYTHON, f"{python} (needs >= {oldest})")
-    for package, (least, below) in SUPPORTED.items():
-        wanted = f">= {least}" + (f", < {below}" if below else "")
+    wanted = SpecifierSet(facts["Requires-Python"])
+    yield Check("python", is_supported(python, wanted), f"{python} (needs {_spell(wanted)})")
+    for requirement in map(Requirement, metadata.requires(DISTRIBUTION) or ()):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue  # of an extra, or of another platform
+        allowed = _spell(requirement.specifier)
         try:
-            version = metadata.version(package)
+            version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
-            yield Check(package, False, f"not installed (needs {wanted}); pip install -c constraints.txt -e .")
+            detail = f"not installed (needs {allowed}); pip install -c constraints.txt -e ."
+            yield Check(requirement.name, False, detail)
             continue
-        yield Check(package, is_supported(version, least, below), f"{version} (needs {wanted})")
+        yield Check(requirement.name, is_supported(version, requirement.specifier), f"{version} (needs {allowed})")
 
 
-def is_supported(version: str, least: str, below: str | None) -> bool:
-    """Whether `least` <= `version` < `below`, by the numbers a version begins with ('2.13.0+cpu' is 2.13.0)."""
-    found = _numbers(version)
-    return found >= _numbers(least) and (below is None or found < _numbers(below))
+def is_supported(version: str, wanted: SpecifierSet) -> bool:
+    """Whether `version` is in the range `wanted`; one that is no version by PEP 440 is not."""
+    try:
+        return wanted.contains(version, prereleases=True)
+    except InvalidVersion:
+        return False
 
 
 def check_machine(device: str, results: Path) -> Iterator[Check]:
@@ -167,6 +168,7 @@ def _device_name(device: str) -> str:
     return f"{device}, {facts.name}, {display.size(facts.total_memory)}"
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    match = re.match(r"[0-9]+(\.[0-9]+)*", version)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()
+def _spell(wanted: SpecifierSet) -> str:
+    """'>= 1.2.5, < 1.3': the least first."""
+    parts = sorted(wanted, key=lambda part: part.operator, reverse=True)
+    return ", ".join(f"{part.operator} {part.version}" for part in parts) or "any version"

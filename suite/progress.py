@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from results.schema import RunSpec
 from suite import display
-from suite.executors import LOG_FILE, Outcome, Watcher
+from suite.executors import Audience, Outcome
+from suite.run_process import LOG_FILE
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,8 +25,8 @@ PLAIN_INTERVAL_SECONDS = 30.0
 _STOPPING = "stopping: every run writes a checkpoint when its update ends; Ctrl-C again leaves at once"
 
 
-class ProgressDisplay(Watcher):
-    """A watcher that is entered before the first run and left after the last one."""
+class ProgressDisplay(Audience):
+    """An audience that is entered before the first run and left after the last one."""
 
     def __enter__(self) -> Self:
         return self
@@ -71,6 +73,10 @@ def outcome_line(outcome: Outcome) -> str:
     return f"{outcome.spec}: {outcome.reason or words.get(outcome.result, outcome.result)}"
 
 
+def _restart_line(spec: RunSpec, reason: str) -> str:
+    return f"{spec}: {reason}; started again from its last checkpoint"
+
+
 class PlainProgress(ProgressDisplay):
     """Lines without control codes: when a run starts and ends, and every half minute between."""
 
@@ -94,11 +100,15 @@ class PlainProgress(ProgressDisplay):
         self._finished += 1
         self._print(f"{outcome_line(outcome)} ({self._finished} of {self._runs})")
 
+    def restarting(self, spec: RunSpec, reason: str) -> None:
+        self._print(_restart_line(spec, reason))
+
     def stopping(self) -> None:
         self._print(_STOPPING)
 
     def _print(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        with suppress(OSError):  # a full disk below the log of a batch job is no reason to end its runs
+            print(line, file=self._stream, flush=True)
 
 
 class LiveProgress(ProgressDisplay):
@@ -145,6 +155,10 @@ class LiveProgress(ProgressDisplay):
         self._progress.remove_task(self._tasks.pop(outcome.spec))
         self._progress.update(self._overall, completed=self._finished, facts=f"{self._finished} of {self._runs}")
         self._progress.console.print(outcome_line(outcome), markup=False)
+
+    def restarting(self, spec: RunSpec, reason: str) -> None:
+        self._progress.remove_task(self._tasks.pop(spec))
+        self._progress.console.print(_restart_line(spec, reason), markup=False)
 
     def stopping(self) -> None:
         self._progress.console.print(_STOPPING, markup=False)

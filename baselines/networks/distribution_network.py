@@ -89,11 +89,14 @@ class HadamaxC51Conv(nn.Module):
         return why_not_shape(self.conv_a.out_channels, self.pool[0])
 
     def forward(self, images: Tensor) -> Tensor:
-        a, b = self.conv_a(images), self.conv_b(images)
+        return self.join(self.conv_a(images), self.conv_b(images))
+
+    def join(self, branch_a: Tensor, branch_b: Tensor) -> Tensor:
+        """What follows the convolutions, whose outputs [B, C, H, H] these are."""
         if self.fused:
-            pooling = Pooling.symmetric(a.shape[2], *self.pool)
-            return fused_block(a, b, None, None, Norm(per_image=True, epsilon=NORM_EPSILON), pooling)
-        return F.max_pool2d(F.gelu(image_norm(a)) * F.gelu(image_norm(b)), *self.pool)
+            pooling = Pooling.symmetric(branch_a.shape[2], *self.pool)
+            return fused_block(branch_a, branch_b, None, None, Norm(per_image=True, epsilon=NORM_EPSILON), pooling)
+        return F.max_pool2d(F.gelu(image_norm(branch_a)) * F.gelu(image_norm(branch_b)), *self.pool)
 
 
 def image_norm(images: Tensor) -> Tensor:

@@ -152,13 +152,16 @@ class HadamaxConv(nn.Module):
         slices = padded.split(max(1, CPU_SLICE_ELEMENTS // per_image))
         return torch.cat([self._block(part) for part in slices]) if len(slices) > 1 else self._block(padded)
 
-    def _block(self, padded: Tensor) -> Tensor:
-        branches = self.conv_a(padded), self.conv_b(padded)
+    def join(self, branch_a: Tensor, branch_b: Tensor) -> Tensor:
+        """What follows the convolutions, whose outputs [B, C, H, H] these are."""
         norms = (self.norm_a.weight, self.norm_a.bias), (self.norm_b.weight, self.norm_b.bias)
         if self.fused:
-            pooling = Pooling.same(branches[0].shape[2], self.pool_size, self.pool_stride)
-            return fused_block(*branches, *norms, Norm(per_image=False, epsilon=NORM_EPSILON), pooling)
-        return hadamax_block(*branches, *norms, pool_size=self.pool_size, pool_stride=self.pool_stride)
+            pooling = Pooling.same(branch_a.shape[2], self.pool_size, self.pool_stride)
+            return fused_block(branch_a, branch_b, *norms, Norm(per_image=False, epsilon=NORM_EPSILON), pooling)
+        return hadamax_block(branch_a, branch_b, *norms, pool_size=self.pool_size, pool_stride=self.pool_stride)
+
+    def _block(self, padded: Tensor) -> Tensor:
+        return self.join(self.conv_a(padded), self.conv_b(padded))
 
 
 class DenseNorm(nn.Module):

@@ -14,6 +14,7 @@ from results.errors import ResultsError
 from results.schema import RunSpec
 from results.store import Run
 from suite import arguments, display, flags
+from suite.arguments import parse_path
 from suite.errors import UserError
 
 NAME = "export"
@@ -25,7 +26,7 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="what to write: NAME.tar.gz or NAME.csv")
+    parser.add_argument("file", type=parse_path, metavar="FILE", help="what to write: NAME.tar.gz or NAME.csv")
     flags.add_selection(parser, "which runs (default: every finished one)")
     parser.add_argument(
         "--without-logs", action="store_true", help="of action logs too long to be committed, pack the witnesses alone"

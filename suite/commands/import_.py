@@ -15,6 +15,7 @@ from pathlib import Path
 
 from baselines.registry import BASELINES, VARIANTS
 from suite import arguments, display, flags
+from suite.arguments import parse_path
 from suite.errors import UserError
 
 NAME = "import"
@@ -28,7 +29,7 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="NAME.tar.gz or NAME.csv")
+    parser.add_argument("file", nargs="?", type=parse_path, metavar="FILE", help="NAME.tar.gz or NAME.csv")
     parser.add_argument("--dopamine", metavar="AGENT", help="instead of FILE: dqn, c51, rainbow, iqn, ...")
     parser.add_argument("--name", help="of a set of scores (default: the file's name)")
     parser.add_argument("--source", help="where a set of scores comes from, in words (default: the file's name)")

@@ -13,6 +13,7 @@ import webbrowser
 from pathlib import Path
 
 from suite import arguments, display, flags
+from suite.arguments import parse_path
 from suite.errors import UserError
 
 NAME = "report"
@@ -28,9 +29,15 @@ DEFAULT_OUT = Path("reports/html")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help="where the report goes (default: %(default)s)"
+        "--out",
+        type=parse_path,
+        default=DEFAULT_OUT,
+        metavar="DIR",
+        help="where the report goes (default: %(default)s)",
     )
-    parser.add_argument("--claims", type=Path, metavar="FILE", help="claims of your own, as TOML, beside the suite's")
+    parser.add_argument(
+        "--claims", type=parse_path, metavar="FILE", help="claims of your own, as TOML, beside the suite's"
+    )
     parser.add_argument("--open", action="store_true", help="show the report in the browser")
     parser.add_argument("--markdown", action="store_true", help="print Markdown instead of writing the report")
     flags.add_results(parser)
@@ -49,7 +56,7 @@ def run(parsed: argparse.Namespace) -> int:
 
         print(render(summarise(results=results, catalogue=catalogue(), claims_file=parsed.claims)))
         return 0
-    built = build(results=results, out=parsed.out, catalogue=catalogue(), claims_file=parsed.claims)
+    built = build(results=results, out=_out(parsed.out), catalogue=catalogue(), claims_file=parsed.claims)
     for line in built.left_out:
         print(f"left out: {line}", file=sys.stderr)
     if parsed.open:
@@ -66,3 +73,12 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     print(f"{display.plural(built.pages, 'page')} from {display.plural(built.runs, 'run')}: {built.index}")
     return 0
+
+
+def _out(path: Path) -> Path:
+    """`path`, unless a report cannot take its place: the folder is replaced whole, so that none is half new."""
+    if path.is_symlink():
+        raise UserError(f"--out {path} is a link, which a report would replace; give the folder that it leads to")
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise UserError(f"--out {path} holds the folder you are in, which a report would replace; give another folder")
+    return path

@@ -10,18 +10,22 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from baselines.registry import describe
 from results.schema import RunSpec, format_frames
 from suite import arguments, display, flags
+from suite.arguments import parse_path
 from suite.errors import UserError
-from suite.executors import LOG_FILE, LocalExecutor, Outcome
-from suite.plan import RunState, refuse_small_budget, refuse_unusable, wanted_states
+from suite.executors import LocalExecutor, Outcome, Supervision
+from suite.plan import refuse_small_budget, refuse_unusable, wanted_states
+from suite.run_process import LOG_FILE
+
+if TYPE_CHECKING:  # it imports torch
+    from suite.run import RunOptions
 
 NAME = "run"
 SUMMARY = "train what is not done yet"
@@ -38,7 +42,9 @@ _CHECKPOINT_SECONDS = 60.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_selection(parser, "which runs (games and frames, or a claim, are required)")
     parser.add_argument("--claim", metavar="ID", help="instead of a matrix: the runs that a claim of the paper lacks")
-    parser.add_argument("--claims", type=Path, metavar="FILE", help="claims of your own, as TOML, beside the suite's")
+    parser.add_argument(
+        "--claims", type=parse_path, metavar="FILE", help="claims of your own, as TOML, beside the suite's"
+    )
     group = parser.add_argument_group("how and where")
     group.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda (all GPUs) or cuda:N")
     group.add_argument("--jobs", default="1", metavar="N", help="runs at once (default: 1)")
@@ -47,9 +53,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="CPU threads of a run (default: cores / jobs; beside a GPU all cores)",
     )
+    group.add_argument(
+        "--restarts",
+        default="1",
+        metavar="N",
+        help="how often a run that crashes or hangs is started again (default: 1)",
+    )
+    group.add_argument(
+        "--hang-minutes",
+        default="30",
+        metavar="N",
+        help="a run without a sign of life for so long hangs (default: 30)",
+    )
     group.add_argument("--plain", action="store_true", help="no fast path: the plain composition of every layer")
     flags.add_results(group)
     group.add_argument("--dry-run", action="store_true", help="only say what would be run, and what it needs")
+    group.add_argument("--rows", action="store_true", help="with --dry-run: a row for every run too")
     flags.add_json(group)
 
 
@@ -57,6 +76,10 @@ def run(parsed: argparse.Namespace) -> int:
     results = arguments.results_folder(parsed.results)
     specs = _matrix(parsed) if parsed.claim is None else _lacking(parsed, results)
     jobs = arguments.parse_jobs(parsed.jobs)
+    supervision = Supervision(
+        restarts=arguments.parse_restarts(parsed.restarts),
+        silent_seconds=60.0 * arguments.parse_minutes(parsed.hang_minutes),
+    )
     threads = None if parsed.threads is None else arguments.parse_threads(parsed.threads)
     devices = arguments.parse_device(parsed.device)
     if parsed.claim is not None and not specs:
@@ -67,14 +90,21 @@ def run(parsed: argparse.Namespace) -> int:
     states = wanted_states(specs, results)
     refuse_unusable(states)
     if parsed.dry_run:
-        return _dry_run(states, results, jobs=jobs, device=devices[0].partition(":")[0], as_json=parsed.json)
+        from suite.dry_run import DryRun
+
+        dry = DryRun.of(states, results, jobs=jobs, device=devices[0].partition(":")[0])
+        print(dry.as_json() if parsed.json else dry.as_text(rows=parsed.rows))
+        return 0
+    if parsed.rows:
+        raise UserError("--rows goes with --dry-run; leave it out, or add --dry-run")
     arguments.writable_folder(results)
     by_spec = {state.spec: Outcome(state.spec, "skipped") for state in states if state.state == "done" and state.spec}
     left = [spec for spec in specs if spec not in by_spec]
     if by_spec:
         print(f"{display.plural(len(by_spec), 'run')} of {len(specs)} done already", file=sys.stderr)
     if left:
-        trained = _train(left, results, jobs=jobs, threads=threads, devices=devices, plain=parsed.plain)
+        slots = _slots(len(left), jobs=jobs, threads=threads, devices=devices, plain=parsed.plain)
+        trained = _train(left, results, slots, supervision)
         by_spec |= {outcome.spec: outcome for outcome in trained}
     outcomes = [by_spec[spec] for spec in specs]
     _print_outcomes(outcomes, results, as_json=parsed.json)
@@ -103,27 +133,16 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
     return tuple(missing_runs(parsed.claim, results=results, catalogue=catalogue(), claims_file=parsed.claims))
 
 
-def _train(
-    specs: Sequence[RunSpec],
-    results: Path,
-    *,
-    jobs: int,
-    threads: int | None,
-    devices: Sequence[str],
-    plain: bool,
-) -> list[Outcome]:
+def _slots(runs: int, *, jobs: int, threads: int | None, devices: Sequence[str], plain: bool) -> list[RunOptions]:
+    """The options of each of the places where so many runs are worked at."""
     from suite.machine import thread_share
-    from suite.mps import shared_gpus
-    from suite.progress import progress_display
     from suite.provenance import available_cores
     from suite.run import RunOptions
 
-    if not plain and any("hadamax" in str(describe(spec.baseline).values.get("encoder")) for spec in specs):
-        _tell_of_missing_fast_path(devices[0])
     # Written into the manifest: sums split over another number of threads round differently.
     torch_threads, emulator_threads = thread_share(devices[0], threads=threads, jobs=jobs, cores=available_cores())
-    jobs = min(jobs, len(specs))
-    slots = [
+    jobs = min(jobs, runs)
+    return [
         RunOptions(
             device=devices[i % len(devices)],
             threads=torch_threads,
@@ -134,11 +153,22 @@ def _train(
         )
         for i in range(jobs)
     ]
+
+
+def _train(
+    specs: Sequence[RunSpec], results: Path, slots: Sequence[RunOptions], supervision: Supervision
+) -> list[Outcome]:
+    from suite.mps import shared_gpus
+    from suite.progress import progress_display
+
+    plain = slots[0].plain
+    if not plain and any("hadamax" in str(describe(spec.baseline).values.get("encoder")) for spec in specs):
+        _tell_of_missing_fast_path(slots[0].device)
     with (
         shared_gpus([slot.device for slot in slots], tell=lambda line: print(line, file=sys.stderr)),
         progress_display(sys.stderr, len(specs)) as progress,
     ):
-        return LocalExecutor(results, slots).run(specs, progress)
+        return LocalExecutor(results, slots, supervision).run(specs, progress)
 
 
 def _tell_of_missing_fast_path(device: str) -> None:
@@ -152,64 +182,16 @@ def _tell_of_missing_fast_path(device: str) -> None:
         print(f"note: the Hadamax block runs plain, which is slower: {missing}", file=sys.stderr)
 
 
-def _dry_run(states: list[RunState], results: Path, *, jobs: int, device: str, as_json: bool) -> int:
-    from results.store import scan
-    from suite.estimate import estimate
-
-    needed = estimate(states, scan(results), jobs=jobs, device=device)
-    free = shutil.disk_usage(_existing(results)).free
-    if as_json:
-        facts = {
-            "runs": [state.as_row() for state in states],
-            "left": needed.runs,
-            "jobs": jobs,
-            "device": device,
-            "disk_bytes": needed.disk_bytes,
-            "disk_free_bytes": free,
-            "memory_bytes": needed.memory_bytes,
-            "seconds": needed.seconds,
-            "frames_per_second": dict(needed.speeds),
-            "unmeasured": list(needed.unmeasured),
-        }
-        print(json.dumps(facts, indent=2))
-        return 0
-    print(
-        display.table(
-            ("baseline", "game", "frames", "seed", "state", "done"),
-            [
-                (
-                    spec.baseline,
-                    spec.game,
-                    format_frames(spec.frames),
-                    str(spec.seed),
-                    s.state,
-                    display.percent(s.fraction),
-                )
-                for s in states
-                if (spec := s.spec)
-            ],
-        )
-    )
-    print(f"\n{display.plural(len(states), 'run')}, {needed.runs} left to do on {device}, {jobs} at once")
-    print(f"disk:   at most {display.size(needed.disk_bytes)} in {results} ({display.size(free)} free)")
-    print(f"memory: about {display.size(needed.memory_bytes)}")
-    print(f"time:   {_time(needed.seconds, needed.speeds, needed.unmeasured, device) if needed.runs else 'none'}")
-    return 0
-
-
-def _time(seconds: float | None, speeds: Any, unmeasured: Sequence[str], device: str) -> str:
-    measured = ", ".join(f"{name} {display.count(speed)} frames/s" for name, speed in speeds.items())
-    if seconds is None:
-        known = f" (measured: {measured})" if measured else ""
-        return f"unknown: no run of {', '.join(unmeasured)} on {device} has measured its speed yet{known}"
-    return f"about {display.duration(seconds)}, at the speeds of runs already there: {measured}"
-
-
 def _print_outcomes(outcomes: list[Outcome], results: Path, *, as_json: bool) -> None:
     states = wanted_states([outcome.spec for outcome in outcomes], results)
     if as_json:
         rows = [
-            {**state.as_row(), "result": outcome.result, "reason": outcome.reason}
+            {
+                **state.as_row(),
+                "result": outcome.result,
+                "reason": outcome.reason,
+                "restarts": list(outcome.restarts),
+            }
             for outcome, state in zip(outcomes, states, strict=True)
         ]
         print(json.dumps({"runs": rows}, indent=2))
@@ -238,6 +220,9 @@ def _print_outcomes(outcomes: list[Outcome], results: Path, *, as_json: bool) ->
 
 def _tell_what_is_left(outcomes: list[Outcome], results: Path, parsed: argparse.Namespace) -> int:
     """Names what failed and the commands that try again or go on. Returns the exit code."""
+    for outcome in outcomes:
+        for reason in outcome.restarts:
+            print(f"{outcome.spec} was started again: {reason}", file=sys.stderr)
     failed = [outcome for outcome in outcomes if outcome.result == "failed"]
     stopped = [outcome for outcome in outcomes if outcome.result in ("interrupted", "not started")]
     if failed:
@@ -264,11 +249,9 @@ def _spell_options(parsed: argparse.Namespace) -> str:
         ("--device", parsed.device, "auto"),
         ("--jobs", parsed.jobs, "1"),
         ("--threads", parsed.threads, None),
+        ("--restarts", parsed.restarts, "1"),
+        ("--hang-minutes", parsed.hang_minutes, "30"),
         ("--results", str(parsed.results), str(flags.DEFAULT_RESULTS)),
     ]
     spelled = "".join(f" {flag} {shlex.quote(value)}" for flag, value, default in given if value != default)
     return spelled + (" --plain" if parsed.plain else "")
-
-
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())

@@ -4,14 +4,20 @@ import gzip
 import io
 import os
 import tarfile
+import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from run_builder import Game, build_run, edit_manifest
 
-from results import archive
+from results import archive, tar_check
 from results.archive import RUN_FILES, export_archive, import_archive
+from results.atomic import table_bytes
 from results.errors import ResultsError
+from results.schema import TIMING_SCHEMA
+from results.store import parse_table
 from results.tables import load_runs
 
 PLACE = "pqn/Pong/200k/seed-0"
@@ -202,7 +208,7 @@ def test_a_run_at_anothers_place_is_refused(source: Path, tmp_path: Path):
 
 
 def test_an_archive_larger_than_any_run_is_refused(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(archive, "_MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(tar_check, "MAX_FILE_BYTES", 1000)
     with pytest.raises(ResultsError, match="is larger than any run's"):
         import_archive(packed, tmp_path / "target")
 
@@ -230,3 +236,123 @@ def test_a_results_folder_that_is_a_file_is_refused(packed: Path, tmp_path: Path
     with pytest.raises(ResultsError, match="is a file, not a folder of results"):
         import_archive(packed, tmp_path / "target")
     assert (tmp_path / "target").read_text() == "hello"
+
+
+def pax(text: bytes, kind: bytes = tarfile.XHDTYPE) -> tuple[tarfile.TarInfo, bytes]:
+    """An extended header with one record, written without asking tarfile."""
+    member = tarfile.TarInfo("pax")
+    member.type = kind
+    length = len(text) + 3
+    record = b"%d %s\n" % (length + len(str(length)) - 1, text)
+    member.size = len(record)
+    return member, record
+
+
+def pack_raw(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
+    """Headers as they are; `tarfile` itself would refuse to write some of them."""
+    blocks = [
+        member.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE) for member, data in members
+    ]
+    path.write_bytes(gzip.compress(b"".join(blocks) + bytes(2 * tarfile.BLOCKSIZE), mtime=0))
+    return path
+
+
+def sized(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.size = kind, size
+    return member
+
+
+def refused(path: Path, tmp_path: Path) -> str:
+    """The one line with which an archive is refused, once it is seen that nothing of it is there."""
+    with pytest.raises(ResultsError) as error:
+        import_archive(path, tmp_path / "deep" / "target")
+    assert not (tmp_path / "deep").exists()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"GNU.sparse.size=abc", b"GNU.sparse.map=1,2,x", b"GNU.sparse.major=1", b"size=99999999999999", b"size=-1"],
+)
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE])
+def test_a_header_that_says_another_size_is_refused(tmp_path: Path, record: bytes, kind: bytes):
+    members = [pax(record, kind), (sized(f"{PLACE}/manifest.json", 2), b"{}")]
+    assert "sparse or resized" in refused(pack_raw(tmp_path / "odd.tar.gz", members), tmp_path)
+
+
+@pytest.mark.parametrize("record", [b"path=a\xff", b"mtime=abc", b"uid=x", b"hdrcharset=BINARY", b"noequals"])
+def test_an_odd_header_is_one_line(tmp_path: Path, record: bytes):
+    members = [pax(record), (sized(f"{PLACE}/manifest.json", 2), b"{}")]
+    refused(pack_raw(tmp_path / "odd.tar.gz", members), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        (sized("x", 1 << 30, tarfile.XHDTYPE), "larger than any run's"),
+        (sized("x", 1 << 30, tarfile.GNUTYPE_LONGNAME), "larger than any run's"),
+        (sized(f"{PLACE}/timing.parquet", 255 << 20), "larger than any run's"),
+        (sized("folder", 512, tarfile.DIRTYPE), "no plain file"),
+        (sized("link", 512, tarfile.SYMTYPE), "no plain file"),
+        (sized("sparse", 512, tarfile.GNUTYPE_SPARSE), "no plain file"),
+    ],
+)
+def test_what_a_header_announces_is_refused_before_it_is_read(tmp_path: Path, member: tarfile.TarInfo, words: str):
+    path = tmp_path / "odd.tar.gz"
+    path.write_bytes(gzip.compress(member.tobuf(tarfile.USTAR_FORMAT)))  # nothing of it follows
+    assert words in refused(path, tmp_path)
+
+
+def test_zeros_that_unpack_to_more_than_any_run_are_refused_before_anything_is_written(tmp_path: Path):
+    files = [(sized(f"{PLACE}/{name}", 32 << 20), bytes(32 << 20)) for name in ("timing.parquet", "metrics.parquet")]
+    path = pack_raw(tmp_path / "bomb.tar.gz", files)
+    began = time.monotonic()
+    assert "unpacks to more" in refused(path, tmp_path)
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.REGTYPE])
+def test_more_members_than_any_archive_of_runs_has_are_refused(tmp_path: Path, kind: bytes):
+    members = [(sized(f"pqn/Pong/200k/seed-{i}/manifest.json", 0, kind), b"") for i in range(20_000)]
+    assert "more than 10000 members" in refused(pack_raw(tmp_path / "many.tar.gz", members), tmp_path)
+
+
+def test_a_small_table_that_announces_many_rows_is_refused_before_it_is_unpacked(tmp_path: Path):
+    rows = 5_000_000
+    zeros = pa.array(np.zeros(rows))
+    table = pa.Table.from_arrays([zeros.cast(pa.int64()), zeros, zeros], schema=TIMING_SCHEMA)
+    data = table_bytes(table)
+    assert len(data) < 100_000
+    with pytest.raises(ResultsError, match="announces 5000000 rows"):
+        parse_table(data, "timing.parquet", where="timing.parquet")
+
+
+def test_one_flipped_byte_anywhere_is_one_line_or_no_harm(packed: Path, tmp_path: Path):
+    """The bytes of a compressed stream fail in many ways, zlib.error among them."""
+    sound = packed.read_bytes()
+    random = np.random.default_rng(0)
+    outcomes = set()
+    for position in random.integers(len(sound), size=60):
+        data = bytearray(sound)
+        data[position] ^= 1 << int(random.integers(8))
+        packed.write_bytes(data)
+        target = tmp_path / f"target-{position}"
+        try:
+            import_archive(packed, target)
+            assert position < 10  # gzip's own time stamp and system
+        except ResultsError as error:
+            reason = str(error)
+            assert "\n" not in reason
+            assert not target.exists()
+            outcomes.add("refused")
+    assert "refused" in outcomes
+
+
+def test_a_full_disk_is_named_as_the_cause(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(_path: Path, _data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert "cannot be written (No space left on device)" in refused(packed, tmp_path)

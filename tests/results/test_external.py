@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +78,16 @@ def test_columns_may_stand_in_any_order_and_blanks_do_not_matter(tmp_path: Path)
         (HEADER + "c51,Pong,0,40M,nan\n", "line 2, column score: 'nan' is not finite"),
         (HEADER + "c51,Pong,0,40M,-inf\n", "line 2, column score: '-inf' is not finite"),
         (HEADER + 'c51,Pong,0,40M,"1\n', "no CSV"),
+        (HEADER + "c51,Pong,0,40M,2_0\n", "line 2, column score: '2_0' is no number"),
+        (HEADER + "c51,Pong,0,40M,\u0662\u0660\n", "line 2, column score: '\u0662\u0660' is no number"),
+        (HEADER + "c51,Pong,0,40M,1e308\n", "line 2, column score: '1e308' is more than any game gives"),
+        (HEADER + "c51,Pong,0,40M,1e9999\n", "line 2, column score: '1e9999' is more than any game gives"),
+        (HEADER + f"c51,Pong,0,40M,{'9' * 5000}\n", r"column score: '9+\.\.\. \(5,002 characters\) is no number"),
+        (HEADER + "c51,Pong,0,99999999999999999999M,1\n", "line 2, column frames: '99999999999999999999M'"),
+        (HEADER + f"c51,Pong,0,{'9' * 5000}M,1\n", r"line 2, column frames: '9+\.\.\. \(5,003 characters\)"),
+        (HEADER + f"{'c' * 101},Pong,0,40M,1\n", "line 2, column baseline: 'c+.* is no name"),
+        (HEADER + f"c51,{'x' * 10000},0,40M,1\n", r"unknown game 'x+\.\.\. \(10,002 characters\)"),
+        (HEADER + "c51,Pong,\u0662,40M,1\n", "line 2, column seed: '\u0662' is no whole number"),
         (
             HEADER + "c51,Pong,0,40M,1\nc51,Pong,1,40M,1\nc51,pong,0,40000000,2\n",
             "line 4: the same baseline, game, seed and frames as line 2",
@@ -162,7 +171,7 @@ def test_a_failed_second_write_leaves_nothing_imported(results: Path, monkeypatc
     monkeypatch.setattr(external, "write_json", disk_full)
     with pytest.raises(OSError, match="No space left"):
         store_scores(results, "mine", SCORES, source="here")
-    assert os.listdir(external_directory(results)) == []
+    assert not external_directory(results).exists()
 
 
 def test_a_set_without_provenance_or_with_changed_bytes_is_named_and_left_out(results: Path):
@@ -203,3 +212,43 @@ def test_dopamines_names_and_budgets_are_checked():
         dopamine_scores("c51", source="elsewhere")
     with pytest.raises(ResultsError, match="no five points up to 4000000 frames"):
         dopamine_scores("c51", frames=4_000_000)
+
+
+@pytest.mark.parametrize("cell", ["20", "+20", "20.", "2e1", "20.0", "200E-1", "  20 "])
+def test_a_number_may_be_written_in_every_usual_way(tmp_path: Path, cell: str):
+    assert read_scores_csv(write(tmp_path, HEADER + f"c51,Pong,0,40M,{cell}\n"))[0].score == 20.0
+
+
+def test_a_table_too_large_or_too_long_is_refused_before_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path, HEADER + "".join(f"c51,Pong,{seed},40M,1\n" for seed in range(200)))
+    monkeypatch.setattr(external, "MAX_CSV_ROWS", 100)
+    with pytest.raises(ResultsError, match="line 102: more than 100 scores"):
+        read_scores_csv(path)
+    monkeypatch.setattr(external, "MAX_CSV_BYTES", 1000)
+    with pytest.raises(ResultsError, match="has more than 1000 bytes"):
+        read_scores_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ({"name": "a" * 300}, r"'a+\.\.\. \(302 characters\) is no name"),
+        ({"name": "set", "source": "caf\udce9"}, "the source .* is no text in UTF-8"),
+        ({"name": "set", "source": "x" * 1001}, "must be one line of at most 1000"),
+        ({"name": "set", "source": "ours", "protocol": "two\nlines"}, "the protocol .* must be one line"),
+    ],
+)
+def test_words_that_cannot_be_kept_leave_nothing(results: Path, words: dict[str, str], reason: str):
+    with pytest.raises(ResultsError, match=reason):
+        store_scores(results, scores=SCORES, **{"source": "ours", **words})
+    assert not external_directory(results).exists()
+
+
+def test_a_full_disk_leaves_no_folder(results: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(_path: Path, _data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(external, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        store_scores(results, "set", SCORES, source="ours")
+    assert not external_directory(results).exists()

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
+import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from results.errors import ResultsError
-from results.lock import RunLock
+from results.lock import RunLock, writer
 
 HOLDS = """
 import sys
@@ -74,3 +78,43 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ResultsError, match=r"cannot write .*seed-0"):
         RunLock(tmp_path / "file" / "seed-0").__enter__()
+
+
+def sign(directory: Path, text: str) -> None:
+    (directory / ".holder.lock").write_text(text, encoding="utf-8")
+
+
+def test_the_writer_is_named_as_long_as_it_lives(tmp_path: Path, holder: subprocess.Popen):
+    assert writer(tmp_path) == f"pid {holder.pid} on {socket.gethostname()}"
+    holder.kill()
+    holder.wait()
+    assert writer(tmp_path) is None
+
+
+def test_a_later_process_with_the_number_of_a_dead_one_is_not_taken_for_it(tmp_path: Path):
+    with RunLock(tmp_path):
+        signed = json.loads((tmp_path / ".holder.lock").read_text())
+        assert signed["pid"] == os.getpid()
+        assert abs(signed["started"] - time.time()) < 100_000
+        assert writer(tmp_path) is not None
+    sign(tmp_path, json.dumps({**signed, "started": signed["started"] - 3600}))
+    assert writer(tmp_path) is None
+
+
+def test_a_process_of_another_machine_is_taken_at_its_word(tmp_path: Path):
+    sign(tmp_path, json.dumps({"pid": 2**31 - 1, "started": 1.0, "host": "elsewhere"}))
+    assert writer(tmp_path) == "pid 2147483647 on elsewhere"
+
+
+@pytest.mark.parametrize(
+    "pid", ["1e999", str(10**23), "-1", "0", "true", '"1"', "null", "[]", "1.5", str(2**31), "9" * 5000]
+)
+def test_a_number_that_no_process_has_names_nobody(tmp_path: Path, pid: str):
+    sign(tmp_path, f'{{"pid": {pid}, "host": "{socket.gethostname()}"}}')
+    assert writer(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '{"pid": 1}', '{"pid": 1, "host": "a\\nb"}', "[" * 10**5])
+def test_what_is_no_signature_names_nobody(tmp_path: Path, text: str):
+    sign(tmp_path, text)
+    assert writer(tmp_path) is None

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from results.errors import ResultsError
+from results.lock import RunLock
 from results.schema import RunSpec
 from results.store import run_directory
 
@@ -24,7 +25,7 @@ def spec_of(seed=0, *, baseline="pqn", game="Pong", frames=1_000_000):
 
 
 def by_seed(spec, *, results, options, report, stop_requested):
-    """Seed 0 and those above 4 succeed; each of the others fails in its own way."""
+    """Seed 0 and those above 5 succeed; each of the others fails in its own way."""
     match spec.seed:
         case 1:
             raise RuntimeError("the network\nhas NaNs")
@@ -34,6 +35,8 @@ def by_seed(spec, *, results, options, report, stop_requested):
             os._exit(7)
         case 4:
             raise ResultsError("another process is writing it")
+        case 5:
+            raise OSError(28, "No space left on device")
     print("a library chatters")
     report(FakeStatus())
     return "done"
@@ -59,4 +62,29 @@ def deaf(spec, *, results, options, report, stop_requested):
 def options_seen(spec, *, results, options, report, stop_requested):
     (run_directory(results, spec) / "options").write_text(str(options))
     time.sleep(0.3)
+    return "done"
+
+
+def once(spec, *, results, options, report, stop_requested):
+    """The first time it fails as its seed says, the second time it is done."""
+    mark = run_directory(results, spec) / "tried"
+    if mark.exists():
+        return "done"
+    mark.touch()
+    match spec.seed:
+        case 0:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        case 1:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case 2:
+            report(FakeStatus())
+            time.sleep(600)
+    return "done"
+
+
+def stuck(spec, *, results, options, report, stop_requested):
+    """In an update that takes longer than a test's patience."""
+    with RunLock(run_directory(results, spec)):
+        report(FakeStatus())
+        time.sleep(600)
     return "done"

@@ -158,13 +158,24 @@ def test_a_dry_run_tells_what_is_done_and_needed_and_writes_nothing(call, tmp_pa
     code, out, err = call(*arguments, "--dry-run")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert [line.split()[3:5] for line in lines[1:3]] == [["0", "done"], ["1", "missing"]]
-    assert "2 runs, 1 left to do on cpu, 1 at once" in lines
+    assert lines[1].split()[:4] == ["pqn", "2", "1", "200,000"]
+    assert lines[3].startswith("2 runs (1 done, 1 missing), 1 left to do on cpu, 1 at once")
     assert "time:   about 3 min, at the speeds of runs already there: pqn 1,000 frames/s" in lines
+    code, out, _ = call(*arguments, "--dry-run", "--rows")
+    assert [line.split()[3:5] for line in out.splitlines()[1:3]] == [["0", "done"], ["1", "missing"]]
     code, out, _ = call(*arguments, "--dry-run", "--json")
     facts = json.loads(out)
+    assert facts["baselines"]["pqn"]["frames"] == 200_000
     assert (facts["left"], facts["seconds"], len(facts["runs"])) == (1, 200.0, 2)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_of_150_runs_is_a_line_a_baseline(call):
+    code, out, _ = call(*RUN, "--games", "atari10", "--frames", "40M", "--dry-run")
+    assert code == 0
+    assert len(out.splitlines()) == 12
+    assert [line.split()[1] for line in out.splitlines()[1:6]] == ["30"] * 5
+    assert call(*RUN, "--games", "pong", "--frames", "4M", "--rows")[0] == 2
 
 
 def test_a_dry_run_admits_that_it_knows_no_speed(call):
@@ -298,3 +309,66 @@ def test_doctor_prints_a_row_per_check_and_fails_if_one_fails(call, tmp_path):
     assert "failed: results" in err
     facts = json.loads(call("doctor", "--games", "freeway", "--device", "cpu", "--results", "file", "--json")[1])
     assert facts["failed"] == ["results"]
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["status", "--results", ""], "an empty path; write . for the folder you are in"),
+        (["status", "--results", LONG], "a path too long (300 bytes, 300 in one name)"),
+        (["status", "--results", "é" * 150], "a path too long (300 bytes"),
+        (["status", "--results", "a/" * 2000], "a path too long (4000 bytes"),
+        ([*RUN, "--games", "pong", "--frames", "4M", "--results", LONG], "a path too long"),
+        (["report", "--out", LONG], "a path too long"),
+        (["report", "--claims", LONG], "a path too long"),
+        (["export", f"{LONG}.csv"], "a path too long"),
+        (["import", f"{LONG}.csv"], "a path too long"),
+        (["report", "--out", "."], "holds the folder you are in"),
+        (["report", "--out", ".."], "holds the folder you are in"),
+        (["report", "--out", "link"], "is a link"),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_one_line_and_nothing_is_written(call, tmp_path, arguments, words):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*RUN, "--games", "x" * 5000, "--frames", "4M"],
+        [*RUN, "--games", "pong", "--frames", "9" * 5000],
+        ["run", "--games", "pong", "--frames", "4M", "--device", "x " * 2500],
+        ["x" * 5000],
+        ["import", "--dopamine", "x" * 5000],
+    ],
+)
+def test_a_value_of_5000_characters_is_not_echoed_whole(call, arguments):
+    code, _out, err = call(*arguments)
+    assert code == 2
+    assert "characters)" in err
+    assert len(err) < 2100
+
+
+def test_an_error_of_the_system_is_one_line_that_names_the_file(call, monkeypatch):
+    def full(_parsed):
+        raise OSError(28, "No space left on device", "results/runs/x")
+
+    monkeypatch.setattr("suite.commands.status.run", full)
+    assert call("status") == (1, "", "error: results/runs/x cannot be written or read (No space left on device)\n")
+
+
+def test_a_fault_of_ours_is_not_taken_for_one_of_the_system(call, monkeypatch):
+    def wrong(_parsed):
+        raise OSError("a library's own")
+
+    monkeypatch.setattr("suite.commands.status.run", wrong)
+    with pytest.raises(OSError, match="own"):
+        call("status")

@@ -41,12 +41,17 @@ def test_no_time_is_made_up_where_a_baseline_has_no_measured_speed(tmp_path):
 def test_nothing_left_needs_nothing(tmp_path):
     store_run(tmp_path)
     found = needed(tmp_path, seeds=(0,))
-    assert (found.runs, found.disk_bytes, found.memory_bytes, found.seconds) == (0, 0, 0, None)
+    assert (found.runs, found.frames, found.disk_bytes, found.memory_bytes, found.seconds) == (0, 0, 0, 0, None)
 
 
 def test_disk_holds_a_byte_for_every_action_of_every_environment(tmp_path):
     small, large = (needed(tmp_path, seeds=(0,), frames=frames).disk_bytes for frames in (4_000_000, 44_000_000))
     assert large - small == 10_000_000 * 136 / 128  # 40M frames more; 8 greedy environments beside 128
+
+
+def test_disk_has_room_for_the_spare_checkpoints_of_the_runs_that_train(tmp_path):
+    one, two = (needed(tmp_path, seeds=(0, 1, 2), jobs=jobs).disk_bytes for jobs in (1, 2))
+    assert two - one == 2 * 60_000_000  # an older one and one being written, of one run more
 
 
 def test_memory_is_that_of_the_runs_that_run_at_once(tmp_path):

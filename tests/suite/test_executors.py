@@ -13,15 +13,21 @@ import psutil
 import pytest
 from fake_runs import FakeStatus, spec_of
 
+from results.errors import ResultsError
+from results.lock import RunLock
 from results.store import run_directory
-from suite.executors import LOG_FILE, LocalExecutor
+from suite.executors import LocalExecutor, Supervision
+from suite.run_process import LOG_FILE
+
+NEVER = Supervision(restarts=0, silent_seconds=600.0)
 
 
 class Events:
-    """A watcher that keeps what it is told, and can act on the first status."""
+    """An audience that keeps what it is told, and can act on the first status."""
 
     def __init__(self, on_status=None):
         self.started_specs, self.statuses, self.outcomes, self.told_to_stop = [], [], [], 0
+        self.restarts = []
         self._on_status = on_status
 
     def started(self, spec):
@@ -31,6 +37,9 @@ class Events:
         self.statuses.append(status)
         if self._on_status is not None:
             self._on_status(self)
+
+    def restarting(self, spec, reason):
+        self.restarts.append((spec, reason))
 
     def finished(self, outcome):
         self.outcomes.append(outcome)
@@ -53,8 +62,8 @@ def results_of(outcomes):
 
 def test_runs_that_fail_do_not_stop_the_others(tmp_path):
     events = Events()
-    specs = [spec_of(seed) for seed in range(6)]
-    outcomes = LocalExecutor(tmp_path, ["a", "b"], fake_runs.by_seed).run(specs, events)
+    specs = [spec_of(seed) for seed in (0, 1, 2, 3, 4, 6)]
+    outcomes = LocalExecutor(tmp_path, ["a", "b"], NEVER, fake_runs.by_seed).run(specs, events)
 
     assert [outcome.spec for outcome in outcomes] == specs
     assert results_of(outcomes) == ["done", "failed", "failed", "failed", "failed", "done"]
@@ -69,7 +78,7 @@ def test_runs_that_fail_do_not_stop_the_others(tmp_path):
 
 
 def test_what_a_run_prints_and_its_traceback_go_to_its_log(tmp_path, capfd):
-    LocalExecutor(tmp_path, ["a"], fake_runs.by_seed).run([spec_of(0), spec_of(1)], Events())
+    LocalExecutor(tmp_path, ["a"], NEVER, fake_runs.by_seed).run([spec_of(0), spec_of(1)], Events())
     assert (run_directory(tmp_path, spec_of(0)) / LOG_FILE).read_text() == "a library chatters\n"
     assert "Traceback" in (run_directory(tmp_path, spec_of(1)) / LOG_FILE).read_text()
     assert capfd.readouterr() == ("", "")
@@ -77,7 +86,7 @@ def test_what_a_run_prints_and_its_traceback_go_to_its_log(tmp_path, capfd):
 
 def test_every_slot_has_its_options(tmp_path):
     specs = [spec_of(seed) for seed in range(4)]
-    LocalExecutor(tmp_path, ["slot a", "slot b"], fake_runs.options_seen).run(specs, Events())
+    LocalExecutor(tmp_path, ["slot a", "slot b"], NEVER, fake_runs.options_seen).run(specs, Events())
     seen = [(run_directory(tmp_path, spec) / "options").read_text() for spec in specs]
     assert set(seen) == {"slot a", "slot b"}
     assert set(seen[:2]) == {"slot a", "slot b"}  # side by side
@@ -87,7 +96,7 @@ def test_every_slot_has_its_options(tmp_path):
 def test_the_first_signal_lets_runs_write_their_checkpoint_and_starts_no_more(tmp_path, number):
     events = Events(send_once(number))
     specs = [spec_of(seed) for seed in range(3)]
-    outcomes = LocalExecutor(tmp_path, ["a"], fake_runs.until_stopped).run(specs, events)
+    outcomes = LocalExecutor(tmp_path, ["a"], NEVER, fake_runs.until_stopped).run(specs, events)
     assert results_of(outcomes) == ["interrupted", "not started", "not started"]
     assert (run_directory(tmp_path, specs[0]) / "checkpoint").exists()
     assert events.told_to_stop == 1
@@ -99,51 +108,108 @@ def test_a_second_signal_kills_at_once(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     began = time.monotonic()
-    outcomes = LocalExecutor(tmp_path, ["a"], fake_runs.deaf).run([spec_of(0), spec_of(1)], Events(twice))
+    outcomes = LocalExecutor(tmp_path, ["a"], NEVER, fake_runs.deaf).run([spec_of(0), spec_of(1)], Events(twice))
     assert results_of(outcomes) == ["interrupted", "not started"]
     assert time.monotonic() - began < 60
 
 
 def test_signal_handlers_are_put_back(tmp_path):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    LocalExecutor(tmp_path, ["a"], fake_runs.by_seed).run([spec_of(0)], Events())
+    LocalExecutor(tmp_path, ["a"], NEVER, fake_runs.by_seed).run([spec_of(0)], Events())
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_an_error_in_the_watcher_leaves_no_process_behind(tmp_path):
+def test_an_error_in_the_audience_leaves_no_process_behind(tmp_path):
     def broken(_events):
         raise RuntimeError("cannot draw")
 
     with pytest.raises(RuntimeError, match="cannot draw"):
-        LocalExecutor(tmp_path, ["a"], fake_runs.deaf).run([spec_of(0)], Events(broken))
+        LocalExecutor(tmp_path, ["a"], NEVER, fake_runs.deaf).run([spec_of(0)], Events(broken))
     assert [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())] == []
 
 
-def test_a_run_whose_parent_was_killed_writes_its_checkpoint_and_stops(tmp_path):
-    script = f"""
-        import sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from pathlib import Path
-        import fake_runs
-        from suite.executors import LocalExecutor, Watcher
+ORPHANS = """
+    import sys
+    sys.path.insert(0, {folder!r})
+    from pathlib import Path
+    import fake_runs
+    from suite.executors import Audience, LocalExecutor, Supervision
 
-        class Quiet(Watcher):
-            started = finished = lambda *_: None
-            status = lambda *_: print("under way", flush=True)
+    class Quiet(Audience):
+        started = finished = lambda *_: None
+        status = lambda *_: print("under way", flush=True)
 
-        if __name__ == "__main__":
-            LocalExecutor(Path({str(tmp_path)!r}), ["a"], fake_runs.until_stopped).run([fake_runs.spec_of()], Quiet())
-    """
+    if __name__ == "__main__":
+        supervision = Supervision(restarts=0, silent_seconds=600.0)
+        executor = LocalExecutor(Path({results!r}), ["a"], supervision, fake_runs.{run})
+        executor.run([fake_runs.spec_of()], Quiet())
+"""
+
+
+def kill_the_parent_of(run, tmp_path):
+    """Starts an executor with one run in a process of its own, and kills that process once the run is under way."""
     file = tmp_path / "parent.py"
-    file.write_text(textwrap.dedent(script))
+    file.write_text(textwrap.dedent(ORPHANS).format(folder=str(Path(__file__).parent), results=str(tmp_path), run=run))
     root = Path(__file__).parents[2]
     with subprocess.Popen(
         [sys.executable, str(file)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)}
     ) as parent:
         assert parent.stdout.readline() == "under way\n"
         parent.kill()
+
+
+def test_a_run_whose_parent_was_killed_writes_its_checkpoint_and_stops(tmp_path):
+    kill_the_parent_of("until_stopped", tmp_path)
     checkpoint = run_directory(tmp_path, spec_of()) / "checkpoint"
     deadline = time.monotonic() + 60
     while not checkpoint.exists():
         assert time.monotonic() < deadline, "the run went on without a parent"
         time.sleep(0.05)
+
+
+def test_a_run_whose_parent_was_killed_gives_up_its_lock_in_the_middle_of_an_update(tmp_path):
+    kill_the_parent_of("stuck", tmp_path)
+    began = time.monotonic()
+    while time.monotonic() < began + 15:  # a second of its own, and what a busy machine takes
+        try:
+            with RunLock(run_directory(tmp_path, spec_of())):
+                break
+        except ResultsError:
+            time.sleep(0.05)
+    else:
+        pytest.fail("the lock was still held")
+    assert "its parent died" in (run_directory(tmp_path, spec_of()) / LOG_FILE).read_text()
+
+
+def test_a_run_that_crashes_or_hangs_is_started_again_and_says_so(tmp_path):
+    events = Events()
+    specs = [spec_of(seed) for seed in range(3)]
+    supervision = Supervision(restarts=1, silent_seconds=8.0)
+    outcomes = LocalExecutor(tmp_path, ["a", "b"], supervision, fake_runs.once).run(specs, events)
+    assert results_of(outcomes) == ["done", "done", "done"]
+    (crash,), (signalled,), (hang,) = [outcome.restarts for outcome in outcomes]
+    assert crash == "RuntimeError: CUDA error: unspecified launch failure"
+    assert signalled == "its process was killed by SIGSEGV"
+    assert hang.startswith("it hung: no sign of life for")
+    assert {spec for spec, _ in events.restarts} == set(specs)
+    assert len(events.started_specs) == 6
+
+
+def test_a_run_is_started_again_no_more_often_than_allowed(tmp_path):
+    events = Events()
+    supervision = Supervision(restarts=2, silent_seconds=600.0)
+    (outcome,) = LocalExecutor(tmp_path, ["a"], supervision, fake_runs.by_seed).run([spec_of(1)], events)
+    assert outcome.result == "failed"
+    assert len(outcome.restarts) == 2
+    assert len(events.started_specs) == 3
+
+
+def test_what_would_fail_again_is_not_started_again(tmp_path):
+    """Killed for its memory, kept out by another process, a full disk."""
+    events = Events()
+    supervision = Supervision(restarts=1, silent_seconds=600.0)
+    specs = [spec_of(2), spec_of(4), spec_of(5)]
+    outcomes = LocalExecutor(tmp_path, ["a", "b"], supervision, fake_runs.by_seed).run(specs, events)
+    assert results_of(outcomes) == ["failed"] * 3
+    assert [outcome.restarts for outcome in outcomes] == [(), (), ()]
+    assert events.started_specs == specs

@@ -2,25 +2,42 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from results.games import ATARI57, GAMES
 from suite import preflight
 
 
 @pytest.mark.parametrize(
-    ("version", "least", "below", "supported"),
+    ("version", "wanted", "supported"),
     [
-        ("2.13.0+cpu", "2.11", None, True),
-        ("2.9.1", "2.11", None, False),
-        ("1.2.5", "1.2.5", "1.3", True),
-        ("1.3.0", "1.2.5", "1.3", False),
-        ("1.2.4", "1.2.5", "1.3", False),
-        ("3.0.0rc1", "2.2", "3", False),
-        ("unknown", "1", None, False),
+        ("2.13.0+cpu", ">=2.11", True),
+        ("2.9.1", ">=2.11", False),
+        ("1.2.5", ">=1.2.5,<1.3", True),
+        ("1.3.0", ">=1.2.5,<1.3", False),
+        ("1.2.4", ">=1.2.5,<1.3", False),
+        ("3.0.0rc1", ">=2.2,<3", False),
+        ("2.12.0rc1", ">=2.11", True),
+        ("unknown", ">=1", False),
     ],
 )
-def test_versions_are_compared_by_their_numbers(version, least, below, supported):
-    assert preflight.is_supported(version, least, below) is supported
+def test_a_version_is_in_its_range_or_not(version, wanted, supported):
+    assert preflight.is_supported(version, SpecifierSet(wanted)) is supported
+
+
+def test_every_requirement_of_the_installed_suite_is_a_row_and_those_of_extras_are_none(monkeypatch):
+    asked = ["numpy<99,>=1.26", "psutil>=999", 'pytest>=8.3; extra == "test"', 'colorama; sys_platform == "win32"']
+    monkeypatch.setattr(preflight.metadata, "requires", lambda _name: asked)
+    _, *rows = preflight.check_versions()
+    assert [(row.name, row.passed) for row in rows] == [("numpy", True), ("psutil", False)]
+    assert rows[0].detail == f"{metadata.version('numpy')} (needs >= 1.26, < 99)"
+
+
+def test_a_checkout_that_is_not_installed_is_one_failed_row_that_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(preflight, "DISTRIBUTION", "no-such-distribution")
+    (row,) = preflight.check_versions()
+    assert not row.passed
+    assert "pip install -c constraints.txt -e ." in row.detail
 
 
 def test_this_environment_passes_the_version_checks():

@@ -1,0 +1,148 @@
+"""What a plan would run, and what that needs, without running it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from results.schema import format_frames
+from results.store import scan
+from suite import display
+from suite.estimate import Estimate, estimate
+from suite.plan import STATES, RunState
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """A plan with its needs, whole and by baseline."""
+
+    states: Sequence[RunState]
+    results: Path
+    jobs: int
+    device: str  # "cpu" or "cuda"
+    needed: Estimate
+    by_baseline: dict[str, Estimate]
+    disk_free_bytes: int
+
+    @classmethod
+    def of(cls, states: Sequence[RunState], results: Path, *, jobs: int, device: str) -> DryRun:
+        found = list(scan(results))
+        names = dict.fromkeys(state.spec.baseline for state in states if state.spec)
+
+        def needs(some: Sequence[RunState]) -> Estimate:
+            return estimate(some, found, jobs=jobs, device=device)
+
+        return cls(
+            states,
+            results,
+            jobs,
+            device,
+            needs(states),
+            {name: needs([s for s in states if s.spec and s.spec.baseline == name]) for name in names},
+            shutil.disk_usage(_existing(results)).free,
+        )
+
+    def as_json(self) -> str:
+        facts = {
+            "runs": [state.as_row() for state in self.states],
+            "left": self.needed.runs,
+            "jobs": self.jobs,
+            "device": self.device,
+            "disk_bytes": self.needed.disk_bytes,
+            "disk_free_bytes": self.disk_free_bytes,
+            "memory_bytes": self.needed.memory_bytes,
+            "seconds": self.needed.seconds,
+            "frames_per_second": dict(self.needed.speeds),
+            "unmeasured": list(self.needed.unmeasured),
+            "baselines": {
+                name: {
+                    "left": needed.runs,
+                    "frames": needed.frames,
+                    "seconds": needed.seconds,
+                    "disk_bytes": needed.disk_bytes,
+                }
+                for name, needed in self.by_baseline.items()
+            },
+        }
+        return json.dumps(facts, indent=2)
+
+    def as_text(self, *, rows: bool) -> str:
+        """A line a baseline and the sums; with `rows`, a line a run before them."""
+        counts = {state: sum(s.state == state for s in self.states) for state in STATES}
+        stands = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
+        needed = self.needed
+        return "\n".join(
+            [
+                *([self._rows(), ""] if rows else []),
+                self._summary(),
+                "",
+                f"{display.plural(len(self.states), 'run')} ({stands}), {needed.runs} left to do on {self.device}, "
+                f"{self.jobs} at once{self._hint()}",
+                f"disk:   at most {display.size(needed.disk_bytes)} in {self.results} "
+                f"({display.size(self.disk_free_bytes)} free)",
+                f"memory: about {display.size(needed.memory_bytes)}",
+                f"time:   {self._time() if needed.runs else 'none'}",
+                *([] if rows else ["every run by itself: add --rows, or --json"]),
+            ]
+        )
+
+    def _summary(self) -> str:
+        return display.table(
+            ("baseline", "runs", "left", "frames left", "time", "disk"),
+            [
+                (
+                    name,
+                    display.count(sum(s.spec is not None and s.spec.baseline == name for s in self.states)),
+                    display.count(needed.runs),
+                    display.count(needed.frames),
+                    "unknown" if needed.seconds is None and needed.runs else display.duration(needed.seconds or 0),
+                    display.size(needed.disk_bytes),
+                )
+                for name, needed in self.by_baseline.items()
+            ],
+        )
+
+    def _rows(self) -> str:
+        return display.table(
+            ("baseline", "game", "frames", "seed", "state", "done"),
+            [
+                (
+                    spec.baseline,
+                    spec.game,
+                    format_frames(spec.frames),
+                    str(spec.seed),
+                    state.state,
+                    display.percent(state.fraction),
+                )
+                for state in self.states
+                if (spec := state.spec)
+            ],
+        )
+
+    def _hint(self) -> str:
+        """How many runs the memory is enough for, where more would go at once on this machine's cores."""
+        from suite.provenance import available_cores
+
+        if self.device != "cpu" or not self.needed.runs:
+            return ""
+        of_one = self.needed.memory_bytes / min(self.jobs, self.needed.runs)
+        room = int(min(psutil.virtual_memory().available / of_one, available_cores(), self.needed.runs))
+        return f" (cores and memory are enough for --jobs {room})" if room > self.jobs else ""
+
+    def _time(self) -> str:
+        needed = self.needed
+        measured = ", ".join(f"{name} {display.count(speed)} frames/s" for name, speed in needed.speeds.items())
+        if needed.seconds is None:
+            known = f" (measured: {measured})" if measured else ""
+            missing = ", ".join(needed.unmeasured)
+            return f"unknown: no run of {missing} on {self.device} has measured its speed yet{known}"
+        return f"about {display.duration(needed.seconds)}, at the speeds of runs already there: {measured}"
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())

@@ -1,0 +1,115 @@
+"""A run's own process: what it tells its parent, where its output goes, when it ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results.schema import RunSpec
+from results.store import run_directory
+
+if TYPE_CHECKING:  # `suite.run` imports torch
+    from suite.run import RunOptions, RunStatus
+
+LOG_FILE = "run.log"
+CRASHED = "crashed"  # a failure that may pass when the run is started again
+_HOPELESS = ("OutOfMemoryError", "RetraceMismatch")  # by name: to import torch could be what failed
+_STATUS_SECONDS = 0.2  # a run tells how far it is at most this often
+_ORPHAN_SECONDS = 1.0  # what a run whose parent died has to reach a checkpoint
+
+
+def execute_run(spec: RunSpec, **arguments: Any) -> str:
+    """`suite.run.execute`, imported where it runs."""
+    from suite.run import execute
+
+    return execute(spec, **arguments)
+
+
+def work(spec: RunSpec, results: Path, options: RunOptions, execute: Callable[..., str], sender: Any) -> None:
+    """The process from its start to its end.
+
+    Through `sender` go `RunStatus`es, and at last (result, reason): what `execute` returned, "failed" or `CRASHED`.
+    All that is printed goes into the run's log.
+    """
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    last_told = 0.0
+
+    def report(status: RunStatus) -> None:
+        nonlocal last_told
+        if time.monotonic() - last_told < _STATUS_SECONDS:
+            return
+        last_told = time.monotonic()
+        try:
+            sender.send(status)
+        except OSError:
+            stop.set()  # the parent is gone, and nobody would take the result
+
+    try:
+        _redirect_output(run_directory(results, spec) / LOG_FILE)
+        result = (
+            execute(spec, results=results, options=options, report=report, stop_requested=stop.is_set),
+            "",
+        )
+    except BaseException as error:
+        traceback.print_exc()
+        result = (CRASHED if _may_pass(error) else "failed", _one_line(error))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with suppress(OSError):  # nobody may be left to tell; the manifest says it
+        sender.send(result)
+    sys.exit(1 if result[0] in ("failed", CRASHED) else 0)
+
+
+def _end_with_parent(stop: threading.Event) -> None:
+    """Waits for the parent's death; then lets the run stop by itself, or ends it: its last checkpoint is good.
+
+    An update can take a minute, and all that time the run's lock would keep out whoever tries again.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    stop.set()
+    time.sleep(_ORPHAN_SECONDS)
+    with suppress(OSError, ValueError):  # a full disk, a closed log: no reason to live on
+        print("its parent died, and no checkpoint was near: the run ends at its last one", flush=True)
+    os._exit(1)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a new process might get further: not where memory or disk are short, or what is there is unfit."""
+    from results.errors import ResultsError
+
+    unfit = isinstance(error, ResultsError | MemoryError | OSError | KeyboardInterrupt)
+    return not unfit and type(error).__name__ not in _HOPELESS
+
+
+def _redirect_output(log: Path) -> None:
+    """Sends what this process and its libraries print into `log`, off the progress display."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    os.close(descriptor)
+
+
+def _one_line(error: BaseException) -> str:
+    from results.errors import ResultsError
+
+    text = " ".join(str(error).split())
+    if isinstance(error, ResultsError):
+        return text  # says all by itself
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
