@@ -18,6 +18,7 @@ from reports.catalogue import Catalogue
 from reports.judging.timing import Timing, timing_of
 from reports.measures import LAYER_MEASURES
 from results.errors import ResultsError
+from results.proofs import PROOF_FILE, Proof, read_proofs, standing_of
 from results.schema import RunSpec
 from results.scores import human_normalised
 from results.store import BrokenRun, Run, scan
@@ -58,6 +59,7 @@ class RunRecord:
     timing: Timing | None  # None where none can be compared
     untimed: str  # why
     finished_at: str | None
+    proof: str  # how far the run was played again: "re-played", "sampled (...)" or "on its word"
     config: Mapping[str, Any]
 
 
@@ -129,12 +131,17 @@ def load(
     found = scan(results)
     hashes = _accepted_hashes([run for run in found if isinstance(run, Run)], catalogue)
     entries, broken = list(external), []
+    try:
+        proofs = read_proofs(results)
+    except ResultsError as error:  # every run is then on its word
+        proofs = {}
+        broken.append((PROOF_FILE, _without_root(str(error), results)))
     wanted = tuple(sorted(set(fractions)))
     for run in found:
         try:
             if isinstance(run, BrokenRun):
                 raise ResultsError(run.reason)
-            entries.append(_entry(run, _read(run, results, wanted), catalogue, hashes))
+            entries.append(_entry(run, _read(run, results, wanted, proofs), catalogue, hashes))
         except ResultsError as error:
             broken.append((_below(run.directory, results), _without_root(str(error), results)))
     entries.sort(key=lambda entry: (entry.baseline, entry.game, entry.frames, entry.seed, entry.source, entry.origin))
@@ -207,7 +214,7 @@ def _changes(found: Mapping[str, Any], pinned: Mapping[str, Any]) -> list[str]:
     return [f"{name} is {found.get(name)!r}, pinned {pinned[name]!r}" for name in sorted(changed)]
 
 
-def _read(run: Run, root: Path, fractions: tuple[float, ...]) -> RunRecord:
+def _read(run: Run, root: Path, fractions: tuple[float, ...], proofs: Mapping[str, Proof]) -> RunRecord:
     manifest, budget = run.manifest, run.spec.frames
     tables = read_tables(run)
     grid = np.arange(1, CURVE_POINTS + 1) * budget / CURVE_POINTS
@@ -234,6 +241,7 @@ def _read(run: Run, root: Path, fractions: tuple[float, ...]) -> RunRecord:
         timing=timing,
         untimed=untimed,
         finished_at=manifest["finished_at"],
+        proof=standing_of(run, proofs),
         config=manifest["config"],
     )
 
