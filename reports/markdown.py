@@ -6,18 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports import numerals, wording
+from reports.judging.claims import PAPER, SUITE
 from reports.statistics.aggregate import METRIC_TITLES, METRICS
 from reports.statistics.bootstrap import Interval
 
 
 def render(summary: Mapping[str, Any]) -> str:
     """Verdicts, then the leaderboard; ends with a newline."""
-    lines = ["## Claims", "", "| claim | verdict | what it rests on |", "| --- | --- | --- |"]
-    lines += [
-        f"| {_cell(claim['title'])} | **{claim['verdict']}** | {_cell(claim['sentence'])} |"
-        for claim in summary["claims"]
-    ]
-    lines += ["", "## Leaderboard", "", *_leaderboard(summary), "", _runs(summary)]
+    lines = []
+    for family, title, what in ((PAPER, "Claims", "claim"), (SUITE, "The suite's own questions", "question")):
+        rows = [
+            f"| {_cell(claim['title'])} | **{claim['verdict']}** | {_cell(claim['sentence'])} |"
+            for claim in summary["claims"]
+            if claim["family"] == family
+        ]
+        if rows:
+            lines += [f"## {title}", "", f"| {what} | verdict | what it rests on |", "| --- | --- | --- |", *rows, ""]
+    lines += ["## Leaderboard", "", *_leaderboard(summary), "", _runs(summary)]
     return "\n".join(lines) + "\n"
 
 

@@ -63,11 +63,11 @@ def gather(*, results: Path, catalogue: Catalogue, claims_file: Path | None = No
     external, broken_sets = imported_entries(results, catalogue)
     evidence = load(results, catalogue, fractions=fractions, external=external)
     evidence = Evidence(evidence.entries, (*evidence.broken, *broken_sets), evidence.results)
-    catalogue = catalogue.shown_with(evidence.baselines)
+    shown = catalogue.shown_with(evidence.baselines)
     return Report(
-        catalogue=catalogue,
+        catalogue=shown,
         evidence=evidence,
-        groups=tuple(build_groups(evidence, catalogue)),
+        groups=tuple(build_groups(evidence, shown)),
         published=published_groups(),
         judgements=tuple(judge(claim, evidence, catalogue) for claim in claims),
     )
@@ -107,6 +107,7 @@ def _claim(judgement: Judgement, catalogue: Catalogue) -> dict[str, Any]:
     claim, basis = judgement.claim, judgement.basis
     return {
         "id": claim.id,
+        "family": claim.family,
         "kind": claim.kind.name,
         "title": claim.title,
         "source": claim.source,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from reports.statistics.bootstrap import Interval, Scores, Statistic
 
+PAPER, SUITE = "paper", "suite"  # whose claim it is: the paper's, or a question of the suite's own
+FAMILIES = (PAPER, SUITE)
 MINIMUM_SEEDS = 3  # of every game, on every side, before a claim is judged
 
 
@@ -33,6 +35,7 @@ class Claim:
     layers: tuple[str, ...] = ()
     tolerance: float | None = None
     without: tuple[str, ...] = ()
+    family: str = PAPER
     is_built_in: bool = True
 
     @property

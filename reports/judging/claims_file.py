@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.errors import ReportsError
-from reports.judging.claims import Claim
+from reports.judging.claims import FAMILIES, Claim
 from reports.judging.kinds import KINDS
 from results.games import ATARI5, ATARI10, ATARI57, GAMES
 from results.schema import parse_frames_directory
@@ -74,7 +74,7 @@ def _claim(table: Any, where: str, is_built_in: bool) -> Claim:
     if kind is None:
         raise ReportsError(f"{where}: kind is {name!r} (allowed: {', '.join(KINDS)})")
     needed = {*_ALWAYS, *kind.needs}
-    for problem, keys in (("missing", needed - table.keys()), ("unknown", table.keys() - needed)):
+    for problem, keys in (("missing", needed - table.keys()), ("unknown", table.keys() - needed - {"family"})):
         if keys:
             raise ReportsError(
                 f"{where}: {problem} {', '.join(sorted(keys))} (a {kind.name} has {', '.join(sorted(needed))})"
@@ -130,6 +130,12 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
     return names
 
 
+def _family(value: Any, where: str) -> str:
+    if value not in FAMILIES:
+        raise ReportsError(f"{where} is {value!r} (allowed: {', '.join(FAMILIES)})")
+    return str(value)
+
+
 def _games(value: Any, where: str) -> tuple[str, ...]:
     if value == "any":
         return ()
@@ -150,6 +156,7 @@ def _games(value: Any, where: str) -> tuple[str, ...]:
 _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(("kind", "title", "statement", "source", "measure"), _text),
     **dict.fromkeys(("id", "baseline", "reference"), _identifier),
+    "family": _family,
     **dict.fromkeys(("claimed", "tolerance"), _number),
     **dict.fromkeys(("frames", "at_frames", "try_frames"), _frames),
     **dict.fromkeys(("layers", "without"), _names),

@@ -9,11 +9,14 @@ import numpy as np
 
 from reports.judging.claims import Claim, Contrast, Kind, Parts, Seen
 from reports.judging.verdicts import (
+    AHEAD,
+    BEHIND,
     INCONCLUSIVE,
     NOT_REPRODUCED,
     REPRODUCED,
     SHOWN,
     SMALLER,
+    ahead_verdict,
     below_verdict,
     gain_verdict,
     half_of,
@@ -150,6 +153,34 @@ REACHES = Kind(
     },
     written=lambda claim, value: percent(value, signed=True),
     claimed=lambda claim: "level or above",
+    seen=_gain_seen,
+    contrast=_as_drawn,
+    told=lambda claim, size: f"a lead of {_percent_size(size)}",
+    marks=lambda claim: [("level", 0.0)],
+    is_ratio=True,
+    chances=(CHANCE,),
+    part_titles=_SCORE_TITLES,
+)
+
+
+AHEAD_OF = Kind(
+    name="ahead",
+    needs=("reference", "frames"),
+    measures=SCORE_MEASURES,
+    rule=(
+        "A question, of which nothing is claimed. The lead is metric(A) / metric(B) less 1. The answer is ahead if its "
+        "whole interval is above zero, behind if it is below, inconclusive if it holds zero."
+    ),
+    statistic=lambda claim: ([*SCORE_MEASURES, CHANCE], _gains),
+    decides=lambda claim, parts: claim.measure,
+    verdict=lambda claim, parts: ahead_verdict(parts[claim.measure]),
+    meanings={
+        AHEAD: "The whole interval lies above level.",
+        INCONCLUSIVE: "The interval holds level: more seeds would tell.",
+        BEHIND: "The whole interval lies below level.",
+    },
+    written=lambda claim, value: percent(value, signed=True),
+    claimed=lambda claim: "ahead or behind",
     seen=_gain_seen,
     contrast=_as_drawn,
     told=lambda claim, size: f"a lead of {_percent_size(size)}",
@@ -350,4 +381,4 @@ ORDER = Kind(
     marks=lambda claim: [("equal", 0.0)],
 )
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (GAIN, REACHES, HIGHER, BELOW, RATIO, ORDER)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (GAIN, REACHES, AHEAD_OF, HIGHER, BELOW, RATIO, ORDER)}

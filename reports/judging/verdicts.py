@@ -13,10 +13,11 @@ REPRODUCED = "reproduced"
 SHOWN = "gain shown"  # and compatible with the claim, of which half is not excluded
 SMALLER = "smaller than claimed"
 INCONCLUSIVE = "inconclusive"
+AHEAD, BEHIND = "ahead", "behind"  # of a question, which claims nothing
 NOT_REPRODUCED = "not reproduced"
 INSUFFICIENT = "insufficient evidence"
 NOT_COMPARABLE = "not comparable"
-VERDICTS = (REPRODUCED, SHOWN, SMALLER, INCONCLUSIVE, NOT_REPRODUCED, INSUFFICIENT, NOT_COMPARABLE)
+VERDICTS = (REPRODUCED, SHOWN, SMALLER, AHEAD, INCONCLUSIVE, BEHIND, NOT_REPRODUCED, INSUFFICIENT, NOT_COMPARABLE)
 
 
 def ends_of(interval: Interval) -> tuple[float, float]:
@@ -48,6 +49,12 @@ def half_of(claimed: float) -> float:
 def reaches_verdict(interval: Interval) -> str:
     """Of being at least level: a gain of which nothing more is claimed than that it is one."""
     return gain_verdict(interval, 0.0)
+
+
+def ahead_verdict(interval: Interval) -> str:
+    """Of a question: is one side ahead of the other."""
+    low, high = ends_of(interval)
+    return AHEAD if low > 0 else BEHIND if high < 0 else INCONCLUSIVE
 
 
 def higher_verdict(intervals: Sequence[Interval]) -> str:

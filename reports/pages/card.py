@@ -7,8 +7,11 @@ from typing import Any
 from markupsafe import Markup
 
 from reports import wording
+from reports.judging.claims import SUITE
 from reports.judging.judge import Judgement
 from reports.judging.verdicts import (
+    AHEAD,
+    BEHIND,
     INCONCLUSIVE,
     INSUFFICIENT,
     NOT_COMPARABLE,
@@ -25,7 +28,9 @@ VERDICT_CSS = {
     REPRODUCED: "reproduced",
     SHOWN: "shown",
     SMALLER: "smaller",
+    AHEAD: "shown",
     INCONCLUSIVE: "inconclusive",
+    BEHIND: "refuted",
     NOT_REPRODUCED: "refuted",
     INSUFFICIENT: "open",
     NOT_COMPARABLE: "foreign",
@@ -50,7 +55,7 @@ def card(judgement: Judgement, report: Report) -> dict[str, Any]:
         "css": VERDICT_CSS[judgement.verdict],
         "estimate": claim.written(interval.estimate) if interval.estimate is not None else "",
         "interval": wording.interval_text(judgement),
-        "claimed": claim.claimed_text,
+        "claimed": f"{'asked' if claim.family == SUITE else 'claimed'} {claim.claimed_text}",
         "bar": bar,
         "sentence": wording.sentence(judgement, report.catalogue),
         "is_preliminary": judgement.is_preliminary,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from reports import numerals, wording
+from reports.judging.claims import SUITE
 from reports.judging.judge import Judgement
 from reports.judging.sides import Basis, value_of
 from reports.judging.verdicts import VERDICTS
@@ -26,6 +28,7 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
     return {
         "card": card(judgement, report),
         "title": claim.title,
+        "claimed": claim.claimed_text,
         "rule": claim.kind.rule,
         "verdicts": VERDICTS,
         "figure": _figure(judgement, report, site),
@@ -53,6 +56,7 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
             {"run": str(entry), "source": entry.source, "standing": entry.standing, "reason": entry.reason}
             for entry in judgement.set_aside
         ],
+        "is_question": claim.family == SUITE,
         "is_cpu_cost": basis is not None and "cores" in basis.hardware,
     }
 
@@ -108,6 +112,7 @@ def _side(judgement: Judgement, index: int, report: Report) -> dict[str, Any]:
         "games": len(basis.games),
         "seeds": numerals.seeds_text(side.seeds(basis.games)),
         "runs": len(used),
+        "proofs": [f"{count} {how}" for how, count in sorted(Counter(e.run.proof for e in used if e.run).items())],
         "origins": sorted({entry.origin for entry in used if entry.origin}),
     }
 

@@ -146,5 +146,6 @@ def _row(entry: Entry, report: Report) -> dict[str, Any]:
         "greedy": numerals.score(run.greedy_score if run else None),
         "games": numerals.counted(run.games, "game") if run else numerals.number(None),
         "speed": numerals.score(run.frames_per_second if run else None),
+        "proof": run.proof if run else "",
         "manifest": f"runs/{run.directory}.json" if run else "",
     }

@@ -9,6 +9,8 @@ from markupsafe import Markup
 
 from reports import numerals
 from reports.catalogue import Catalogue
+from reports.judging.claims import SUITE
+from reports.judging.judge import Judgement
 from reports.judging.leaderboard import PUBLISHED, Group, Row
 from reports.judging.published import TITLES, PublishedCurve, dopamine_median_curves, paper_curves
 from reports.judging.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
@@ -31,7 +33,8 @@ def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, A
         "title": "Does Hadamax give what its paper says?",
         "answer": answer(report),
         "tally": tally(report),
-        "cards": [card(judgement, report) for judgement in report.judgements],
+        "cards": [card(judgement, report) for judgement in claims_of(report)],
+        "questions": [card(judgement, report) for judgement in report.judgements if judgement.claim.family == SUITE],
         "groups": [_group(group, report, site, number) for number, group in enumerate(report.groups)],
         "published": [_leaderboard(group, report) for group in report.published],
         "games": games(report),
@@ -45,14 +48,20 @@ def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, A
     }
 
 
+def claims_of(report: Report) -> list[Judgement]:
+    """What is claimed; the suite's own questions stand apart."""
+    return [judgement for judgement in report.judgements if judgement.claim.family != SUITE]
+
+
 def answer(report: Report) -> str:
-    """One sentence that answers the title's question."""
-    judged = [j for j in report.judgements if not j.is_preliminary]
-    total = len(report.judgements)
+    """One sentence that answers the title's question, by the claims alone."""
+    claims = claims_of(report)
+    judged = [j for j in claims if not j.is_preliminary]
+    total = len(claims)
     if not report.evidence.entries:
         return f"Nobody knows yet: there are no runs here, and all {total} claims wait for some."
     if not judged:
-        preliminary = sum(j.estimate is not None for j in report.judgements)
+        preliminary = sum(j.estimate is not None for j in claims)
         seen = f" {preliminary} of them have a preliminary estimate." if preliminary else ""
         return f"Not settled yet: none of the {total} claims has the runs that a verdict needs.{seen}"
     words = [
@@ -71,7 +80,7 @@ def tally(report: Report) -> list[dict[str, Any]]:
     return [
         {"verdict": verdict, "css": css, "count": count}
         for verdict, css in VERDICT_CSS.items()
-        if (count := sum(j.verdict == verdict for j in report.judgements))
+        if (count := sum(j.verdict == verdict for j in claims_of(report)))
     ]
 
 

@@ -296,6 +296,22 @@ def test_a_run_that_got_to_the_moment_needs_no_second_half(tmp_path: Path) -> No
     assert found.missing.runs == ()
 
 
+@pytest.mark.parametrize(
+    ("lead", "factors", "verdict"),
+    [(0.3, NARROW, "ahead"), (0.1, WIDE, "inconclusive"), (-0.3, NARROW, "behind")],
+)
+def test_a_question_is_answered_and_nothing_is_reproduced(
+    tmp_path: Path, lead: float, factors: Sequence[float], verdict: str
+) -> None:
+    write_side(tmp_path, "pqn", 0.6, factors)
+    write_side(tmp_path, "hadamax-pqn", 0.6 * (1 + lead), factors)
+    question = Claim(**{**vars(own_claim()), "kind": KINDS["ahead"], "claimed": None, "family": "suite"})
+    found = judged(tmp_path, question)
+    assert found.verdict == verdict
+    assert found.estimate is not None
+    assert {"median", "iqm"} <= found.estimate.parts.keys()
+
+
 def layers(kind: str, **values: float) -> Mapping[str, float]:
     return {f"{kind}/{layer}": values.get(layer, 10.0) for layer in LAYERS}
 
