@@ -20,8 +20,9 @@ from torch import Tensor
 from baselines.agent import FinishedGame, Progress, Task, Tick
 from baselines.distributional import action_values, c51_losses, double_q_targets, support
 from baselines.emulator.envs import AtariEnvironments
+from baselines.emulator.frame_stacks import why_not_stacked
 from baselines.exploration import linear_epsilon
-from baselines.fast.paths import captured, use_fused_blocks
+from baselines.fast.paths import acting_path, captured, use_fused_blocks
 from baselines.networks.diagnostics import layer_diagnostics
 from baselines.networks.distribution_network import DistributionNetwork, build_c51_network
 from baselines.networks.precision import use_precision
@@ -61,6 +62,13 @@ def c51_update(
     loss.backward()
     optimizer.step()
     return loss.detach()
+
+
+@torch.no_grad()
+def greedy_actions(network: DistributionNetwork, observations: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean greedy value, a scalar, and greedy actions [n] at observations [n, 4, 84, 84] uint8."""
+    best = action_values(network(observations), atoms).max(dim=1)
+    return best.values.mean(), best.indices
 
 
 class C51Agent:
@@ -111,7 +119,13 @@ class C51Agent:
                 for seed in range(2)
             ],
         )
-        self.paths += captured_paths
+        acting = acting_path(task.device, plain=task.plain, why_not_stacked=why_not_stacked)
+        self.paths += captured_paths + acting
+        self._evaluate = self._play.evaluator(
+            lambda observations: greedy_actions(self.network, observations, self.atoms),
+            task.device,
+            stacked=bool(acting.taken),
+        )
 
     # The algorithm ------------------------------------------------------------------------------------------------
 
@@ -140,11 +154,10 @@ class C51Agent:
         """Epsilon-greedy actions [N], and the mean value of the greedy ones without sync."""
         explores = self._streams.exploration.random(self.environments) < epsilon
         random_actions = self._streams.exploration.integers(self._envs.num_actions, size=self.environments)
-        with self.spans("acting"), torch.no_grad():
-            logits = self.network(torch.from_numpy(self._play.observations).to(self.device))
-            best = action_values(logits, self.atoms).max(dim=1)
-            greedy = best.indices.cpu().numpy()
-        return np.where(explores, random_actions, greedy), best.values.mean()
+        with self.spans("acting"):
+            value, best = self._evaluate()
+            greedy = best.cpu().numpy()
+        return np.where(explores, random_actions, greedy), value
 
     def _learn(self) -> list[Tensor]:
         """The updates that are due in this vector step; returns their losses."""

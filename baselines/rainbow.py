@@ -19,7 +19,8 @@ from torch import Tensor
 from baselines.agent import FinishedGame, Progress, Task, Tick
 from baselines.distributional import action_values, cross_entropy, double_q_targets, support
 from baselines.emulator.envs import AtariEnvironments
-from baselines.fast.paths import captured
+from baselines.emulator.frame_stacks import why_not_stacked
+from baselines.fast.paths import acting_path, captured
 from baselines.networks.diagnostics import layer_diagnostics
 from baselines.networks.noise import FactorisedNoise
 from baselines.networks.precision import use_precision
@@ -77,6 +78,15 @@ def rainbow_update(
     return losses.detach(), gradient_norm
 
 
+@torch.no_grad()
+def noisy_greedy_actions(
+    network: RainbowNetwork, observations: Tensor, noise: Tensor, atoms: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean greedy value, a scalar, and greedy actions [n] at observations [n, 4, 84, 84] uint8; noise [n, width]."""
+    best = action_values(network(observations, noise=noise), atoms).max(dim=1)
+    return best.values.mean(), best.indices
+
+
 class RainbowAgent:
     """Rainbow on one game; see `baselines.agent.Agent` for what its methods promise."""
 
@@ -131,6 +141,14 @@ class RainbowAgent:
             batches=lambda: [self._made_up_batch(seed) for seed in range(2)],
         )
 
+        acting = acting_path(task.device, plain=task.plain, why_not_stacked=why_not_stacked)
+        self.paths += acting
+        self._evaluate = self._play.evaluator(
+            lambda observations, noise: noisy_greedy_actions(self.network, observations, noise, self.atoms),
+            task.device,
+            stacked=bool(acting.taken),
+        )
+
     def _made_up_batch(self, seed: int) -> tuple[Tensor, ...]:
         """Noise in the shapes of what an update takes; touches no stream."""
         batch = ReplayBatch.made_up(self.config.batch, self._envs.num_actions, seed, self.device)
@@ -164,14 +182,12 @@ class RainbowAgent:
                 metrics |= {"loss": float(np.mean(losses)), "gradient_norm": float(torch.stack(norms).mean())}
             yield Progress(self._play.frames, self.updates, actions, tuple(games), metrics)
 
-    @torch.no_grad()
     def _act(self) -> tuple[np.ndarray, Tensor]:
         """Greedy actions [N] of the noisy network, fresh noise for each environment; mean value, without sync."""
         with self.spans("acting"):
             noise = self._noise.draw(self.environments, self._noise_width)
-            logits = self.network(torch.from_numpy(self._play.observations).to(self.device), noise=noise)
-            best = action_values(logits, self.atoms).max(dim=1)
-            return best.indices.cpu().numpy(), best.values.mean()
+            value, best = self._evaluate(noise)
+            return best.cpu().numpy(), value
 
     def _learn(self, agent_steps: int) -> tuple[float, Tensor]:
         """The update due at this count of agent steps. Returns mean unweighted loss and gradient norm."""

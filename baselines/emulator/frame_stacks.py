@@ -71,25 +71,28 @@ class StackedEvaluation:
     """`evaluate` of what a group of environments sees now, with the frames stacked on the device, as one CUDA graph."""
 
     def __init__(self, evaluate: Work, environments: int, device: torch.device, record: Recorder = cuda_graph):
-        """`evaluate`: [n, 4, 84, 84] uint8 -> tensors; it reads nothing else that moves in memory."""
+        """`evaluate`: [n, 4, 84, 84] uint8 (and more inputs) -> tensors; it reads nothing else that moves in memory."""
         self._stacks = FrameStacks(environments, device)
         self._graph = Captured(self._push_and(evaluate), self._stacks.remember, record)
         self._vector_steps = -1  # of the group, at the call before
 
-    def __call__(self, group: Seen) -> tuple[Tensor, ...]:
-        """The group's newest observations [n, 4, 84, 84], which the next call overwrites, and what `evaluate` gives."""
+    def __call__(self, group: Seen, *more: Tensor) -> tuple[Tensor, ...]:
+        """The group's newest observations [n, 4, 84, 84], which the next call overwrites, and what `evaluate` gives.
+
+        `more`: further inputs of `evaluate`, of the same shapes at every call.
+        """
         if group.vector_steps == self._vector_steps:
             planes = self._stacks.prepare_again()
         else:
             follows = group.vector_steps == self._vector_steps + 1  # not after a resume
             planes = self._stacks.prepare(group.observations, group.resets if follows else np.ones_like(group.resets))
         self._vector_steps = group.vector_steps
-        return self._stacks.images, *self._graph(planes)
+        return self._stacks.images, *self._graph(planes, *more)
 
     def _push_and(self, evaluate: Work) -> Work:
-        def work(planes: Tensor) -> tuple[Tensor, ...]:
+        def work(planes: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
             self._stacks.push(planes)
-            return evaluate(self._stacks.images)
+            return evaluate(self._stacks.images, *more)
 
         return work
 

@@ -18,6 +18,7 @@ from baselines.fast.proof import attempt, why_not_captured, why_not_fused
 FUSED_BLOCK = "fused Hadamax block"
 UPDATE_GRAPH = "CUDA graph of the update"
 ROLLOUT_GRAPH = "CUDA graph of the rollout step, frames stacked on the GPU"
+ACTING_GRAPH = "CUDA graph of acting, frames stacked on the GPU"
 TWO_GROUPS = "two groups of environments"
 KEPT_MEMORY = "freed memory kept"
 
@@ -94,6 +95,17 @@ def rollout_paths(device: torch.device, *, plain: bool, why_not_stacked: Callabl
     if missed is not None:
         return Paths(taken=(TWO_GROUPS,), missed=(f"{ROLLOUT_GRAPH}: {missed}",))
     return Paths(taken=(TWO_GROUPS, ROLLOUT_GRAPH))
+
+
+def acting_path(device: torch.device, *, plain: bool, why_not_stacked: Callable[[torch.device], str | None]) -> Paths:
+    """What `StackedEvaluation` is for where a replay agent acts: one frame an environment travels, one launch a step.
+
+    `why_not_stacked`: as for `rollout_paths`.
+    """
+    if device.type != "cuda":
+        return Paths()
+    missed = "turned off" if plain else attempt(lambda: why_not_stacked(device))
+    return Paths(taken=(ACTING_GRAPH,)) if missed is None else Paths(missed=(f"{ACTING_GRAPH}: {missed}",))
 
 
 def keep_freed_memory(*, plain: bool) -> Paths:

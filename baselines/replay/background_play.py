@@ -18,8 +18,10 @@ from torch import Tensor
 
 from baselines.agent import FinishedGame, Tick
 from baselines.emulator.envs import FRAME_SKIP, AtariEnvironments, Step
+from baselines.emulator.frame_stacks import StackedEvaluation
 from baselines.emulator.retracing import observations_digest, retrace
 from baselines.emulator.scorekeeper import GameTracker
+from baselines.fast.cuda_graph import Recorder, Work, cuda_graph
 from baselines.replay.memory import ReplayMemory
 from baselines.spans import Spans
 
@@ -36,21 +38,29 @@ class Played:
 class BackgroundPlay:
     """N training environments, their score and their replay memory."""
 
-    def __init__(
-        self,
-        environments: AtariEnvironments,
-        memory: ReplayMemory,
-        spans: Spans,
-    ):
+    def __init__(self, environments: AtariEnvironments, memory: ReplayMemory, spans: Spans):
         self.memory = memory
         self._envs = environments
         self._spans = spans
         self.observations = environments.reset()  # [N, 4, 84, 84] uint8
+        self.resets = np.ones(environments.num_envs, dtype=bool)  # where they are no continuation of the ones before
         memory.start(self.observations, environments.lives)
         self.tracker = GameTracker(train=environments.num_envs, greedy=0, lives=environments.lives)
         self.vector_steps = 0
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="emulators")
         self._pending: tuple[np.ndarray, Future[Step]] | None = None
+
+    def evaluator(self, evaluate: Work, device: torch.device, *, stacked: bool, record: Recorder = cuda_graph) -> Work:
+        """What evaluates the newest observations: called with the other inputs of `evaluate`, it gives its outputs.
+
+        Args:
+            evaluate: observations [N, 4, 84, 84] uint8 on `device`, and other inputs -> tensors.
+            stacked: frames are stacked on the device and the evaluation is recorded.
+        """
+        if not stacked:
+            return lambda *more: evaluate(torch.from_numpy(self.observations).to(device), *more)
+        evaluation = StackedEvaluation(evaluate, self._envs.num_envs, device, record)
+        return lambda *more: evaluation(self, *more)[1:]
 
     def begin(self, actions: np.ndarray) -> None:
         """Starts a vector step with `actions` [N]; `finish` takes it in. Nothing else may be begun before."""
@@ -107,6 +117,6 @@ class BackgroundPlay:
 
     def _store(self, actions: np.ndarray, step: Step) -> Played:
         self.vector_steps += 1
-        self.observations = step.observations
+        self.observations, self.resets = step.observations, step.resets
         opened, closed = self.memory.add(actions, step)
         return Played(self.tracker.update(step, self.frames), opened, closed)

@@ -16,11 +16,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from baselines.agent import Task
+from baselines.c51 import greedy_actions
 from baselines.distributional import project
 from baselines.fast import triton_block
 from baselines.networks.pqn_encoders import HadamaxConv
 from baselines.optim import RAdam
 from baselines.pqn import greedy_policy
+from baselines.rainbow import noisy_greedy_actions
 from baselines.registry import BASELINES, VARIANTS, load_pinned, make_agent
 from baselines.returns import lambda_returns
 from suite.protocol import load_protocol
@@ -145,6 +147,16 @@ def test_the_evaluation_of_a_rollout_step_reads_nothing_back_from_the_device(nam
     with agent_on_meta(name) as agent, OnTheDeviceAlone():
         values, actions = greedy_policy(agent.network, images(5))
     assert values.shape == actions.shape == (5,)
+
+
+@pytest.mark.parametrize("name", [name for name in (*BASELINES, *VARIANTS) if "pqn" not in name])
+def test_acting_of_a_replay_agent_reads_nothing_back_from_the_device(name):
+    with agent_on_meta(name) as agent, OnTheDeviceAlone():
+        if hasattr(agent, "_noise"):
+            value, actions = noisy_greedy_actions(agent.network, images(4), empty(4, agent._noise_width), agent.atoms)
+        else:
+            value, actions = greedy_actions(agent.network, images(4), agent.atoms)
+    assert (value.shape, actions.shape) == ((), (4,))
 
 
 def test_lambda_returns_read_nothing_back_from_the_device():

@@ -16,8 +16,8 @@ from tiny_replay_agents import agent_of, train
 # Module -> functions and methods that are recorded; "*" for all but those that build or reset.
 CAPTURED = {
     "baselines.pqn": ("greedy_policy", "td_loss", "train_minibatch"),
-    "baselines.c51": ("c51_update",),
-    "baselines.rainbow": ("rainbow_update",),
+    "baselines.c51": ("c51_update", "greedy_actions"),
+    "baselines.rainbow": ("rainbow_update", "noisy_greedy_actions"),
     "baselines.returns": ("lambda_returns",),
     "baselines.distributional": (
         *("action_values", "project", "taken", "c51_losses"),

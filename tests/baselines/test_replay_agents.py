@@ -1,11 +1,17 @@
 """What C51 and Rainbow share: exact repetition and resume, counts, honest reports. On a real game, tiny."""
 
+from functools import partialmethod
+
 import pytest
 import torch
+from recorded_on_a_cpu import recorded_on_a_cpu
 from tiny_replay_agents import BLOCK_FRAMES, action_log, agent_of, assert_same_weights, checkpoint, retrace, train
 
+from baselines import c51, rainbow
 from baselines.agent import RetraceMismatch, Tick
+from baselines.fast.paths import ACTING_GRAPH, Paths
 from baselines.replay import background_play
+from baselines.replay.background_play import BackgroundPlay
 
 BOTH = pytest.mark.parametrize("name", ["c51", "rainbow"])
 
@@ -165,3 +171,20 @@ def test_provenance_names_the_environments_and_their_seeds(name):
     assert provenance["envpool_id"] == "Breakout-v5"
     assert len(set(provenance["train_seeds"])) == 4
     assert provenance["greedy_seeds"] == []
+
+
+@pytest.mark.parametrize(("module", "name"), [(c51, "c51"), (rainbow, "rainbow")], ids=["c51", "rainbow"])
+def test_acting_on_stacks_in_a_graph_gives_the_bytes_of_the_plain_path(monkeypatch, module, name):
+    """The path of a GPU, with a stand-in for the graph; games end and lives are lost on the way."""
+    plain = agent_of(name, blocks=12)
+    expected = train(plain)
+    monkeypatch.setattr(module, "acting_path", lambda *_, **__: Paths(taken=(ACTING_GRAPH,)))
+    monkeypatch.setattr(BackgroundPlay, "evaluator", partialmethod(BackgroundPlay.evaluator, record=recorded_on_a_cpu))
+    stacked = agent_of(name, blocks=12)
+    assert ACTING_GRAPH in stacked.paths.taken
+    found = train(stacked)
+    assert [report.actions.tobytes() for report in found] == [report.actions.tobytes() for report in expected]
+    assert [dict(report.metrics) for report in found] == [dict(report.metrics) for report in expected]
+    assert_same_weights(stacked, plain)
+    for agent in (plain, stacked):
+        agent.close()
