@@ -136,7 +136,7 @@ def cost_text(missing: Missing, catalogue: Catalogue) -> str:
         return ""
     runs, cost = counted(len(missing.runs), "run"), missing.cost
     if cost is None:
-        return f"{runs}; how long they take is not known, for none of these baselines was measured yet."
+        return f"{runs}; how long they take is not known, for no run of these baselines was timed well enough yet."
     time = f"about {duration(cost.seconds)} one after the other, as measured on {cost.hardware}"
     if not cost.unknown:
         return f"{runs}, {time}."

@@ -84,7 +84,7 @@ WINGS: dict[str, dict[str, set[str]]] = {
     "reports": {
         "build": {"pages", "summary", "wording", "judging", "statistics", "leaf"},
         "pages": {"summary", "wording", "judging", "statistics", "leaf"},
-        "markdown": {"wording", "statistics", "leaf"},
+        "markdown": {"wording", "judging", "statistics", "leaf"},
         "summary": {"wording", "judging", "statistics", "leaf"},
         "wording": {"judging", "statistics", "leaf"},
         "judging": {"statistics", "leaf"},

@@ -105,10 +105,10 @@ GAIN = Kind(
     needs=("reference", "frames", "claimed"),
     measures=SCORE_MEASURES,
     rule=(
-        "The gain is metric(A) / metric(B) less 1. It is reproduced if the interval's lower end is above half the "
-        "claimed gain and its upper end not below the claimed one. A gain is shown if only zero is below; "
-        "it is smaller than claimed if the upper end is below the claimed gain. If the lower end is not above "
-        "zero, the claim is not reproduced where the upper end is below the claimed gain, else inconclusive."
+        "The gain is metric(A) / metric(B) less 1. Reproduced: the interval's lower end is above half the claimed "
+        "gain, and its upper end is not below the claimed one. Gain shown: the lower end is above zero only. Smaller "
+        "than claimed: the lower end is above zero, and the upper end below the claimed gain. Not reproduced: the "
+        "interval does not exclude zero, but excludes the claimed gain. Inconclusive: it excludes neither."
     ),
     statistic=lambda claim: ([*SCORE_MEASURES, CHANCE], _gains),
     decides=lambda claim, parts: claim.measure,

@@ -62,7 +62,11 @@ def answer(report: Report) -> str:
         return f"Nobody knows yet: there are no runs here, and all {total} claims wait for some."
     if not judged:
         preliminary = sum(j.estimate is not None for j in claims)
-        seen = f" {preliminary} of them have a preliminary estimate." if preliminary else ""
+        seen = (
+            f" {preliminary} of them {'has' if preliminary == 1 else 'have'} a preliminary estimate."
+            if preliminary
+            else ""
+        )
         return f"Not settled yet: none of the {total} claims has the runs that a verdict needs.{seen}"
     words = [
         f"{count} {verdict}"

@@ -139,7 +139,7 @@ def test_curves_are_read_by_the_pointer_and_show_the_tables_numbers(visit: Calla
 
 def test_everything_is_there_without_scripts(visit: Callable[..., Any], full_site: Path) -> None:
     page = visit(full_site / "index.html", scripts=False).page
-    assert page.locator("article.card").count() == 9
+    assert page.locator("article.card").count() == 10
     assert page.locator("figure svg path.curve").count() > 0
     assert page.locator(".reader").count() == 0
     page.locator("figure summary").first.click()
