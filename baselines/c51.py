@@ -100,12 +100,16 @@ class C51Agent:
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
             fused=True,
-            capturable=task.device.type == "cuda",
+            capturable=task.device.type != "cpu",
         )
         self._update, captured_paths = captured(
             lambda *batch: (c51_update(self.network, self.target, self.optimizer, ReplayBatch(*batch), self.atoms),),
             *(self.network, self.optimizer, task.device),
             plain=task.plain,
+            batches=lambda: [
+                ReplayBatch.made_up(config.batch, self._envs.num_actions, seed, task.device).tensors()
+                for seed in range(2)
+            ],
         )
         self.paths += captured_paths
 

@@ -42,12 +42,15 @@ def project(masses: Tensor, rewards: Tensor, discounts: Tensor, atoms: Tensor) -
     spacing = atoms[1] - atoms[0]
     shifted = (rewards[:, None] + discounts[:, None] * atoms).clamp(atoms[0], atoms[-1])  # [B, K], index j
     shares = (1 - (shifted[:, None, :] - atoms[:, None]).abs() / spacing).clamp(min=0)  # [B, K (i), K (j)]
-    return (shares @ masses[:, :, None])[:, :, 0]
+    if masses.is_cpu:
+        return (shares @ masses[:, :, None])[:, :, 0]
+    # A GPU multiplies matrices in TF32, whose ten bits of mantissa would move masses by up to 5e-4.
+    return (shares * masses[:, None, :]).sum(dim=2)
 
 
 def taken(per_action: Tensor, actions: Tensor) -> Tensor:
     """Row `actions[b]` of `per_action` [B, A, K], for each b: [B, K]."""
-    return per_action[torch.arange(len(actions), device=actions.device), actions]
+    return per_action.gather(1, actions[:, None, None].expand(-1, 1, per_action.shape[2]))[:, 0]
 
 
 def c51_losses(logits: Tensor, actions: Tensor, targets: Tensor) -> Tensor:

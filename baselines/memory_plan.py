@@ -1,4 +1,4 @@
-"""How much memory a replay agent's run takes, told before it starts.
+"""How much memory a run takes, told before it starts.
 
 Frames, bookkeeping, priorities and weights are counted; what surrounds them (interpreter, libraries, emulators,
 activations) was measured once, and rounded up.
@@ -13,6 +13,7 @@ import torch
 from baselines.c51 import C51Config
 from baselines.networks.distribution_network import C51_ENCODERS, DistributionNetwork
 from baselines.networks.rainbow_network import RainbowNetwork
+from baselines.pqn import PqnConfig
 from baselines.rainbow import RainbowConfig
 from baselines.replay.schedule import ReplayConfig, replay_layout
 
@@ -23,12 +24,20 @@ _DIAGNOSED = 256  # observations in the largest forward pass
 # Activations of one observation, forward only: measured at the peak of diagnostics.
 _BYTES_PER_OBSERVATION = {"nature": 600_000, "rainbow": 600_000, "hadamax-c51": 4_000_000}
 
+# PQN beside its rollout: measured peaks are 0.95 GB (PQN) and 2.04 GB (Hadamax-PQN).
+_PQN_PROCESS_BYTES = 700_000_000  # interpreter, torch, emulators, network
+_STACK_BYTES = 4 * 84 * 84
+_MINIBATCH_BYTES_PER_SAMPLE = {"nature-layernorm": 1_200_000, "hadamax": 10_000_000}  # activations, gradients
+# What CUDA keeps for a process before the first tensor: context, libraries, workspaces, graphs. Not measured: no GPU
+# has been here. 0.5 to 0.8 GB are usual.
+_CUDA_BYTES = 1_000_000_000
+
 
 @dataclass(frozen=True)
 class MemoryPlan:
     """Bytes of one run; on a GPU `frames` and `learner` are the device's."""
 
-    frames: int  # the ring of single frames
+    frames: int  # the ring of single frames, or PQN's rollout
     bookkeeping: int  # actions, rewards, ends, priorities; always on the host
     learner: int  # weights, gradients, moments, target network, activations
     process: int  # everything else on the host
@@ -37,9 +46,16 @@ class MemoryPlan:
     def total(self) -> int:
         return self.frames + self.bookkeeping + self.learner + self.process
 
+    @property
+    def on_device(self) -> int:
+        """Bytes of a GPU that the run learns on, what CUDA keeps for the process included."""
+        return self.frames + self.learner + _CUDA_BYTES
 
-def memory_plan(config: ReplayConfig, budget_frames: int, *, actions: int = ALL_ACTIONS) -> MemoryPlan:
+
+def memory_plan(config: ReplayConfig | PqnConfig, budget_frames: int, *, actions: int = ALL_ACTIONS) -> MemoryPlan:
     """What a run of this budget takes at its peak."""
+    if isinstance(config, PqnConfig):
+        return _pqn_plan(config)
     layout = replay_layout(config, budget_frames)
     priorities = 9 * layout.slots * layout.environments if isinstance(config, RainbowConfig) else 0
     kind, parameters = _network(config, actions)
@@ -50,6 +66,16 @@ def memory_plan(config: ReplayConfig, budget_frames: int, *, actions: int = ALL_
         # An encoder that nobody measured is taken for the largest.
         + _DIAGNOSED * _BYTES_PER_OBSERVATION.get(kind, max(_BYTES_PER_OBSERVATION.values())),
         process=_PROCESS_BYTES,
+    )
+
+
+def _pqn_plan(config: PqnConfig) -> MemoryPlan:
+    of_a_sample = _MINIBATCH_BYTES_PER_SAMPLE.get(config.encoder, max(_MINIBATCH_BYTES_PER_SAMPLE.values()))
+    return MemoryPlan(
+        frames=config.rollout_agent_steps * config.train_environments * _STACK_BYTES,
+        bookkeeping=0,
+        learner=config.minibatch * of_a_sample,
+        process=_PQN_PROCESS_BYTES,
     )
 
 

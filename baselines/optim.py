@@ -70,7 +70,9 @@ class RAdam(torch.optim.Optimizer):
         scale, offset = (s.to(parameters[0].dtype) if group["capturable"] else s.item() for s in scalars)
         denominators = torch._foreach_sqrt(second)
         torch._foreach_mul_(denominators, scale)
-        torch._foreach_add_(denominators, offset)
+        # With a tensor, `alpha` picks the overload that leaves it on the device. Without, torch reads the number back,
+        # which waits for the device and is forbidden while a graph is captured.
+        torch._foreach_add_(denominators, offset, **({"alpha": 1} if group["capturable"] else {}))
         torch._foreach_addcdiv_(parameters, first, denominators)
 
     def _state_of(self, parameter: Tensor, capturable: bool) -> dict[str, Tensor]:

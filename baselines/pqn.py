@@ -21,10 +21,12 @@ from torch import Tensor
 from baselines.agent import FinishedGame, Progress, Task, Tick
 from baselines.config import ConfigError
 from baselines.emulator.envs import FRAME_SKIP
+from baselines.emulator.frame_stacks import why_not_stacked
 from baselines.emulator.groups import make_groups
 from baselines.emulator.rollout_play import Rollout, RolloutPlay
 from baselines.exploration import linear_epsilon
 from baselines.fast.paths import ROLLOUT_GRAPH, TWO_GROUPS, captured, rollout_paths, use_fused_blocks
+from baselines.made_up import made_up
 from baselines.networks.diagnostics import layer_diagnostics
 from baselines.networks.precision import use_precision
 from baselines.networks.q_network import QNetwork, build_q_network
@@ -67,6 +69,11 @@ class PqnConfig:
     def frames_per_update(self) -> int:
         """Emulator frames of one rollout over the training environments."""
         return self.train_environments * self.rollout_agent_steps * FRAME_SKIP
+
+    @property
+    def minibatch(self) -> int:
+        """Observations of one gradient step."""
+        return self.rollout_agent_steps * self.train_environments // self.minibatches
 
     def total_updates(self, budget_frames: int) -> int:
         """Whole updates in a budget, rounded down as the official code does: to whole rollouts, then to updates."""
@@ -142,7 +149,7 @@ class PqnAgent:
             "train_seeds": self._streams.environment_seeds("train", config.train_environments),
             "greedy_seeds": self._streams.environment_seeds("greedy", config.greedy_environments),
         }
-        rollout = rollout_paths(task.device, plain=task.plain)
+        rollout = rollout_paths(task.device, plain=task.plain, why_not_stacked=why_not_stacked)
         groups = make_groups(
             task.envpool_id,
             self._seeds["train_seeds"],
@@ -162,7 +169,7 @@ class PqnAgent:
             lr=config.learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
-            capturable=task.device.type == "cuda",
+            capturable=task.device.type != "cpu",
         )
         self._train_minibatch, captured_paths = captured(
             lambda observations, chosen, targets: train_minibatch(
@@ -170,6 +177,7 @@ class PqnAgent:
             ),
             *(self.network, self.optimizer, task.device),
             plain=task.plain,
+            batches=lambda: [made_up(config.minibatch, self._num_actions, seed, task.device) for seed in range(2)],
         )
         self.paths += captured_paths
         self._play = RolloutPlay(
@@ -302,10 +310,8 @@ class PqnAgent:
 
     def ready_batch(self) -> tuple[Tensor, ...]:
         """One minibatch out of the last rollout, with targets of zero."""
-        config = self.config
-        size = config.rollout_agent_steps * config.train_environments // config.minibatches
-        targets = torch.zeros(size, device=self.device)
-        return self._play.sample_observations(size), targets.long(), targets
+        targets = torch.zeros(self.config.minibatch, device=self.device)
+        return self._play.sample_observations(len(targets)), targets.long(), targets
 
     def learn_once(self, batch: tuple[Tensor, ...]) -> int:
         loss, _ = self._train_minibatch(*batch)

@@ -119,7 +119,7 @@ class RainbowAgent:
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
             fused=True,
-            capturable=task.device.type == "cuda",
+            capturable=task.device.type != "cpu",
         )
         self._update, self.paths = captured(
             lambda weights, noise, *batch: rainbow_update(
@@ -128,7 +128,14 @@ class RainbowAgent:
             ),
             *(self.network, self.optimizer, task.device),
             plain=task.plain,
+            batches=lambda: [self._made_up_batch(seed) for seed in range(2)],
         )
+
+    def _made_up_batch(self, seed: int) -> tuple[Tensor, ...]:
+        """Noise in the shapes of what an update takes; touches no stream."""
+        batch = ReplayBatch.made_up(self.config.batch, self._envs.num_actions, seed, self.device)
+        noise = torch.randn(3, self._noise_width, generator=torch.Generator().manual_seed(seed)).to(self.device)
+        return torch.ones_like(batch.rewards), noise, *batch.tensors()
 
     # The algorithm ------------------------------------------------------------------------------------------------
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reports import summary as summaries
 from reports.catalogue import Catalogue
-from reports.judging.claims import MINIMUM_SEEDS
-from reports.judging.verdicts import VERDICTS
 from reports.pages.baseline import baseline_page
 from reports.pages.claim import claim_page
 from reports.pages.game import game_page
+from reports.pages.method import method_page
 from reports.pages.overview import overview
 from reports.pages.site import Site
-from reports.statistics.bootstrap import CLAIM_REPETITIONS, CURVE_REPETITIONS, TABLE_REPETITIONS
-from reports.summary import Report
 from results.games import ATARI57
-from results.reference import DOPAMINE, PAPER
 from results.schema import MANIFEST_FILE
 
 SITE_TITLE = "Hadamax reproducibility suite"
@@ -75,31 +70,3 @@ def build(*, results: Path, out: Path, catalogue: Catalogue, claims_file: Path |
 def summarise(*, results: Path, catalogue: Catalogue, claims_file: Path | None = None) -> dict[str, Any]:
     """The summary alone, without writing anything. Raises as `build`."""
     return summaries.summarise(summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file))
-
-
-def method_page(report: Report, summary: dict[str, Any]) -> dict[str, Any]:
-    """How to read the report and how it was made."""
-    runs = [entry for entry in report.evidence.runs if entry.run is not None]
-    machines = Counter(entry.run.hardware for entry in runs if entry.run is not None)
-    return {
-        "title": "How to read this report, and how it was made",
-        "results": summary["results"],
-        "protocol": {
-            "name": report.catalogue.protocol.name,
-            "values": [
-                {"name": name, "value": value, "source": report.catalogue.protocol.sources.get(name, "")}
-                for name, value in report.catalogue.protocol.values.items()
-            ],
-        },
-        "minimum_seeds": MINIMUM_SEEDS,
-        "verdicts": VERDICTS,
-        "repetitions": {"claims": CLAIM_REPETITIONS, "tables": TABLE_REPETITIONS, "curves": CURVE_REPETITIONS},
-        "machines": sorted(machines.items()),
-        "published": [PAPER, DOPAMINE],
-        "left_out": [{"run": place, "standing": "broken", "reason": reason} for place, reason in report.evidence.broken]
-        + [
-            {"run": str(entry), "standing": entry.standing, "reason": entry.reason}
-            for entry in report.evidence.entries
-            if entry.standing != "counts"
-        ],
-    }

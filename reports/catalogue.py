@@ -40,11 +40,12 @@ class Catalogue:
     baselines: tuple[BaselineInfo, ...]
     protocol: ProtocolInfo
     command: str = "python -m suite"  # what the commands that the report prints begin with
+    hidden: tuple[BaselineInfo, ...] = ()  # variants without results: known by title, not shown
 
     def shown_with(self, results_of: Collection[str]) -> Catalogue:
         """This catalogue without the variants that have no results."""
         kept = tuple(info for info in self.baselines if not info.is_variant or info.name in results_of)
-        return replace(self, baselines=kept)
+        return replace(self, baselines=kept, hidden=tuple(info for info in self.baselines if info not in kept))
 
     def find(self, name: str) -> BaselineInfo | None:
         """The baseline of that name, if it is pinned."""
@@ -52,5 +53,4 @@ class Catalogue:
 
     def title(self, name: str) -> str:
         """How a baseline is called in text; its name where it is not pinned."""
-        found = self.find(name)
-        return name if found is None else found.title
+        return next((info.title for info in (*self.baselines, *self.hidden) if info.name == name), name)

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reports import wording
+from reports import numerals, wording
+from reports.judging.claims import PAPER, SUITE
 from reports.statistics.aggregate import METRIC_TITLES, METRICS
 from reports.statistics.bootstrap import Interval
 
 
 def render(summary: Mapping[str, Any]) -> str:
     """Verdicts, then the leaderboard; ends with a newline."""
-    lines = ["## Claims", "", "| claim | verdict | what it rests on |", "| --- | --- | --- |"]
-    lines += [
-        f"| {_cell(claim['title'])} | **{claim['verdict']}** | {_cell(claim['sentence'])} |"
-        for claim in summary["claims"]
-    ]
-    lines += ["", "## Leaderboard", "", *_leaderboard(summary), "", _runs(summary)]
+    lines = []
+    for family, title, what in ((PAPER, "Claims", "claim"), (SUITE, "The suite's own questions", "question")):
+        rows = [
+            f"| {_cell(claim['title'])} | **{claim['verdict']}** | {_cell(claim['sentence'])} |"
+            for claim in summary["claims"]
+            if claim["family"] == family
+        ]
+        if rows:
+            lines += [f"## {title}", "", f"| {what} | verdict | what it rests on |", "| --- | --- | --- |", *rows, ""]
+    lines += ["## Leaderboard", "", *_leaderboard(summary), "", _runs(summary)]
     return "\n".join(lines) + "\n"
 
 
@@ -32,18 +37,18 @@ def _leaderboard(summary: Mapping[str, Any]) -> list[str]:
     ]
     for row in rows:
         source = row["source"] + (", off protocol" if row["off_protocol"] else "")
-        seeds = wording.seeds_text((row["seeds"]["min"], row["seeds"]["max"])).split(" seed")[0]
+        seeds = numerals.seeds_text((row["seeds"]["min"], row["seeds"]["max"])).split(" seed")[0]
         cells = [wording.metric_text(_interval(row[metric])) for metric in METRICS]
         lines.append(
-            f"| {row['baseline']} | {source} | {row['games']} | {wording.frames(row['frames'])} | "
-            f"{seeds if row['runs'] else wording.number(None)} | {' | '.join(cells)} |"
+            f"| {row['baseline']} | {source} | {row['games']} | {numerals.frames(row['frames'])} | "
+            f"{seeds if row['runs'] else numerals.number(None)} | {' | '.join(cells)} |"
         )
     return [*lines, "", "Human-normalised scores; 95 % intervals in brackets. Published rows were not measured here."]
 
 
 def _runs(summary: Mapping[str, Any]) -> str:
     found = summary["results"]
-    parts = [f"{wording.counted(found['runs'], 'run')}, {found['counted']} counted"]
+    parts = [f"{numerals.counted(found['runs'], 'run')}, {found['counted']} counted"]
     for key, text in (
         ("off_protocol", "off protocol"),
         ("unfinished", "unfinished"),

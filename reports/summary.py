@@ -15,14 +15,15 @@ from typing import Any
 
 from reports import wording
 from reports.catalogue import Catalogue
-from reports.judging.claims import load_claims
+from reports.judging.claims_file import load_claims
 from reports.judging.evidence import COUNTS, NOT_COMPARABLE, OFF_PROTOCOL, UNFINISHED, Entry, Evidence, load
 from reports.judging.imported import imported_entries
 from reports.judging.judge import Judgement, judge
 from reports.judging.leaderboard import Group, Row, build_groups, published_groups
 from reports.statistics.aggregate import METRICS
+from reports.statistics.power import Seeds
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SCHEMA_FILE = Path(__file__).parent / "summary.schema.json"
 
 
@@ -62,11 +63,11 @@ def gather(*, results: Path, catalogue: Catalogue, claims_file: Path | None = No
     external, broken_sets = imported_entries(results, catalogue)
     evidence = load(results, catalogue, fractions=fractions, external=external)
     evidence = Evidence(evidence.entries, (*evidence.broken, *broken_sets), evidence.results)
-    catalogue = catalogue.shown_with(evidence.baselines)
+    shown = catalogue.shown_with(evidence.baselines)
     return Report(
-        catalogue=catalogue,
+        catalogue=shown,
         evidence=evidence,
-        groups=tuple(build_groups(evidence, catalogue)),
+        groups=tuple(build_groups(evidence, shown)),
         published=published_groups(),
         judgements=tuple(judge(claim, evidence, catalogue) for claim in claims),
     )
@@ -106,7 +107,8 @@ def _claim(judgement: Judgement, catalogue: Catalogue) -> dict[str, Any]:
     claim, basis = judgement.claim, judgement.basis
     return {
         "id": claim.id,
-        "kind": claim.kind,
+        "family": claim.family,
+        "kind": claim.kind.name,
         "title": claim.title,
         "source": claim.source,
         "verdict": judgement.verdict,
@@ -123,16 +125,21 @@ def _claim(judgement: Judgement, catalogue: Catalogue) -> dict[str, Any]:
         "hardware": None if basis is None or not basis.hardware else basis.hardware,
         "external": judgement.external_sides,
         "off_protocol": basis is not None and basis.has_off_protocol,
-        "claimed_games": [] if claim.kind == "ratio" else list(claim.games),
-        "claimed_frames": None if claim.kind == "ratio" else claim.frames,
+        "claimed_games": [] if claim.kind.is_timed else list(claim.games),
+        "claimed_frames": None if claim.kind.is_timed else claim.frames,
         "missing": _missing(judgement),
         "power": {
             "smallest": judgement.power.smallest,
-            "seeds_needed": judgement.power.seeds_needed,
+            "seeds_needed": _seeds(judgement.power.needed),
+            "seeds_to_confirm": _seeds(judgement.power.confirming),
             "reason": judgement.power.reason,
         },
         "set_aside": [f"{entry}: {entry.standing}: {entry.reason}" for entry in judgement.set_aside if entry.reason],
     }
+
+
+def _seeds(seeds: Seeds | None) -> dict[str, int] | None:
+    return None if seeds is None else {"estimate": seeds.likely, "low": seeds.low, "high": seeds.high}
 
 
 def _missing(judgement: Judgement) -> dict[str, Any]:

@@ -1,133 +1,16 @@
-"""Numbers and verdicts in words; the same on every page, in the terminal and in Markdown."""
+"""Verdicts and what they rest on in words; the same on every page, in the terminal and in Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from reports.catalogue import Catalogue
-from reports.judging.claims import LAYER_MEASURES, MINIMUM_SEEDS
+from reports.judging.claims import MINIMUM_SEEDS, Seen
 from reports.judging.judge import Judgement
 from reports.judging.leaderboard import SET_TITLES, games_title
 from reports.judging.missing import Missing
-from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_COMPARABLE, NOT_REPRODUCED, REPRODUCED, SMALLER
+from reports.judging.verdicts import INSUFFICIENT, NOT_COMPARABLE
+from reports.numerals import NBSP, between, counted, duration, frames, listed, number, seeds_text
 from reports.statistics.bootstrap import Interval
-
-NBSP = "\N{NO-BREAK SPACE}"
-MINUS = "\N{MINUS SIGN}"
-
-MEASURE_TITLES = {
-    "median": "median human-normalised score",
-    "iqm": "interquartile mean of the human-normalised score",
-    "mean": "mean human-normalised score",
-    "effective_rank": "effective rank",
-    "dead_fraction": "fraction of dead neurons",
-    "activation_norm": "norm of activations",
-    "gradient_norm": "norm of gradients",
-    "seconds_per_frame": "time a frame",
-}
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A plain number with a real minus sign; an en dash for none."""
-    if value is None:
-        return "\N{EN DASH}"
-    text = f"{value:.{digits}f}"
-    if float(text) == 0:
-        text = text.lstrip("-")
-    return text.replace("-", MINUS)
-
-
-def signed(value: float | None, digits: int = 2) -> str:
-    """A number that is a difference: always with its sign."""
-    text = number(value, digits)
-    return f"+{text}" if value is not None and value > 0 and float(f"{value:.{digits}f}") else text
-
-
-def score(value: float | None) -> str:
-    """A raw score: as many digits as say something."""
-    if value is None:
-        return "\N{EN DASH}"
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}".replace(",", "\N{THIN SPACE}").replace("-", MINUS)
-
-
-def percent(value: float | None, *, signed: bool = False, digits: int = 0) -> str:
-    """A ratio as a percentage: 0.5 is '50 %', or '+50 %'."""
-    if value is None:
-        return "\N{EN DASH}"
-    text = f"{100 * value:+.{digits}f}" if signed else f"{100 * value:.{digits}f}"
-    if float(text) == 0:
-        text = text.lstrip("+-")
-    return text.replace("-", MINUS) + NBSP + "%"
-
-
-def frames(value: float) -> str:
-    """A number of frames: 40000000 is '40M', 1800000 '1.8M'."""
-    for suffix, size in (("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.4g}{suffix}"
-    return f"{value:.0f}"
-
-
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """'1 seed', '3 seeds'."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}".replace(",", "\N{THIN SPACE}")
-
-
-def listed(items: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
-
-
-def between(low: float | None, high: float | None, write: object) -> str:
-    """'12 % to 30 %', with open ends said."""
-    assert callable(write)
-    lower = "no lower bound" if low is None else write(low)
-    upper = "no upper bound" if high is None else write(high)
-    return f"{lower} to {upper}"
-
-
-def duration(seconds: float) -> str:
-    """'40 minutes', '3.5 hours', '12 days'."""
-    for size, noun in ((365.25 * 86400, "year"), (86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= 1.5 * size:
-            value = seconds / size
-            return f"{value:.0f} {noun}s" if value >= 10 else f"{value:.1f} {noun}s"
-    return f"{max(seconds, 1):.0f} seconds"
-
-
-def seeds_text(seeds: tuple[int, int]) -> str:
-    """'3 seeds', or '1 to 3 seeds' where games differ."""
-    low, high = seeds
-    return counted(low, "seed") if low == high else f"{low} to {high} seeds"
-
-
-def effect(judgement: Judgement, value: float | None) -> str:
-    """The claim's estimate or an end of its interval, in the unit of its kind."""
-    kind, measure = judgement.claim.kind, judgement.claim.measure
-    if kind in ("gain", "reaches"):
-        return percent(value, signed=True)
-    if kind == "ratio":
-        return number(value) + "\N{MULTIPLICATION SIGN}"
-    if measure == "dead_fraction":
-        return percent(value, digits=1 if value is None or abs(value) >= 0.01 else 2, signed=kind == "higher")
-    return signed(value, 1 if measure in LAYER_MEASURES else 2) if kind == "higher" else number(value)
-
-
-def claimed(judgement: Judgement) -> str:
-    """What the claim says, in short."""
-    claim = judgement.claim
-    if claim.kind == "gain":
-        return percent(claim.claimed, signed=True)
-    if claim.kind == "reaches":
-        return "level or above"
-    if claim.kind == "below":
-        is_whole = claim.claimed is not None and abs(100 * claim.claimed - round(100 * claim.claimed)) < 1e-9
-        is_share = claim.measure == "dead_fraction"
-        return f"under {percent(claim.claimed) if is_share and is_whole else effect(judgement, claim.claimed)}"
-    if claim.kind == "ratio":
-        return f"about {effect(judgement, claim.claimed)}"
-    return "above" if claim.kind == "higher" else "in this order"
+from reports.statistics.power import Seeds
 
 
 def interval_text(judgement: Judgement) -> str:
@@ -135,13 +18,23 @@ def interval_text(judgement: Judgement) -> str:
     interval = judgement.interval
     if interval.low is None and interval.high is None:
         return f"no interval: {interval.reason}" if interval.reason else "no interval"
-    return f"95{NBSP}% interval {between(interval.low, interval.high, lambda v: effect(judgement, v))}"
+    return f"95{NBSP}% interval {between(interval.low, interval.high, judgement.claim.written)}"
+
+
+def standing_of_estimate(judgement: Judgement) -> str:
+    """Whose figures an estimate is made of, for beside it: 'measured', 'preliminary, partly imported', ..."""
+    external = judgement.external_sides
+    sides = judgement.basis.sides if judgement.basis else ()
+    source = "" if not external else "imported" if len(external) == len(sides) else "partly imported"
+    if judgement.is_preliminary:
+        return f"preliminary, {source}" if source else "preliminary"
+    return source or "measured"
 
 
 def conditions(judgement: Judgement) -> str:
     """The games and budget a claim is about: 'Atari-57, 200M frames'."""
     claim = judgement.claim
-    if claim.kind == "ratio":
+    if claim.kind.is_timed:
         return "any games and budget, the same hardware"
     return f"{games_title(claim.games)}, {frames(claim.frames)} frames"
 
@@ -171,50 +64,11 @@ def what_was_seen(judgement: Judgement, catalogue: Catalogue) -> str:
         return ""
     title = catalogue.title(claim.baseline)
     other = catalogue.title(claim.reference) if claim.reference else ""
-    value, ends = effect(judgement, judgement.interval.estimate), interval_text(judgement)
-    measure = MEASURE_TITLES[claim.measure]
-    if judgement.interval.estimate is None:
+    value = judgement.interval.estimate
+    if value is None:
         return f"{other or title}: {judgement.interval.reason}."
-    if claim.kind in ("gain", "reaches"):
-        gain = judgement.interval.estimate
-        versus = f"is {percent(abs(gain))} {'above' if gain >= 0 else 'below'} {other}'s"
-        if claim.at_frames is None:
-            return f"{title}'s {measure} {versus} ({ends})."
-        moment = frames(basis.frames * claim.at_frames / claim.frames)
-        return f"{title}'s {measure} at {moment} of {frames(basis.frames)} frames {versus} at the end ({ends})."
-    if claim.kind == "higher":
-        where = f" in {judgement.estimate.main}, the layer that decides," if len(claim.layers) > 1 else ""
-        return f"{title}'s {measure}{where} differs from {other}'s by {value} ({ends})."
-    if claim.kind == "below":
-        over = "" if len(claim.layers) == 1 else f", averaged over {counted(len(claim.layers), 'layer')},"
-        return f"{title}'s {measure}{over} is {value} ({ends})."
-    if claim.kind == "ratio":
-        return f"{title} takes {value} {other}'s {measure} ({ends})."
-    return f"The closest neighbours in the order, {judgement.estimate.main}, differ by {value} ({ends})."
-
-
-_MEANING = {
-    ("gain", REPRODUCED): "A gain is certain, and the claimed {claimed} lies within the interval's reach.",
-    ("gain", SMALLER): "A gain is certain, but even the interval's upper end stays below the claimed {claimed}.",
-    ("gain", INCONCLUSIVE): "The interval holds both no gain and the claimed {claimed}: more seeds would tell.",
-    ("gain", NOT_REPRODUCED): "No gain can be told, and the claimed {claimed} lies above the interval.",
-    ("reaches", REPRODUCED): "The whole interval lies above level.",
-    ("reaches", INCONCLUSIVE): "The interval holds level: more seeds would tell.",
-    ("reaches", NOT_REPRODUCED): "The whole interval lies below level.",
-    ("higher", REPRODUCED): "It is higher in every layer the claim names.",
-    ("higher", INCONCLUSIVE): "In one of the layers the interval holds no difference.",
-    ("higher", NOT_REPRODUCED): "In one of the layers it is certainly lower.",
-    ("below", REPRODUCED): "The whole interval lies under the bound.",
-    ("below", INCONCLUSIVE): "The interval holds the bound.",
-    ("below", NOT_REPRODUCED): "The whole interval lies above the bound.",
-    ("ratio", REPRODUCED): "The whole interval counts as {claimed}.",
-    ("ratio", SMALLER): "The whole interval lies below: it costs less than claimed.",
-    ("ratio", INCONCLUSIVE): "The interval reaches beyond what counts as {claimed}.",
-    ("ratio", NOT_REPRODUCED): "The whole interval lies above: it costs more than claimed.",
-    ("order", REPRODUCED): "Every neighbouring pair stands in the claimed order.",
-    ("order", INCONCLUSIVE): "Of some neighbouring pair the order cannot be told.",
-    ("order", NOT_REPRODUCED): "Some neighbouring pair stands the other way round.",
-}
+    seen = Seen(claim, value, interval_text(judgement), judgement.estimate.main, basis.frames, title, other)
+    return claim.kind.seen(seen)
 
 
 def sentence(judgement: Judgement, catalogue: Catalogue) -> str:
@@ -222,10 +76,11 @@ def sentence(judgement: Judgement, catalogue: Catalogue) -> str:
     seen = what_was_seen(judgement, catalogue)
     external = [catalogue.title(name) for name in judgement.external_sides]
     origin = f" Rests on imported scores of {listed(external)}." if external else ""
+    origin += _gave_way(judgement, catalogue)
     if not judgement.is_preliminary:
         if judgement.interval.estimate is None:
             return f"{seen} The claim cannot be judged on these runs.{origin}"
-        meaning = _MEANING[judgement.claim.kind, judgement.verdict].format(claimed=claimed(judgement))
+        meaning = judgement.claim.kind.meanings[judgement.verdict].format(claimed=judgement.claim.claimed_text)
         return f"{seen} {meaning}{origin}"
     if judgement.verdict == NOT_COMPARABLE:
         names = listed([catalogue.title(name) for name in judgement.not_comparable])
@@ -233,9 +88,22 @@ def sentence(judgement: Judgement, catalogue: Catalogue) -> str:
     else:
         why = lacks(judgement, catalogue)
     if not seen:
-        return f"{why} There is nothing to estimate from yet."
+        return f"{why} There is nothing to estimate from yet.{origin}"
     label = "on runs off the protocol, " if judgement.basis and judgement.basis.has_off_protocol else ""
     return f"{why} Preliminary, {label}from {rests_on(judgement)}: {seen}{origin}"
+
+
+def _gave_way(judgement: Judgement, catalogue: Catalogue) -> str:
+    """Which imported scores stand aside for measured runs, in a sentence; '' without any."""
+    sides = judgement.full_sides if judgement.is_preliminary else judgement.basis.sides if judgement.basis else ()
+    said = [
+        f"{counted(side.displaced, 'imported score')} of {catalogue.title(side.baseline)} "
+        f"{'gives' if side.displaced == 1 else 'give'} way to "
+        f"{counted(sum(map(len, side.entries.values())), 'measured run')}"
+        for side in sides
+        if side.displaced
+    ]
+    return f" {listed(said)}: imported scores stand in only where nothing was measured." if said else ""
 
 
 def lacks(judgement: Judgement, catalogue: Catalogue) -> str:
@@ -249,8 +117,11 @@ def lacks(judgement: Judgement, catalogue: Catalogue) -> str:
     if missing.runs:
         total = len(judgement.claim.sides) * len(judgement.claim.games) * MINIMUM_SEEDS
         have = total - len(missing.runs) - MINIMUM_SEEDS * len(judgement.claim.games) * len(missing.unpinned)
-        if judgement.claim.kind == "ratio":
-            parts.append(f"Needs {MINIMUM_SEEDS} seeds of both sides on the same hardware.")
+        if judgement.claim.kind.is_timed:
+            parts.append(f"Needs {MINIMUM_SEEDS} seeds of both sides, timed on the same hardware with like paths.")
+            untimed = sum(len(side.set_aside) for side in judgement.full_sides)
+            if untimed:
+                parts.append(f"Of {counted(untimed, 'run')} the time is not known well enough to compare it.")
         else:
             parts.append(
                 f"Needs {MINIMUM_SEEDS} seeds of each game on every side ({conditions(judgement)}): "
@@ -266,7 +137,7 @@ def cost_text(missing: Missing, catalogue: Catalogue) -> str:
     runs, cost = counted(len(missing.runs), "run"), missing.cost
     if cost is None:
         return f"{runs}; how long they take is not known, for none of these baselines was measured yet."
-    time = f"about {duration(cost.seconds)} one after the other, at the speed measured on {cost.hardware}"
+    time = f"about {duration(cost.seconds)} one after the other, as measured on {cost.hardware}"
     if not cost.unknown:
         return f"{runs}, {time}."
     known = sorted({run.baseline for run in missing.runs} - set(cost.unknown))
@@ -282,22 +153,21 @@ def power_text(judgement: Judgement) -> str:
     power, claim = judgement.power, judgement.claim
     if power.smallest is None:
         return f"What these runs could tell is not known: {power.reason}."
-    small = percent(power.smallest, digits=0 if power.smallest >= 0.1 else 1)
-    what = {
-        "gain": f"a gain of {small}",
-        "reaches": f"a lead of {small}",
-        "ratio": f"a difference of {small}",
-        "below": f"a distance of {effect(judgement, power.smallest)} from the bound",
-    }.get(claim.kind, f"a difference of {effect(judgement, power.smallest).lstrip('+')}")
+    what = claim.kind.told(claim, power.smallest)
     text = f"The runs at hand could tell {what} from none (in 80{NBSP}% of experiments)."
-    if power.seeds_needed is None:
+    if power.needed is None:
         return text
-    goal = {"gain": f"the claimed {claimed(judgement)}", "ratio": "the claimed ratio"}.get(claim.kind, "what is seen")
-    if power.seeds_needed <= MINIMUM_SEEDS:
-        enough = f"the {MINIMUM_SEEDS} seeds that a verdict needs"
-        return f"{text} By the spread seen so far, {enough} can tell {goal} from none."
-    needed = counted(power.seeds_needed, "seed")
-    return f"{text} By the spread seen so far, telling {goal} from none takes about {needed} a game and side."
+    goal = claim.kind.goal(claim)
+    text += f" By the spread seen so far, telling {goal} from none takes {_seeds_needed(power.needed)}."
+    if power.confirming is not None:
+        text += f' Telling it from half of that, as "reproduced" asks, takes {_seeds_needed(power.confirming)}.'
+    return text
+
+
+def _seeds_needed(seeds: Seeds) -> str:
+    if seeds.high <= MINIMUM_SEEDS:
+        return f"no more than the {MINIMUM_SEEDS} seeds a game and side that a verdict needs"
+    return f"about {counted(seeds.likely, 'seed')} a game and side (likely {seeds.low} to {seeds.high})"
 
 
 def metric_text(interval: Interval, digits: int = 2) -> str:

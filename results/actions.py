@@ -31,6 +31,8 @@ from results.store import Run, parse_table
 WHOLE_BYTES = 512 << 10  # a run of 4M frames has about 140 kB; a repository bears a thousand of these
 WITNESS_SHARE = 0.03  # of each kind of environment; never fewer than one
 ALL, WITNESSES = "all", "witnesses"
+_LARGEST_LOG = 1 << 30  # bytes unpacked: fifteen times that of a run of 200M frames
+_SLACK_BYTES = 1 << 20  # for what is not actions
 
 
 @dataclass(frozen=True)
@@ -143,11 +145,23 @@ def read_log(run: Run) -> PackedLog | None:
         data = path.read_bytes()
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read ({error.strerror or error})") from None
+    _refuse_bomb(data, entry, path)
     log = PackedLog(parse_table(data, path.name, where=str(path)))
     problems = log_problems(log, entry)
     if problems:
         raise ResultsError(f"{path}: {problems[0]}")
     return log
+
+
+def _refuse_bomb(data: bytes, entry: Mapping[str, Any], path: Path) -> None:
+    """A few kilobytes of zeros can stand for gigabytes."""
+    try:
+        unpacked = pq.ParquetFile(pa.BufferReader(data)).metadata
+    except (pa.ArrowException, OSError):
+        return  # `parse_table` says what is wrong with it
+    size = sum(unpacked.row_group(i).total_byte_size for i in range(unpacked.num_row_groups))
+    if size > min(entry["environments"] * entry["vector_steps"], _LARGEST_LOG) + _SLACK_BYTES:
+        raise ResultsError(f"{path}: is larger, unpacked, than the manifest's number of actions")
 
 
 def log_problems(log: PackedLog, entry: Mapping[str, Any]) -> list[str]:

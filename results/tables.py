@@ -1,8 +1,11 @@
-"""From a folder of runs to tables that reports compute with: one row a run, learning curves, metrics."""
+"""The one reader of runs' tables: checked against their manifests, and as plain arrays.
+
+Reports and exports both read through here, so that they agree on which runs are sound.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +70,8 @@ def load_runs(root: Path) -> RunSet:
             broken.append(found)
             continue
         try:
-            _check_tables(found)
+            for name in TABLE_SCHEMAS:  # where the checksum fits, the columns' names are all that is left to doubt
+                _table(found, name, () if found.is_done else TABLE_SCHEMAS[name].names)
         except ResultsError as error:
             broken.append(BrokenRun(found.directory, str(error)))
         else:
@@ -83,7 +87,7 @@ def final_scores(runs: Iterable[Run]) -> pd.DataFrame:
     """
     rows = []
     for run in runs:
-        games = _games(run)
+        games = read_tables(run).games
         scores = {kind: _mean_of_last(games[kind][1]) for kind in EPISODE_KINDS}
         manifest = run.manifest
         rows.append(
@@ -107,96 +111,66 @@ def final_scores(runs: Iterable[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
-def curves(runs: Iterable[Run], points: np.ndarray | Sequence[int]) -> pd.DataFrame:
-    """Learning curves of `runs` at `points` [P] emulator frames.
+@dataclass(frozen=True)
+class RunTables:
+    """What the tables of a run hold, in the order in which it happened."""
 
-    Returns: a row per run, kind and point: baseline, game, frames (the budget), seed, config_hash, kind, at_frames,
-        score, hns; nan before the first game and beyond what the run has played. A finished run has played its whole
-        budget, though whole updates may end a little before it.
+    games: Mapping[str, tuple[np.ndarray, np.ndarray]]  # kind -> (frames [G] int64, raw returns [G] float64)
+    metrics: Mapping[str, tuple[np.ndarray, np.ndarray]]  # name -> (frames [M] int64, values [M] float64)
 
-    Raises:
-        ResultsError: a table cannot be read, or its games are out of order.
-    """
-    at = np.asarray(points, dtype=np.int64)
-    parts = []
-    for run in runs:
-        played = run.spec.frames if run.is_done else run.frames_done
-        for kind, (frames, returns) in _games(run).items():
-            try:
-                scores = curve_of(frames, returns, at)
-            except ValueError as error:
-                raise ResultsError(f"{run.directory / EPISODES_FILE}: {error}") from None
-            scores[at > played] = np.nan
-            part = {"kind": kind, "at_frames": at, "score": scores, "hns": human_normalised(scores, run.spec.game)}
-            parts.append((run, part))
-    return _stack(parts, ("kind", "at_frames", "score", "hns"))
+    def curve(self, kind: str, points: np.ndarray | Sequence[int]) -> np.ndarray:
+        """The score at each of `points` [P] emulator frames: [P] float64, nan before the first game of `kind`."""
+        return curve_of(*self.games[kind], points)
 
 
-def metrics(runs: Iterable[Run], names: Sequence[str]) -> pd.DataFrame:
-    """Metrics and diagnostics of `runs` by name; a name that ends in / stands for all that begin with it.
-
-    Returns: a row per run and value: baseline, game, frames (the budget), seed, config_hash, at_frames, name, value.
+def read_tables(run: Run) -> RunTables:
+    """Games and metrics of a run, checked; both empty where it stopped before its first tables.
 
     Raises:
-        ResultsError: a table cannot be read.
+        ResultsError: a table is absent, unreadable, not the bytes that the run wrote, or has games out of order.
     """
-    prefixes = tuple(name for name in names if name.endswith("/"))
-    parts = []
-    for run in runs:
-        table = _read_if_any(run, METRICS_FILE, ("frames", "name", "value"))
-        known, codes = _decode(table["name"])
-        wanted = np.array([name in names or name.startswith(prefixes) for name in known], dtype=bool)
-        chosen = wanted[codes]
-        part = {
-            "at_frames": table["frames"].to_numpy()[chosen],
-            "name": np.array(known, dtype=object)[codes[chosen]],
-            "value": table["value"].to_numpy()[chosen],
-        }
-        parts.append((run, part))
-    return _stack(parts, ("at_frames", "name", "value"))
+    table = _table(run, EPISODES_FILE, ("frames", "episode_return", "kind"))
+    games = _by_name(table["kind"], table["frames"].to_numpy(), table["episode_return"].to_numpy())
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.float64)
+    games = {kind: games.get(kind, nothing) for kind in EPISODE_KINDS}
+    if any(np.any(np.diff(frames) < 0) for frames, _ in games.values()):
+        raise ResultsError(f"{run.directory / EPISODES_FILE}: games must be in the order in which they ended")
+    table = _table(run, METRICS_FILE, ("frames", "name", "value"))
+    return RunTables(games, _by_name(table["name"], table["frames"].to_numpy(), table["value"].to_numpy()))
 
 
-def _check_tables(run: Run) -> None:
-    for name in TABLE_SCHEMAS:
-        path = run.directory / name
-        entry = run.manifest["files"].get(name)
-        if not run.is_done and not path.exists() and entry is None:
-            continue  # stopped before its first tables
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ResultsError(f"{path}: cannot be read ({error.strerror or error})") from None
-        if run.is_done:
-            if entry is None:
-                raise ResultsError(f"{path}: the manifest of this finished run does not list it")
-            if sha256_hex(data) != entry["sha256"]:
-                raise ResultsError(f"{path}: its bytes are not those that the run wrote (SHA-256 differs)")
-        # Where the checksum fits, the columns' names are all that is left to doubt.
-        parse_table(data, name, where=str(path), columns=() if run.is_done else None)
-
-
-def _games(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """{kind: (frames [G], episode returns [G])}, in order, up to the budget."""
-    table = _read_if_any(run, EPISODES_FILE, ("frames", "episode_return", "kind"))
-    frames, returns = table["frames"].to_numpy(), table["episode_return"].to_numpy()
-    names, codes = _decode(table["kind"])
-    games = {}
-    for kind in EPISODE_KINDS:
-        chosen = codes == (names.index(kind) if kind in names else -1)
-        games[kind] = (frames[chosen], returns[chosen])
-    return games
-
-
-def _decode(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
-    """(texts, index into them of each row) of a column of `pa.dictionary` type."""
-    values = column.combine_chunks()
-    return values.dictionary.to_pylist(), values.indices.to_numpy(zero_copy_only=False)
-
-
-def _read_if_any(run: Run, name: str, columns: Sequence[str]) -> pa.Table:
-    if not run.is_done and not (run.directory / name).exists():
+def _table(run: Run, name: str, columns: Sequence[str]) -> pa.Table:
+    """`columns` of a table. Of a run that is not done, which may have been killed between its tables and its manifest,
+    it must only be readable, and has no rows where the run stopped before its first."""
+    path = run.directory / name
+    entry = run.manifest["files"].get(name)
+    if not run.is_done:
+        if path.exists():
+            return read_table(run.directory, name, columns)
         return TABLE_SCHEMAS[name].empty_table().select(list(columns))
-    return read_table(run.directory, name, columns)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if entry is None:
+        raise ResultsError(f"{path}: the manifest of this finished run does not list it")
+    if sha256_hex(data) != entry["sha256"]:
+        raise ResultsError(f"{path}: its bytes are not those that the run wrote (SHA-256 differs)")
+    return parse_table(data, name, where=str(path), columns=columns)
+
+
+def _by_name(
+    column: pa.ChunkedArray, frames: np.ndarray, values: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Rows by the text in `column`, which is of `pa.dictionary` type; only the texts that have some."""
+    joined = column.combine_chunks()
+    codes = joined.indices.to_numpy(zero_copy_only=False)
+    found = {}
+    for code, name in enumerate(joined.dictionary.to_pylist()):
+        chosen = codes == code
+        if chosen.any():
+            found[name] = frames[chosen], values[chosen]
+    return found
 
 
 def _mean_of_last(returns: np.ndarray) -> float:
@@ -209,11 +183,3 @@ def _number(value: float | None) -> float:
 
 def _identity(run: Run) -> dict[str, Any]:
     return {name: getattr(run.spec, name) for name in _IDENTITY}
-
-
-def _stack(parts: Sequence[tuple[Run, dict[str, Any]]], columns: Sequence[str]) -> pd.DataFrame:
-    """Rows of every part under the identity of its run."""
-    frames = [pd.DataFrame({**_identity(run), **part}) for run, part in parts if len(part["at_frames"])]
-    if not frames:
-        return pd.DataFrame(columns=[*_IDENTITY, *columns])
-    return pd.concat(frames, ignore_index=True)

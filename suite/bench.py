@@ -134,7 +134,7 @@ def run_bench(
     jobs = [Job(name, path, game, device, threads, repeats) for name in baselines for path in paths]
     jobs = [job for job in jobs if job.path != SINGLE or _learns_from_replay(job.baseline)]
     if at_once > 1:
-        shared = max(1, threads // at_once)
+        shared = threads if device.startswith("cuda") else max(1, threads // at_once)
         jobs += [Job(name, FAST, game, device, shared, repeats, at_once) for name in baselines]
     emulator, measured = {}, []
     for environments in (136, 16):
@@ -210,10 +210,11 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
     from baselines.agent import Task
     from baselines.registry import load_pinned, make_agent
     from baselines.speed import measure
-    from suite.machine import prepare
+    from suite.machine import prepare, thread_share
 
     device = torch.device(job.device)
-    prepared = prepare(device, threads=job.threads, plain=job.path != FAST)
+    torch_threads, emulator_threads = thread_share(job.device, threads=job.threads, jobs=1, cores=job.threads)
+    prepared = prepare(device, threads=torch_threads, plain=job.path != FAST)
     pinned = load_pinned(job.baseline)
     config, frames = pinned.config.for_measuring(
         on_gpu=device.type == "cuda", environments=1 if job.path == SINGLE else None
@@ -224,7 +225,7 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
         budget_frames=frames,
         seed=0,
         device=device,
-        emulator_threads=job.threads,
+        emulator_threads=emulator_threads,
         plain=job.path != FAST,
     )
     agent = make_agent(dataclasses.replace(pinned, config=config), task)

@@ -19,11 +19,6 @@ _SPARE_CHECKPOINTS = 2  # while a run trains: the one before, and the one that i
 _TABLES_BYTES = 5_000_000  # episodes, metrics and timing of a 40M run
 _PQN_CHECKPOINT_BYTES = 60_000_000  # Hadamax-PQN: 4.1 M weights with two moments each
 _REPLAY_CHECKPOINT_BYTES = 150_000_000  # Rainbow: 7.5 M weights, a target copy, two moments each
-# Memory of PQN beside its rollout: measured peaks are 0.95 GB (PQN) and 2.04 GB (Hadamax-PQN).
-_PROCESS_BYTES = 700_000_000  # interpreter, torch, emulators, network
-_FRAME_BYTES = 84 * 84
-_FRAMES_IN_A_STACK = 4
-_MINIBATCH_BYTES_PER_SAMPLE = {"nature-layernorm": 1_200_000, "hadamax": 10_000_000}  # activations, gradients
 
 
 @dataclass(frozen=True)
@@ -90,9 +85,4 @@ def checkpoint_bytes(spec: RunSpec) -> int:
 
 def memory_bytes(spec: RunSpec) -> int:
     """Roughly what a run holds at its peak; on a GPU the larger part of it lies there."""
-    config = load_pinned(spec.baseline).config
-    if isinstance(config, ReplayConfig):
-        return memory_plan(config, spec.frames).total
-    rollout = config.rollout_agent_steps * config.train_environments
-    of_a_sample = _MINIBATCH_BYTES_PER_SAMPLE.get(config.encoder, max(_MINIBATCH_BYTES_PER_SAMPLE.values()))
-    return _PROCESS_BYTES + rollout * _FRAMES_IN_A_STACK * _FRAME_BYTES + rollout // config.minibatches * of_a_sample
+    return memory_plan(load_pinned(spec.baseline).config, spec.frames).total

@@ -17,3 +17,15 @@ def prepare(device: torch.device, *, threads: int, plain: bool) -> Paths:
         torch.cuda.set_device(device)  # streams, graphs and Triton go to the current device
         torch.set_float32_matmul_precision("high")  # TF32, what float32 means on the paper's GPU
     return keep_freed_memory(plain=plain)
+
+
+def thread_share(device: str, *, threads: int | None, jobs: int, cores: int) -> tuple[int, int]:
+    """CPU threads of torch, and of the emulators, for each of `jobs` runs at once; `threads`: as the user asked for.
+
+    On a CPU the runs share the cores out. With the learner on a GPU torch needs one thread, and more would spin beside
+    the emulators; every run's emulators may use all cores, for while one run learns another one emulates.
+    """
+    if device.startswith("cuda"):
+        return 1, threads or cores
+    share = threads or max(1, cores // jobs)
+    return share, share

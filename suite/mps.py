@@ -1,7 +1,8 @@
 """NVIDIA's Multi-Process Service: lets the kernels of several runs share a GPU at the same moment.
 
 Without it the processes on a GPU take turns. The control daemon that is started here is this command's own, in a
-folder of its own, and ends with it.
+folder of its own, and ends with it. A command that is killed can't end its daemon: the next one does, by the folder
+that was left behind.
 """
 
 from __future__ import annotations
@@ -12,15 +13,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 CONTROL = "nvidia-cuda-mps-control"
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
+FOLDERS = "hadamax-mps-"  # what the names of daemons' folders begin with
+OWNER_FILE = "owner"  # in such a folder: process and start time of the command that made it
+_PID_FILE = f"{CONTROL}.pid"  # the daemon's own
 _USUAL_PIPES = Path("/tmp/nvidia-mps")
 # A daemon may start where its server can't; then every CUDA program that finds the daemon fails.
 _PROBE = (sys.executable, "-c", "import torch; torch.ones(8, device='cuda').sum().item()")
 _TIMEOUT_SECONDS = 120
+_QUIT_SECONDS = 10
 
 
 @contextmanager
@@ -46,37 +53,96 @@ def shared_gpus(
         tell(f"note: runs take turns on a GPU: {CONTROL} is not installed")
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="mps-") as folder:
-        environment = os.environ | {PIPES: folder, LOGS: folder}
-        problem = _start(environment, probe)
+    for left in _abandoned():
+        _end(left)
+        tell("note: ended an MPS daemon that a killed command had left")
+    folder = Path(tempfile.mkdtemp(prefix=FOLDERS))
+    try:
+        (folder / OWNER_FILE).write_text(_identity(psutil.Process()))
+        problem = _start(folder, probe)
         if problem is not None:
+            _end(folder)  # before any run looks for it
             tell(f"note: runs take turns on a GPU: MPS did not start ({problem})")
             yield
             return
         tell("note: runs share a GPU through MPS")
-        os.environ |= {PIPES: folder, LOGS: folder}
-        try:
-            yield
-        finally:
-            for name in (PIPES, LOGS):
-                del os.environ[name]
-            _quit(environment)
+        os.environ |= _environment(folder)
+        yield
+    finally:  # Ctrl-C while the daemon is tried out comes by here too
+        for name in (PIPES, LOGS):
+            os.environ.pop(name, None)
+        if folder.exists():
+            _end(folder)
 
 
-def _start(environment: dict[str, str], probe: Sequence[str]) -> str | None:
-    """Starts a daemon and tries it out. Returns what was wrong, or None; then it is running."""
+def _environment(folder: Path) -> dict[str, str]:
+    """What leads a CUDA program to the daemon of `folder`."""
+    return {PIPES: str(folder), LOGS: str(folder)}
+
+
+def _start(folder: Path, probe: Sequence[str]) -> str | None:
+    """Starts a daemon and tries it out. Returns what was wrong, or None."""
     try:
-        subprocess.run([CONTROL, "-d"], env=environment, check=True, capture_output=True, timeout=_TIMEOUT_SECONDS)
+        _call([CONTROL, "-d"], folder, timeout=_TIMEOUT_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         return " ".join(str(error).split())
     try:
-        subprocess.run(probe, env=environment, check=True, capture_output=True, timeout=_TIMEOUT_SECONDS)
+        _call(probe, folder, timeout=_TIMEOUT_SECONDS)
     except (OSError, subprocess.SubprocessError):
-        _quit(environment)
         return "no CUDA program ran under it"
     return None
 
 
-def _quit(environment: dict[str, str]) -> None:
-    """Ends the daemon; one that does not listen any more has ended."""
-    subprocess.run([CONTROL], input=b"quit\n", env=environment, capture_output=True, timeout=_TIMEOUT_SECONDS)
+def _call(command: Sequence[str], folder: Path, *, timeout: float, told: bytes = b"") -> None:
+    """Runs `command`. A daemon inherits what it writes to: were that a pipe, we would wait for the daemon's end."""
+    environment = os.environ | _environment(folder)
+    nowhere = subprocess.DEVNULL
+    subprocess.run(command, env=environment, input=told, stdout=nowhere, stderr=nowhere, check=True, timeout=timeout)
+
+
+def _end(folder: Path) -> None:
+    """Ends the daemon of `folder`, by force if it does not listen, and removes the folder; raises nothing."""
+    daemon = _daemon(folder)
+    with suppress(OSError, subprocess.SubprocessError):  # one that can't be told is ended below
+        _call([CONTROL], folder, timeout=_QUIT_SECONDS, told=b"quit\n")
+    if daemon is not None:
+        with suppress(psutil.Error):
+            try:
+                daemon.wait(_QUIT_SECONDS)
+            except psutil.TimeoutExpired:
+                daemon.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _daemon(folder: Path) -> psutil.Process | None:
+    """The daemon of `folder`, by the number it wrote down; None if that is no such program (any more)."""
+    try:
+        process = psutil.Process(int((folder / _PID_FILE).read_text()))
+        return process if any(CONTROL in word for word in process.cmdline()) else None
+    except (OSError, ValueError, psutil.Error):
+        return None
+
+
+def _abandoned() -> list[Path]:
+    """Folders of this user's daemons whose command has ended."""
+    found = []
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
+        with suppress(OSError):  # another command may be removing it
+            if folder.stat().st_uid == os.getuid() and not _is_owned(folder):
+                found.append(folder)
+    return found
+
+
+def _is_owned(folder: Path) -> bool:
+    owner = (folder / OWNER_FILE).read_text()
+    if not owner:
+        return True  # being written at this moment
+    try:
+        return _identity(psutil.Process(int(owner.split()[0]))) == owner
+    except psutil.Error:
+        return False
+
+
+def _identity(process: psutil.Process) -> str:
+    """Numbers of processes come again: together with the start time they do not."""
+    return f"{process.pid} {process.create_time()}"

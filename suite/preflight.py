@@ -81,8 +81,6 @@ def check_machine(device: str, results: Path) -> Iterator[Check]:
         yield Check("device", True, ", ".join(_device_name(name) for name in names))
     except UserError as error:
         yield Check("device", False, str(error))
-    else:
-        yield check_fused_block(names[0])
     memory = psutil.virtual_memory()
     yield Check(
         "memory",
@@ -99,16 +97,6 @@ def check_machine(device: str, results: Path) -> Iterator[Check]:
     yield Check(
         "disk", free >= LEAST_DISK_BYTES, f"{display.size(free)} free (a run needs {display.size(LEAST_DISK_BYTES)})"
     )
-
-
-def check_fused_block(device: str) -> Check:
-    """Whether the Hadamax block runs fused; without it everything works, only slower, so no row fails."""
-    import torch
-
-    from baselines.fast.fused_block import why_not
-
-    missing = why_not(torch.device(device))
-    return Check("fused block", True, "ready" if missing is None else f"plain one is used, slower: {missing}")
 
 
 def check_pinned() -> Iterator[Check]:

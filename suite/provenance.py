@@ -14,7 +14,7 @@ import torch
 
 import suite
 
-_PACKAGES = ("torch", "envpool", "envpool-assets", "numpy", "pandas", "pyarrow", "rliable")
+_PACKAGES = ("torch", "envpool", "envpool-assets", "numpy", "pandas", "pyarrow")
 _CHECKOUT = Path(__file__).parent.parent
 
 

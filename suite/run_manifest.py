@@ -150,7 +150,8 @@ class RunManifest:
 
 def write_failure(directory: Path, values: dict[str, Any], error: BaseException) -> None:
     """Writes into the manifest `values` what stopped the run."""
-    values["error"] = {"type": type(error).__name__, "message": str(error)}
+    message = str(error).encode("utf-8", "replace").decode("utf-8")  # a path in it may be no UTF-8
+    values["error"] = {"type": type(error).__name__, "message": message}
     values["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     try:
         write_manifest(directory, values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import graphlib
 import os
 import re
 import shlex
@@ -19,7 +20,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from baselines.fast.paths import KEPT_MEMORY
 from baselines.registry import BASELINES, load_pinned
+from reports.judging.timing import ALLOCATOR
 from suite import preflight
 from suite.arguments import parse_games
 from suite.cli import build_parser
@@ -64,6 +67,96 @@ def test_a_package_imports_only_the_packages_its_layer_may(path: Path):
     package = path.relative_to(ROOT).parts[0]
     ours = {name.split(".")[0] for name in imports_of(path)} & set(PACKAGES) - {package}
     assert ours <= MAY_IMPORT[package]
+
+
+# Wings of a package: which ones a wing may use, itself aside. "" holds the flat files that stand above the wings.
+# baselines: the agents (and what knows them all) use any wing; a wing may use the flat leaves, but no agent.
+# reports: build -> pages -> summary -> wording -> judging -> statistics. Rooms of one file are named by it.
+WINGS: dict[str, dict[str, set[str]]] = {
+    "baselines": {
+        "": {"emulator", "networks", "replay", "fast", "leaf"},
+        "replay": {"emulator", "leaf"},
+        "emulator": {"fast", "leaf"},
+        "networks": {"fast", "leaf"},
+        "fast": {"leaf"},
+        "leaf": {"emulator", "fast"},  # the contract of an agent names its environments and its paths
+    },
+    "reports": {
+        "build": {"pages", "summary", "wording", "judging", "statistics", "leaf"},
+        "pages": {"summary", "wording", "judging", "statistics", "leaf"},
+        "markdown": {"wording", "statistics", "leaf"},
+        "summary": {"wording", "judging", "statistics", "leaf"},
+        "wording": {"judging", "statistics", "leaf"},
+        "judging": {"statistics", "leaf"},
+        "statistics": {"leaf"},
+        "leaf": set(),
+    },
+}
+LEAVES = {
+    "baselines": {
+        "agent",
+        "config",
+        "seeding",
+        "returns",
+        "distributional",
+        "exploration",
+        "optim",
+        "spans",
+        "made_up",
+    },
+    "reports": {"errors", "catalogue", "numerals", "measures"},
+}
+
+
+def module_of(path: Path) -> str:
+    name = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+    return name.removesuffix(".__init__")
+
+
+NAMES = {module_of(path): path for path in MODULES}
+
+
+def our_imports(path: Path) -> set[str]:
+    """Names of our own modules that a file imports, anywhere in it; under TYPE_CHECKING too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names} & NAMES.keys()
+            outer = any(f"{node.module}.{alias.name}" not in NAMES for alias in node.names)
+            found |= inner | ({node.module} if outer else set())
+    return found & NAMES.keys()
+
+
+def wing_of(module: str) -> str:
+    package, *parts = module.split(".")
+    if not parts or parts[0] in LEAVES[package]:
+        return "leaf"
+    return parts[0] if parts[0] in WINGS[package] else ""
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.relative_to(ROOT).parts[0] in WINGS], ids=name_of)
+def test_a_wing_uses_only_the_wings_below_it(path: Path):
+    module = module_of(path)
+    package, wing = module.split(".")[0], wing_of(module)
+    used = {wing_of(name) for name in our_imports(path) if name.split(".")[0] == package} - {wing}
+    assert used <= WINGS[package][wing], f"{wing or 'an agent'} may not use {used - WINGS[package][wing]}"
+
+
+def test_reports_know_the_allocators_path_by_the_name_that_runs_write():
+    """reports may not import baselines; were the name another, no run would ever be timed."""
+    assert ALLOCATOR == KEPT_MEMORY
+
+
+def test_no_two_files_import_each_other_however_far_around():
+    """Imports under TYPE_CHECKING count as well: a circle of names is a circle for whoever reads the files."""
+    graph = {name: our_imports(path) - {name} for name, path in NAMES.items()}
+    sorter = graphlib.TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -281,7 +374,7 @@ def documented_commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("file", "arguments"), documented_commands())
 def test_a_documented_command_is_one_that_the_command_line_takes(file: str, arguments: str):
-    words = shlex.split(arguments, comments=True)
+    words = shlex.split(arguments.partition(" > ")[0], comments=True)  # where the output goes is the shell's
     parsed = build_parser().parse_args(words)  # a UserError if it does not
     # A baseline that the page tells the reader to add cannot be there yet.
     if hasattr(parsed, "games") and "narrow-pqn" not in arguments:

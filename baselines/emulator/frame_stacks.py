@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.emulator.groups import EnvironmentGroup
 from baselines.fast.cuda_graph import Captured, Recorder, Work, cuda_graph
 
 
@@ -59,6 +59,14 @@ class FrameStacks:
         return undo
 
 
+class Seen(Protocol):
+    """What a group of environments sees; see `groups.EnvironmentGroup`."""
+
+    observations: np.ndarray
+    resets: np.ndarray
+    vector_steps: int
+
+
 class StackedEvaluation:
     """`evaluate` of what a group of environments sees now, with the frames stacked on the device, as one CUDA graph."""
 
@@ -68,7 +76,7 @@ class StackedEvaluation:
         self._graph = Captured(self._push_and(evaluate), self._stacks.remember, record)
         self._vector_steps = -1  # of the group, at the call before
 
-    def __call__(self, group: EnvironmentGroup) -> tuple[Tensor, ...]:
+    def __call__(self, group: Seen) -> tuple[Tensor, ...]:
         """The group's newest observations [n, 4, 84, 84], which the next call overwrites, and what `evaluate` gives."""
         if group.vector_steps == self._vector_steps:
             planes = self._stacks.prepare_again()
@@ -84,3 +92,37 @@ class StackedEvaluation:
             return evaluate(self._stacks.images)
 
         return work
+
+
+class _MadeUpGroup:
+    """Stands for a group of three environments in a proof: noise that runs on by a frame a step, one of them reset."""
+
+    def __init__(self) -> None:
+        self._generator = np.random.default_rng(0)
+        self.observations = self._generator.integers(0, 256, (3, 4, 84, 84), dtype=np.uint8)
+        self.resets = np.ones(3, dtype=bool)
+        self.vector_steps = 0
+
+    def step(self) -> None:
+        newest = self._generator.integers(0, 256, (3, 1, 84, 84), dtype=np.uint8)
+        self.observations = np.concatenate((self.observations[:, 1:], newest), axis=1)
+        self.observations[1] = newest[1]  # a new game: one frame four times
+        self.resets = np.array([False, True, False])
+        self.vector_steps += 1
+
+
+def why_not_stacked(device: torch.device, record: Recorder = cuda_graph) -> str | None:
+    """Why stacking and evaluation in one graph can't be trusted on `device`; None if it gave the emulator's own bytes.
+
+    Raises: whatever the device makes of it.
+    """
+    group = _MadeUpGroup()
+    evaluation = StackedEvaluation(lambda images: (images.sum(dim=(1, 2, 3)),), len(group.resets), device, record)
+    for step in range(4):
+        images, sums = evaluation(group)
+        if not np.array_equal(images.cpu().numpy(), group.observations):
+            return f"the stacks are not the emulator's after {step} steps"
+        if sums.tolist() != group.observations.sum(axis=(1, 2, 3)).tolist():
+            return f"what was evaluated is not what was stacked after {step} steps"
+        group.step()
+    return None

@@ -1,66 +1,44 @@
 """The Hadamax block in one pass over memory, with its own gradient: norm -> GELU -> product -> max-pool.
 
-The plain compositions are `encoders.hadamax_block` and `c51_networks.HadamaxC51Conv`; these give the same to rounding,
-several times as fast, for what is slow there is memory traffic. In bfloat16 they are more exact than the plain ones:
-everything between input and output is float32. On a CPU the work is done by kernels/hadamax_block.cpp, on a GPU by
-`triton_block`.
+The plain compositions are `pqn_encoders.hadamax_block` and `distribution_network.HadamaxC51Conv`. These give the same
+to rounding, several times as fast, for what is slow there is memory traffic. In bfloat16 they are more exact than the
+plain ones: everything between input and output is float32. On a CPU the work is done by kernels/hadamax_block.cpp, on a
+GPU by `triton_block`.
 """
 
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from baselines.fast import native
+from baselines.fast import native, triton_block
+from baselines.fast.block_shape import Norm, Pooling
 
-CHANNELS = (32, 64)  # that the C++ is compiled for
+CHANNELS = (32, 64)  # that the C++ is compiled for, and the kernels for a GPU are checked with
+LARGEST_WINDOW = 15  # the place of a window's largest product is kept in a byte
 DTYPES = (torch.float32, torch.bfloat16)
 
 
-@dataclass(frozen=True)
-class Pooling:
-    """Square windows: how they lie over the rows, and over the columns likewise."""
-
-    size: int
-    stride: int
-    padding: int  # rows before the first one
-    rows: int  # of the output
-
-    @classmethod
-    def same(cls, height: int, size: int, stride: int) -> Pooling:
-        """SAME padding: ceil(height / stride) windows, an odd pixel of padding at the end."""
-        rows = -(-height // stride)
-        return cls(size, stride, max((rows - 1) * stride + size - height, 0) // 2, rows)
-
-    @classmethod
-    def symmetric(cls, height: int, size: int, stride: int, padding: int) -> Pooling:
-        """torch's own: `padding` on both sides, windows that overhang left out."""
-        return cls(size, stride, padding, (height + 2 * padding - size) // stride + 1)
-
-
-@dataclass(frozen=True)
-class Norm:
-    """Which of the paper's two variants."""
-
-    per_image: bool  # LayerNorm over channels, height and width with the exact GELU; else over channels, tanh GELU
-    epsilon: float
-
-
 def why_not(device: torch.device) -> str | None:
-    """Why the fused block can't run on this device, in words; None if it can."""
+    """Why the fused block can't run on this device, in words; None if nothing is known against it."""
     if device.type == "cpu":
         return native.why_not()
     if device.type == "cuda":
-        from baselines.fast import triton_block
-
         return triton_block.why_not()
     return f"there is none for a {device.type} device"
+
+
+def why_not_shape(channels: int, window: int) -> str | None:
+    """Why a layer with that many channels a branch and pooling windows that long can't be fused; None if it can."""
+    if channels not in CHANNELS:
+        return f"{channels} channels a branch, and it is made for {' or '.join(map(str, CHANNELS))}"
+    if window > LARGEST_WINDOW:
+        return f"pooling windows of {window} x {window}, and it is made for {LARGEST_WINDOW} x {LARGEST_WINDOW} at most"
+    return None
 
 
 def fused_block(
@@ -76,19 +54,15 @@ def fused_block(
     Args:
         branch_a, branch_b: [B, C, H, H] convolution outputs, float32 or bfloat16, C of `CHANNELS`.
         norm_a, norm_b: scale [C] and bias [C] of each branch's LayerNorm; None where nothing is learned.
-    Returns: [B, C, rows, rows] in channels_last memory.
-    Raises: ValueError for a type or a number of channels there is no code for.
+    Returns: [B, C, rows, rows] in channels_last memory, in the dtype of the branches.
+    Raises: ValueError for a type, a number of channels or a window there is no code for.
     """
-    if branch_a.dtype not in DTYPES or branch_a.shape[1] not in CHANNELS:
-        raise ValueError(f"no fused block for {branch_a.shape[1]} channels of {branch_a.dtype}")
-    if branch_a.device.type == "cuda":
-        from baselines.fast.triton_block import triton_block
-
-        if norm.per_image:  # the norm by torch, which is good at it; the rest in one pass
-            branch_a, branch_b = (
-                F.layer_norm(images, images.shape[1:], eps=norm.epsilon) for images in (branch_a, branch_b)
-            )
-        return triton_block(branch_a, branch_b, norm_a, norm_b, norm, pooling)
+    if branch_a.dtype not in DTYPES or why_not_shape(branch_a.shape[1], pooling.size) is not None:
+        raise ValueError(
+            f"no fused block for {branch_a.shape[1]} channels of {branch_a.dtype} in windows of {pooling.size}"
+        )
+    if not branch_a.is_cpu:
+        return triton_block.triton_block(branch_a, branch_b, norm_a, norm_b, norm, pooling)
     learned = (*(norm_a or (None, None)), *(norm_b or (None, None)))
     tensors = [branch_a, branch_b, *(tensor for tensor in learned if tensor is not None)]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):

@@ -15,7 +15,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def _native() -> Native:
     if compiler is None:
         return Native(None, "no C++ compiler was found (looked for $CXX, c++, g++, clang++)")
     try:
-        return Native(ctypes.CDLL(str(_compiled(compiler))), None)
+        with _cache() as folder:
+            return Native(ctypes.CDLL(str(_compiled(compiler, folder))), None)
     except subprocess.CalledProcessError as error:
         complaint = (error.stderr or "").strip().splitlines()
         return Native(None, f"{compiler} failed: {complaint[0] if complaint else f'exit code {error.returncode}'}")
@@ -69,12 +71,12 @@ def _compiler() -> str | None:
     return None
 
 
-def _compiled(compiler: str) -> Path:
-    """Path of the library for this source, compiler and processor; made if it is not there."""
+def _compiled(compiler: str, cache: Path) -> Path:
+    """Path of the library for this source, compiler and processor in `cache`; made if it is not there."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
     identity = "\n".join([SOURCE.read_text(), version, *FLAGS, _processor(), torch.__version__])
     name = f"hadamax_block-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
-    target = _cache() / name
+    target = cache / name
     if not target.exists():
         # To a name of its own, then renamed: several runs may start at once, and any may be killed.
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -85,15 +87,22 @@ def _compiled(compiler: str) -> Path:
     return target
 
 
-def _cache() -> Path:
-    """A folder for compiled libraries: the user's cache, or a temporary one where that can't be written."""
+@contextmanager
+def _cache() -> Iterator[Path]:
+    """A folder for compiled libraries: the user's cache.
+
+    Where that can't be written, a temporary one: every process compiles anew. It is removed at the end, since a library
+    that is loaded needs its file no more.
+    """
     root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = Path(root) / "hadamax-suite"
-    with suppress(OSError):  # then the library is compiled anew by every process
+    with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    return Path(tempfile.mkdtemp(prefix="hadamax-suite-"))
+    if os.access(folder, os.W_OK):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="hadamax-suite-") as temporary:
+        yield Path(temporary)
 
 
 def _processor() -> str:

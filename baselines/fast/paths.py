@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from baselines.fast import fused_block
 from baselines.fast.cuda_graph import Captured, Work, remember_learner
+from baselines.fast.proof import attempt, why_not_captured, why_not_fused
 
 FUSED_BLOCK = "fused Hadamax block"
 UPDATE_GRAPH = "CUDA graph of the update"
@@ -31,35 +34,65 @@ class Paths:
 
 
 def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
-    """Lets the Hadamax layers of `network`, if it has any, take the fused block; `plain` leaves them as they are."""
-    layers = [module for module in network.modules() if hasattr(module, "fused")]
+    """Lets the Hadamax layers of `network` take the fused block, if it has any and the block proves itself on `device`.
+
+    A layer that has such a path has an attribute `fused` and says by `why_not_fused()` what keeps it from that. It is
+    proven in the type that the network computes in: call this after `use_precision`. `plain` leaves all as they are.
+    """
+    layers: dict[str, Any] = {name: module for name, module in network.named_modules() if hasattr(module, "fused")}
     if not layers:
         return Paths()
     missed = "turned off" if plain else fused_block.why_not(device)
     if missed is not None:
         return Paths(missed=(f"{FUSED_BLOCK}: {missed}",))
-    for layer in layers:
-        layer.fused = True  # type: ignore[assignment]
-    return Paths(taken=(FUSED_BLOCK,))
+    dtype = next((d for m in network.modules() if (d := getattr(m, "compute_dtype", None)) is not None), torch.float32)
+    unfit = {
+        name: reason
+        for name, layer in layers.items()
+        if (reason := layer.why_not_fused() or why_not_fused(layer, device, dtype)) is not None
+    }
+    for name, layer in layers.items():
+        layer.fused = name not in unfit
+    return Paths(
+        taken=(FUSED_BLOCK,) if len(unfit) < len(layers) else (),
+        missed=tuple(f"{FUSED_BLOCK} in {name}: {reason}" for name, reason in unfit.items()),
+    )
 
 
 def captured(
-    update: Work, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, *, plain: bool
+    update: Work,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    *,
+    plain: bool,
+    batches: Callable[[], Sequence[Sequence[Tensor]]],
 ) -> tuple[Work, Paths]:
-    """`update` as a CUDA graph on a GPU, unless `plain`; as it is anywhere else."""
+    """`update` as a CUDA graph on a GPU where that proves itself, unless `plain`; as it is anywhere else.
+
+    `batches`: made-up inputs of two updates, of the shapes that training will have, asked for on a GPU alone.
+    """
     if device.type != "cuda":
         return update, Paths()
-    if plain:
-        return update, Paths(missed=(f"{UPDATE_GRAPH}: turned off",))
+    missed = "turned off" if plain else why_not_captured(update, network, optimizer, batches())
+    if missed is not None:
+        return update, Paths(missed=(f"{UPDATE_GRAPH}: {missed}",))
+    # Recorded anew at its first call: a checkpoint that is loaded before brings other memory.
     return Captured(update, lambda: remember_learner(network, optimizer)), Paths(taken=(UPDATE_GRAPH,))
 
 
-def rollout_paths(device: torch.device, *, plain: bool) -> Paths:
-    """What `make_groups` and `StackedEvaluation` are for: on a GPU, where the CPU has nothing to do but emulate."""
+def rollout_paths(device: torch.device, *, plain: bool, why_not_stacked: Callable[[torch.device], str | None]) -> Paths:
+    """What `make_groups` and `StackedEvaluation` are for: on a GPU, where the CPU has nothing to do but emulate.
+
+    `why_not_stacked` tries stacks out on the device and says what is wrong, None if nothing.
+    """
     if device.type != "cuda":
         return Paths()
     if plain:
         return Paths(missed=tuple(f"{name}: turned off" for name in (TWO_GROUPS, ROLLOUT_GRAPH)))
+    missed = attempt(lambda: why_not_stacked(device))
+    if missed is not None:
+        return Paths(taken=(TWO_GROUPS,), missed=(f"{ROLLOUT_GRAPH}: {missed}",))
     return Paths(taken=(TWO_GROUPS, ROLLOUT_GRAPH))
 
 

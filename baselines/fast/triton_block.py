@@ -3,6 +3,9 @@
 The forward kernel takes whole pooling windows, so that no product ever reaches memory; where windows overlap, a pixel
 is computed once for each of its windows. The backward kernel takes pixels, and gathers what the windows over each of
 them send. Parameter gradients are summed by each program and then, in a fixed order, over programs.
+
+The norm per image is torch's, in float32 whatever the branches are: rounded to bfloat16 before the pooling, other
+pixels would win.
 """
 
 from __future__ import annotations
@@ -10,10 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from baselines.fast.fused_block import Norm, Pooling
+from baselines.fast.block_shape import Norm, Pooling
 
 try:
     import triton
@@ -21,7 +25,9 @@ try:
 except ImportError:  # torch for a CPU comes without
     triton = None
 
-PIXELS = 64  # of one program of the backward kernel
+BACKWARD_WARPS = 4
+BACKWARD_ELEMENTS = 512  # that a program takes at a time: with more, its numbers no longer fit into the registers
+OPTIONS = {"enable_fp_fusion": True}  # said, for Triton's default changes: a product and a sum may round once
 MAX_BACKWARD_PROGRAMS = 4096  # whose partial sums are kept
 
 
@@ -38,23 +44,32 @@ def triton_block(
     norm: Norm,
     pooling: Pooling,
 ) -> Tensor:
-    """As `fused_block.fused_block`; with a norm per image, the branches come normed already."""
+    """As `fused_block.fused_block`."""
+    dtype = branch_a.dtype
+    if norm.per_image:
+        branch_a, branch_b = (_image_norm(images, norm.epsilon) for images in (branch_a, branch_b))
     a, b = (images.contiguous(memory_format=torch.channels_last) for images in (branch_a, branch_b))
     learned = (*(norm_a or (None, None)), *(norm_b or (None, None)))
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (a, b, *learned)):
-        return _Block.apply(a, b, *learned, norm, pooling)
-    return _forward(a, b, learned, norm, pooling, argmax=None)
+        return _Block.apply(a, b, *learned, norm, pooling, dtype)
+    return _forward(a, b, learned, norm, pooling, dtype, argmax=None)
+
+
+def _image_norm(images: Tensor, epsilon: float) -> Tensor:
+    """[B, C, H, W] -> float32 of mean 0 and variance 1 over all of an image; channels_last memory is not copied."""
+    rows = images.permute(0, 2, 3, 1).float()
+    return F.layer_norm(rows, rows.shape[1:], eps=epsilon).permute(0, 3, 1, 2)
 
 
 class _Block(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, *rest: Any) -> Tensor:
-        *learned, norm, pooling = rest
+        *learned, norm, pooling, dtype = rest
         shape = (a.shape[0], pooling.rows, pooling.rows, a.shape[1])
         argmax = torch.empty(shape, dtype=torch.uint8, device=a.device)
         ctx.save_for_backward(a, b, argmax, *learned)
         ctx.norm, ctx.pooling = norm, pooling
-        return _forward(a, b, learned, norm, pooling, argmax)
+        return _forward(a, b, learned, norm, pooling, dtype, argmax)
 
     @staticmethod
     @once_differentiable
@@ -64,7 +79,8 @@ class _Block(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         grad_a, grad_b = torch.empty_like(a), torch.empty_like(b)
         pixels = a.shape[0] * a.shape[2] * a.shape[3]
-        tiles = triton.cdiv(pixels, PIXELS)
+        at_once = backward_pixels(channels)
+        tiles = triton.cdiv(pixels, at_once)
         programs = min(tiles, MAX_BACKWARD_PROGRAMS)
         normed = ctx.norm.per_image
         sums = None if normed else torch.empty((programs, 4, channels), device=a.device)
@@ -76,19 +92,24 @@ class _Block(torch.autograd.Function):
             STRIDE=pooling.stride,
             REACH=triton.cdiv(pooling.size, pooling.stride),
             C=channels,
-            PIXELS=PIXELS,
+            PIXELS=at_once,
             NORMED=normed,
+            num_warps=BACKWARD_WARPS,
+            **OPTIONS,
         )
         if sums is None:
-            return grad_a, grad_b, None, None, None, None, None, None
+            return grad_a, grad_b, None, None, None, None, None, None, None
         totals = sums.sum(dim=0)
-        return grad_a, grad_b, *(totals[i].to(learned[i].dtype) for i in range(4)), None, None
+        return grad_a, grad_b, *(totals[i].to(learned[i].dtype) for i in range(4)), None, None, None
 
 
-def _forward(a: Tensor, b: Tensor, learned: Any, norm: Norm, pooling: Pooling, argmax: Tensor | None) -> Tensor:
+def _forward(
+    a: Tensor, b: Tensor, learned: Any, norm: Norm, pooling: Pooling, dtype: torch.dtype, argmax: Tensor | None
+) -> Tensor:
     images, channels, height, width = a.shape
     rows = pooling.rows
-    out = torch.empty((images, channels, rows, rows), dtype=a.dtype, device=a.device, memory_format=torch.channels_last)
+    shape = (images, channels, rows, rows)
+    out = torch.empty(shape, dtype=dtype, device=a.device, memory_format=torch.channels_last)
     window = triton.next_power_of_2(pooling.size**2)
     _forward_kernel[(images * rows * rows,)](
         *(a, b, *_or_any(learned, a), out, out if argmax is None else argmax),
@@ -99,9 +120,20 @@ def _forward(a: Tensor, b: Tensor, learned: Any, norm: Norm, pooling: Pooling, a
         C=channels,
         NORMED=norm.per_image,
         KEEP_ARGMAX=argmax is not None,
-        num_warps=1 if window * channels <= 512 else 2,
+        num_warps=forward_warps(window, channels),
+        **OPTIONS,
     )
     return out
+
+
+def forward_warps(window: int, channels: int) -> int:
+    """Of a program of the forward kernel: a thread has 16 numbers of each branch."""
+    return 1 if window * channels <= 512 else 2
+
+
+def backward_pixels(channels: int) -> int:
+    """That a program of the backward kernel takes at a time."""
+    return BACKWARD_ELEMENTS // channels
 
 
 def _or_any(learned: Any, stand_in: Tensor) -> list[Tensor]:
@@ -109,6 +141,7 @@ def _or_any(learned: Any, stand_in: Tensor) -> list[Tensor]:
     return [stand_in if tensor is None else tensor for tensor in learned]
 
 
+# Sizes of images are not specialised on: a kernel that was proven on small images is the very one that trains.
 if triton is not None:
 
     @triton.jit
@@ -140,7 +173,7 @@ if triton is not None:
             return tl.full(channels.shape, 1.0, tl.float32), tl.full(channels.shape, 0.0, tl.float32)
         return tl.load(scale_at + channels).to(tl.float32), tl.load(bias_at + channels).to(tl.float32)
 
-    @triton.jit
+    @triton.jit(do_not_specialize=["height", "width", "rows", "padding"])
     def _forward_kernel(
         a_at,
         b_at,
@@ -185,7 +218,7 @@ if triton is not None:
         if KEEP_ARGMAX:
             tl.store(argmax_at + to, where.to(tl.uint8))
 
-    @triton.jit
+    @triton.jit(do_not_specialize=["pixels", "tiles_each", "programs", "height", "width", "rows", "padding"])
     def _backward_kernel(
         a_at,
         b_at,
@@ -218,10 +251,10 @@ if triton is not None:
         channels = tl.arange(0, C)[None, :]
         scale_a, bias_a = _affine(scale_a_at, bias_a_at, channels, NORMED)
         scale_b, bias_b = _affine(scale_b_at, bias_b_at, channels, NORMED)
-        sum_scale_a = tl.zeros((C,), tl.float32)
-        sum_bias_a = tl.zeros((C,), tl.float32)
-        sum_scale_b = tl.zeros((C,), tl.float32)
-        sum_bias_b = tl.zeros((C,), tl.float32)
+        sum_scale_a = tl.zeros((PIXELS, C), tl.float32)
+        sum_bias_a = tl.zeros((PIXELS, C), tl.float32)
+        sum_scale_b = tl.zeros((PIXELS, C), tl.float32)
+        sum_bias_b = tl.zeros((PIXELS, C), tl.float32)
         for tile in range(tiles_each):
             pixel = (tile * programs + program) * PIXELS + tl.arange(0, PIXELS)[:, None]
             there = pixel < pixels
@@ -253,10 +286,10 @@ if triton is not None:
                 tl.store(grad_a_at + at, to_a, mask=there)
                 tl.store(grad_b_at + at, to_b, mask=there)
             else:
-                sum_scale_a += tl.sum(to_a * a, axis=0)
-                sum_bias_a += tl.sum(to_a, axis=0)
-                sum_scale_b += tl.sum(to_b * b, axis=0)
-                sum_bias_b += tl.sum(to_b, axis=0)
+                sum_scale_a += to_a * a
+                sum_bias_a += to_a
+                sum_scale_b += to_b * b
+                sum_bias_b += to_b
                 to_a *= scale_a
                 to_b *= scale_b
                 mean_a = tl.sum(to_a, axis=1, keep_dims=True) / C
@@ -267,7 +300,7 @@ if triton is not None:
                 tl.store(grad_b_at + at, inverse_b * (to_b - mean_b - b * along_b), mask=there)
         if not NORMED:
             to = sums_at + program * 4 * C + tl.arange(0, C)
-            tl.store(to, sum_scale_a)
-            tl.store(to + C, sum_bias_a)
-            tl.store(to + 2 * C, sum_scale_b)
-            tl.store(to + 3 * C, sum_bias_b)
+            tl.store(to, tl.sum(sum_scale_a, axis=0))
+            tl.store(to + C, tl.sum(sum_bias_a, axis=0))
+            tl.store(to + 2 * C, tl.sum(sum_scale_b, axis=0))
+            tl.store(to + 3 * C, tl.sum(sum_bias_b, axis=0))

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from baselines.networks.pqn_encoders import Encoder
+from baselines.networks.encoder import Encoder
 from baselines.optim import global_norm
 
 

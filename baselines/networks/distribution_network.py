@@ -1,6 +1,6 @@
 """Networks of the paper's C51 experiment (arXiv 2505.15345): return distributions of every action.
 
-The Hadamax encoder here is *not* the one of PQN (`encoders.HadamaxEncoder`), though the paper gives both one name:
+The Hadamax encoder here is *not* the one of PQN (`pqn_encoders.HadamaxEncoder`), though the paper gives both one name:
 
 - even kernels are padded alike on all sides, so that the first two maps grow: 84 -> 85 -> 21 -> 22 -> 11;
 - LayerNorm runs over channels, height and width together and has no learned scale or bias; eps 1e-5;
@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.fast.fused_block import Norm, Pooling, fused_block
+from baselines.fast.block_shape import Norm, Pooling
+from baselines.fast.fused_block import fused_block, why_not_shape
+from baselines.networks.encoder import FRAMES, Encoder, keep, scaled_images
 from baselines.networks.initializers import uniform_layers_
-from baselines.networks.pqn_encoders import FRAMES, Encoder, keep, scaled_images
 from baselines.networks.precision import encode
 
 NORM_EPSILON = 1e-5
@@ -83,12 +84,19 @@ class HadamaxC51Conv(nn.Module):
         self.conv_b = nn.Conv2d(in_channels, channels, kernel_size, padding=padding)
         self.pool = pool  # size, stride, padding
 
+    def why_not_fused(self) -> str | None:
+        """Why this layer can't take the fused block, in words; None if it can."""
+        return why_not_shape(self.conv_a.out_channels, self.pool[0])
+
     def forward(self, images: Tensor) -> Tensor:
-        a, b = self.conv_a(images), self.conv_b(images)
+        return self.join(self.conv_a(images), self.conv_b(images))
+
+    def join(self, branch_a: Tensor, branch_b: Tensor) -> Tensor:
+        """What follows the convolutions, whose outputs [B, C, H, H] these are."""
         if self.fused:
-            pooling = Pooling.symmetric(a.shape[2], *self.pool)
-            return fused_block(a, b, None, None, Norm(per_image=True, epsilon=NORM_EPSILON), pooling)
-        return F.max_pool2d(F.gelu(image_norm(a)) * F.gelu(image_norm(b)), *self.pool)
+            pooling = Pooling.symmetric(branch_a.shape[2], *self.pool)
+            return fused_block(branch_a, branch_b, None, None, Norm(per_image=True, epsilon=NORM_EPSILON), pooling)
+        return F.max_pool2d(F.gelu(image_norm(branch_a)) * F.gelu(image_norm(branch_b)), *self.pool)
 
 
 def image_norm(images: Tensor) -> Tensor:

@@ -19,36 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.fast.fused_block import Norm, Pooling, fused_block
+from baselines.fast.block_shape import Norm, Pooling
+from baselines.fast.fused_block import fused_block, why_not_shape
+from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep, scaled_images
 from baselines.networks.initializers import he_normal_, lecun_normal_, xavier_normal_, zero_biases_
 
-FRAMES = 4
 NORM_EPSILON = 1e-6
 CPU_SLICE_ELEMENTS = 2**21  # of one branch's output
-
-
-class Encoder(nn.Module):
-    """Base of the encoders; a network of one's own needs these attributes, `forward` and `reset_parameters`."""
-
-    features: int  # width of the output
-    layer_names: tuple[str, ...] = ("conv1", "conv2", "conv3", "dense")  # each also names a submodule
-    smooth: bool = False  # GELU (true) or ReLU (false) units
-    rectified_layers: tuple[str, ...] = ()  # layers whose named output is that of a ReLU
-    compute_dtype: torch.dtype | None = None  # None: that of the parameters; `precision.use_precision` sets it
-
-    def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        """Encodes a batch.
-
-        Args:
-            observations: [B, 4, 84, 84], uint8 or float in 0..255; the last frame is the newest.
-            activations: if given, filled with each named layer's output: [B, H, W, C] or [B, features].
-        Returns: [B, features] in the parameters' dtype.
-        """
-        raise NotImplementedError
-
-    def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draws new weights from a CPU generator, biases 0, LayerNorm scale 1, as the official code initialises."""
-        raise NotImplementedError
 
 
 class NatureLayerNormEncoder(Encoder):
@@ -161,6 +138,10 @@ class HadamaxConv(nn.Module):
         low = (kernel_size - 1) // 2
         self.padding = (low, kernel_size - 1 - low) * 2
 
+    def why_not_fused(self) -> str | None:
+        """Why this layer can't take the fused block, in words; None if it can."""
+        return why_not_shape(self.conv_a.out_channels, self.pool_size)
+
     def forward(self, images: Tensor) -> Tensor:
         padded = F.pad(images, self.padding)  # once for both; torch's own padding= is symmetric
         if images.device.type != "cpu":
@@ -171,13 +152,16 @@ class HadamaxConv(nn.Module):
         slices = padded.split(max(1, CPU_SLICE_ELEMENTS // per_image))
         return torch.cat([self._block(part) for part in slices]) if len(slices) > 1 else self._block(padded)
 
-    def _block(self, padded: Tensor) -> Tensor:
-        branches = self.conv_a(padded), self.conv_b(padded)
+    def join(self, branch_a: Tensor, branch_b: Tensor) -> Tensor:
+        """What follows the convolutions, whose outputs [B, C, H, H] these are."""
         norms = (self.norm_a.weight, self.norm_a.bias), (self.norm_b.weight, self.norm_b.bias)
         if self.fused:
-            pooling = Pooling.same(branches[0].shape[2], self.pool_size, self.pool_stride)
-            return fused_block(*branches, *norms, Norm(per_image=False, epsilon=NORM_EPSILON), pooling)
-        return hadamax_block(*branches, *norms, pool_size=self.pool_size, pool_stride=self.pool_stride)
+            pooling = Pooling.same(branch_a.shape[2], self.pool_size, self.pool_stride)
+            return fused_block(branch_a, branch_b, *norms, Norm(per_image=False, epsilon=NORM_EPSILON), pooling)
+        return hadamax_block(branch_a, branch_b, *norms, pool_size=self.pool_size, pool_stride=self.pool_stride)
+
+    def _block(self, padded: Tensor) -> Tensor:
+        return self.join(self.conv_a(padded), self.conv_b(padded))
 
 
 class DenseNorm(nn.Module):
@@ -262,23 +246,6 @@ def same_max_pool(images: Tensor, size: int, stride: int) -> Tensor:
     low = padding // 2
     padded = F.pad(images, (low, padding - low) * 2, value=float("-inf"))
     return F.max_pool2d(padded, size, stride)
-
-
-def scaled_images(observations: Tensor, dtype: torch.dtype) -> Tensor:
-    """[B, 4, 84, 84] in 0..255 -> 0..1 in `dtype`, channels_last. The argument is left as it is."""
-    return observations.to(dtype=dtype, memory_format=torch.channels_last) / 255
-
-
-def flatten_nhwc(images: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, H * W * C]; a view of channels_last memory."""
-    return images.permute(0, 2, 3, 1).flatten(1)
-
-
-def keep(activations: dict[str, Tensor] | None, name: str, output: Tensor) -> Tensor:
-    """Notes a layer's output, images as [B, H, W, C]; gives it back unchanged."""
-    if activations is not None:
-        activations[name] = output.permute(0, 2, 3, 1) if output.ndim == 4 else output
-    return output
 
 
 def _reset(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from baselines.config import ConfigError
-from baselines.networks.pqn_encoders import Encoder
+from baselines.networks.encoder import Encoder
 
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16}  # None: that of the weights
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from baselines.networks.encoder import Encoder
 from baselines.networks.initializers import lecun_normal_
-from baselines.networks.pqn_encoders import PQN_ENCODERS, Encoder
+from baselines.networks.pqn_encoders import PQN_ENCODERS
 from baselines.networks.precision import encode
 
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep, scaled_images
 from baselines.networks.initializers import uniform_by_fan_in_, uniform_layers_
-from baselines.networks.pqn_encoders import FRAMES, Encoder, flatten_nhwc, keep, scaled_images
 from baselines.networks.precision import encode
 
 HIDDEN = 512

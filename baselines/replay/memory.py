@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from baselines.emulator.envs import Step
+from baselines.made_up import made_up
 from baselines.replay.nstep import n_step_returns
 
 
@@ -64,6 +65,12 @@ class ReplayBatch:
     def tensors(self) -> tuple[Tensor, ...]:
         """All of it, in the order of the fields."""
         return tuple(getattr(self, field.name) for field in fields(self))
+
+    @classmethod
+    def made_up(cls, size: int, actions: int, seed: int, device: torch.device) -> ReplayBatch:
+        """Noise in the shapes of a batch."""
+        observations, chosen, rewards = made_up(size, actions, seed, device)
+        return cls(observations, chosen, rewards, torch.full_like(rewards, 0.97), observations.flip(0))
 
     def split(self, size: int) -> list[ReplayBatch]:
         """Consecutive batches of `size`, the last with what is left."""

@@ -1,55 +1,33 @@
-"""Claims as data: what is compared, on which games and budget, and what is said to come out.
+"""What a claim is, and what a kind of claim must say of itself.
 
-The built-in ones are in `claims.toml`; a user's own file adds to them. How they are judged is in `verdicts`.
+The kinds are in `kinds`, one entry each. Claims are read from TOML in `claims_file`.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-from reports.errors import ReportsError
-from results.games import ATARI5, ATARI10, ATARI57, GAMES
-from results.schema import parse_frames_directory
+from reports.statistics.bootstrap import Interval, Scores, Statistic
 
-BUILT_IN = Path(__file__).parents[1] / "claims.toml"
-GAME_SETS: Mapping[str, tuple[str, ...]] = {"atari57": ATARI57, "atari10": ATARI10, "atari5": ATARI5}
+PAPER, SUITE = "paper", "suite"  # whose claim it is: the paper's, or a question of the suite's own
+FAMILIES = (PAPER, SUITE)
 MINIMUM_SEEDS = 3  # of every game, on every side, before a claim is judged
-
-SCORE_MEASURES = ("median", "iqm", "mean")
-LAYER_MEASURES = ("effective_rank", "dead_fraction", "activation_norm", "gradient_norm")
-TIME_MEASURE = "seconds_per_frame"
-
-_ALWAYS = ("id", "kind", "title", "statement", "source", "baseline", "games", "measure")
-# kind -> (further keys it needs, measures it is for)
-KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "gain": (("reference", "frames", "claimed"), SCORE_MEASURES),
-    "reaches": (("reference", "frames", "at_frames"), SCORE_MEASURES),
-    "higher": (("reference", "frames", "layers"), LAYER_MEASURES),
-    "below": (("frames", "layers", "claimed"), LAYER_MEASURES),
-    "ratio": (("reference", "claimed", "tolerance", "try_games", "try_frames"), (TIME_MEASURE,)),
-    "order": (("frames", "without"), SCORE_MEASURES),
-}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim; which fields are set depends on its kind (`KINDS`)."""
+    """One claim; which of the fields with a default are set depends on its kind."""
 
     id: str
-    kind: str
+    kind: Kind
     title: str
     statement: str
     source: str
     baseline: str
     measure: str
-    games: tuple[str, ...]  # of a ratio, which is judged on any games: the ones to try first
-    frames: int  # the budget; of a ratio, which is judged at any: the one to try first
+    games: tuple[str, ...]  # of a claim at any budget: the ones to try first
+    frames: int  # the budget; of a claim at any budget: the one to try first
     games_title: str  # "atari10", or the names
     reference: str | None = None
     claimed: float | None = None  # gain and fraction as ratios: 0.8 is 80 %
@@ -57,6 +35,7 @@ class Claim:
     layers: tuple[str, ...] = ()
     tolerance: float | None = None
     without: tuple[str, ...] = ()
+    family: str = PAPER
     is_built_in: bool = True
 
     @property
@@ -64,134 +43,62 @@ class Claim:
         """Every baseline the claim needs runs of; the one it speaks for first."""
         return (self.baseline, *((self.reference,) if self.reference else ()), *self.without)
 
+    def written(self, value: float | None) -> str:
+        """An estimate or an end of its interval, in the claim's unit."""
+        return self.kind.written(self, value)
 
-def load_claims(claims_file: Path | None = None) -> tuple[Claim, ...]:
-    """The built-in claims and those of `claims_file` after them.
-
-    Raises:
-        ReportsError: naming the file, the claim and the key; or the file's line where it is no TOML.
-    """
-    claims = _read(BUILT_IN, is_built_in=True)
-    if claims_file is not None:
-        claims += _read(claims_file, is_built_in=False)
-    seen: set[str] = set()
-    for claim in claims:
-        if claim.id in seen:
-            raise ReportsError(f"{claims_file or BUILT_IN}: claim {claim.id!r} is there twice; give yours another id")
-        seen.add(claim.id)
-    return claims
+    @property
+    def claimed_text(self) -> str:
+        """What the claim says, in short: '+80 %'."""
+        return self.kind.claimed(self)
 
 
-def find_claim(claims: tuple[Claim, ...], claim_id: str) -> Claim:
-    """Raises ReportsError, with the nearest names, for an unknown id."""
-    for claim in claims:
-        if claim.id == claim_id:
-            return claim
-    ids = [claim.id for claim in claims]
-    near = difflib.get_close_matches(claim_id, ids)
-    hint = f" (nearest: {', '.join(near)})" if near else ""
-    raise ReportsError(f"unknown claim {claim_id!r}{hint}; there are {', '.join(ids)}")
+@dataclass(frozen=True)
+class Seen:
+    """An estimate, ready to be put in a sentence."""
+
+    claim: Claim
+    value: float
+    ends: str  # the interval in words
+    part: str  # the part that decides
+    frames: int  # the budget it rests on
+    title: str  # of the baseline
+    other: str  # title of the reference, '' without one
 
 
-def _read(path: Path, *, is_built_in: bool) -> tuple[Claim, ...]:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ReportsError(f"cannot read claims file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ReportsError(f"claims file {path} is no text in UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ReportsError(f"claims file {path} is no TOML: {error}") from error
-    tables = document.pop("claim", None)
-    if document or not isinstance(tables, list) or not tables:
-        raise ReportsError(f"{path}: claims are written as [[claim]] tables, at least one, and nothing else")
-    return tuple(_claim(table, f"{path}: claim {number}", is_built_in) for number, table in enumerate(tables, start=1))
+Parts = Mapping[str, Interval]
 
 
-def _claim(table: Any, where: str, is_built_in: bool) -> Claim:
-    if not isinstance(table, dict):
-        raise ReportsError(f"{where} is no table")
-    if isinstance(table.get("id"), str):
-        where += f" ({table['id']})"
-    kind = table.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise ReportsError(f"{where}: kind is {kind!r} (allowed: {', '.join(KINDS)})")
-    needed = {*_ALWAYS, *KINDS[kind][0]}
-    for problem, keys in (("missing", needed - table.keys()), ("unknown", table.keys() - needed)):
-        if keys:
-            raise ReportsError(
-                f"{where}: {problem} {', '.join(sorted(keys))} (a {kind} has {', '.join(sorted(needed))})"
-            )
-    values = {key: _READERS[key](table[key], f"{where}: {key}") for key in table}
-    if values["measure"] not in KINDS[kind][1]:
-        raise ReportsError(f"{where}: measure is {values['measure']!r} (a {kind} takes {', '.join(KINDS[kind][1])})")
-    if (values["games"] == ()) != (kind == "ratio"):
-        raise ReportsError(f'{where}: games must be a set or a list of names, and "any" for a ratio')
-    games_title = table["games"] if isinstance(table["games"], str) else ", ".join(values["games"])
-    if kind == "ratio":
-        values |= {"games": values.pop("try_games"), "frames": values.pop("try_frames")}
-    if kind == "reaches" and values["at_frames"] > values["frames"]:
-        raise ReportsError(f"{where}: at_frames lies beyond the run's frames")
-    return Claim(**values, games_title=games_title, is_built_in=is_built_in)
+@dataclass(frozen=True)
+class Contrast:
+    """What power is about: an effect to tell from none, and draws of it."""
+
+    draws: Scores | None  # [repetitions], 0 where there is no effect
+    effect: float | None  # the claimed one, or the one seen where none is claimed
+    half: float | None = None  # what a claim of some size must be told from besides
 
 
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ReportsError(f"{where} must be a text, is {value!r}")
-    return " ".join(value.split())
+@dataclass(frozen=True)
+class Kind:
+    """Everything that sets one kind of claim apart. Each function takes the claim first."""
 
-
-def _identifier(value: Any, where: str) -> str:
-    text = _text(value, where)
-    if re.fullmatch(r"[a-z0-9][a-z0-9._-]*", text) is None:
-        raise ReportsError(f"{where} must be lower-case letters, digits, dots and hyphens, is {value!r}")
-    return text
-
-
-def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1000:
-        raise ReportsError(f"{where} must be a number above 0 (a gain of 80 % is 0.8), is {value!r}")
-    return float(value)
-
-
-def _frames(value: Any, where: str) -> int:
-    try:
-        return parse_frames_directory(_text(value, where))
-    except ValueError as error:
-        raise ReportsError(f"{where} must be a budget such as '40M' or '200k': {error}") from error
-
-
-def _names(value: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value:
-        raise ReportsError(f"{where} must be a list of names, is {value!r}")
-    names = tuple(_text(item, where) for item in value)
-    if len(set(names)) < len(names):
-        raise ReportsError(f"{where} names something twice: {', '.join(names)}")
-    return names
-
-
-def _games(value: Any, where: str) -> tuple[str, ...]:
-    if value == "any":
-        return ()
-    if isinstance(value, str):
-        if value not in GAME_SETS:
-            raise ReportsError(f"{where} is {value!r} (allowed: {', '.join(GAME_SETS)}, a list of games, or any)")
-        return GAME_SETS[value]
-    names = _names(value, where)
-    for name in names:
-        if name not in GAMES:
-            near = difflib.get_close_matches(name, GAMES, n=2, cutoff=0.4)
-            raise ReportsError(
-                f"{where} has the unknown game {name!r}" + (f" (nearest: {', '.join(near)})" if near else "")
-            )
-    return names
-
-
-_READERS: Mapping[str, Callable[[Any, str], Any]] = {
-    **dict.fromkeys(("kind", "title", "statement", "source", "measure"), _text),
-    **dict.fromkeys(("id", "baseline", "reference"), _identifier),
-    **dict.fromkeys(("claimed", "tolerance"), _number),
-    **dict.fromkeys(("frames", "at_frames", "try_frames"), _frames),
-    **dict.fromkeys(("layers", "without"), _names),
-    **dict.fromkeys(("games", "try_games"), _games),
-}
+    name: str
+    needs: tuple[str, ...]  # keys in TOML besides those of every claim
+    measures: tuple[str, ...]  # names from `reports.measures`
+    rule: str  # how it is judged, for the claim's page
+    statistic: Callable[[Claim], tuple[list[str], Statistic]]  # names of the parts, and what computes them
+    decides: Callable[[Claim, Parts], str]  # the part that stands for the claim
+    verdict: Callable[[Claim, Parts], str]
+    meanings: Mapping[str, str]  # verdict -> what it says; {claimed} is replaced
+    written: Callable[[Claim, float | None], str]  # a value in the claim's unit
+    claimed: Callable[[Claim], str]
+    seen: Callable[[Seen], str]  # the estimate as a sentence
+    contrast: Callable[[Claim, Scores | None, float | None], Contrast]  # from the deciding part's draws and estimate
+    told: Callable[[Claim, float], str]  # 'a gain of 5 %': the smallest effect that can be told
+    marks: Callable[[Claim], list[tuple[str, float]]] = lambda claim: []  # what an estimate is held against
+    goal: Callable[[Claim], str] = lambda claim: "what is seen"  # what `Contrast.effect` is
+    band: Callable[[Claim], tuple[float, float] | None] = lambda claim: None  # values that count as the claimed one
+    is_ratio: bool = False  # its effects multiply: power takes them on a log scale
+    is_timed: bool = False  # judged on any games and budget, on one kind of hardware
+    chances: tuple[str, ...] = ()  # parts that are probabilities, whatever the claim's unit
+    part_titles: Mapping[str, str] = field(default_factory=dict)  # where a part's name is no title

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from reports.catalogue import Catalogue
-from reports.judging.claims import LAYER_MEASURES
+from reports.judging.timing import Timing, timing_of
+from reports.measures import LAYER_MEASURES
 from results.errors import ResultsError
-from results.hashing import sha256_hex
-from results.schema import EPISODES_FILE, METRICS_FILE, RunSpec
-from results.scores import human_normalised, learning_curve
-from results.store import TABLE_SCHEMAS, BrokenRun, Run, parse_table, read_table, scan
+from results.proofs import PROOF_FILE, Proof, read_proofs, standing_of
+from results.schema import RunSpec
+from results.scores import human_normalised
+from results.store import BrokenRun, Run, scan
+from results.tables import RunTables, read_tables
 
 CURVE_POINTS = 200  # each 0.5 % of the budget, as metrics are kept
 DIAGNOSTIC_POINTS = 100  # each 1 %
@@ -53,9 +54,12 @@ class RunRecord:
     at_fraction: Mapping[float, float]  # raw score at the fractions of the budget that claims ask for
     diagnostics: Mapping[str, NDArray[np.float64]]  # "effective_rank/conv2" -> [DIAGNOSTIC_POINTS], nan where unknown
     final_diagnostics: Mapping[str, float]
-    hardware: str  # device, threads and path in words: speeds are comparable within one
-    seconds_per_frame: float | None  # emulator frames
+    hardware: str  # device, runs at once and path in words
+    frames_per_second: float | None  # emulator frames, by the clock on the wall
+    timing: Timing | None  # None where none can be compared
+    untimed: str  # why
     finished_at: str | None
+    proof: str  # how far the run was played again: "re-played", "sampled (...)" or "on its word"
     config: Mapping[str, Any]
 
 
@@ -127,13 +131,18 @@ def load(
     found = scan(results)
     hashes = _accepted_hashes([run for run in found if isinstance(run, Run)], catalogue)
     entries, broken = list(external), []
+    try:
+        proofs = read_proofs(results)
+    except ResultsError as error:  # every run is then on its word
+        proofs = {}
+        broken.append((PROOF_FILE, _without_root(str(error), results)))
     wanted = tuple(sorted(set(fractions)))
     for run in found:
         try:
             if isinstance(run, BrokenRun):
                 raise ResultsError(run.reason)
-            entries.append(_entry(run, _read(run, results, wanted), catalogue, hashes))
-        except ValueError as error:  # ResultsError, or games out of order
+            entries.append(_entry(run, _read(run, results, wanted, proofs), catalogue, hashes))
+        except ResultsError as error:
             broken.append((_below(run.directory, results), _without_root(str(error), results)))
     entries.sort(key=lambda entry: (entry.baseline, entry.game, entry.frames, entry.seed, entry.source, entry.origin))
     return Evidence(tuple(entries), tuple(broken), results=str(results))
@@ -205,22 +214,22 @@ def _changes(found: Mapping[str, Any], pinned: Mapping[str, Any]) -> list[str]:
     return [f"{name} is {found.get(name)!r}, pinned {pinned[name]!r}" for name in sorted(changed)]
 
 
-def _read(run: Run, root: Path, fractions: tuple[float, ...]) -> RunRecord:
+def _read(run: Run, root: Path, fractions: tuple[float, ...], proofs: Mapping[str, Proof]) -> RunRecord:
     manifest, budget = run.manifest, run.spec.frames
-    episodes = _table(run, EPISODES_FILE).select(["frames", "episode_return", "kind"]).to_pandas()
+    tables = read_tables(run)
     grid = np.arange(1, CURVE_POINTS + 1) * budget / CURVE_POINTS
     points = np.concatenate([grid, np.array(fractions) * budget])
     reached = np.full(len(points), run.is_done) | (points <= run.frames_done)
-    train = np.where(reached, learning_curve(episodes, points, "train"), np.nan)
-    greedy = np.where(reached, learning_curve(episodes, points, "greedy"), np.nan)[:CURVE_POINTS]
-    diagnostics, final = _diagnostics(run)
-    speed = manifest["frames_per_second"]
+    train = np.where(reached, tables.curve("train", points), np.nan)
+    greedy = np.where(reached, tables.curve("greedy", points), np.nan)[:CURVE_POINTS]
+    diagnostics, final = _diagnostics(run, tables)
+    timing, untimed = timing_of(manifest)
     return RunRecord(
         directory=_below(run.directory, root),
         status=run.status,
         path=manifest["path"],
         frames_done=run.frames_done,
-        games=int((episodes["kind"] == "train").sum()),
+        games=len(tables.games["train"][0]),
         greedy_score=None if np.isnan(greedy[-1]) else float(greedy[-1]),
         curve=train[:CURVE_POINTS],
         greedy_curve=greedy,
@@ -228,40 +237,21 @@ def _read(run: Run, root: Path, fractions: tuple[float, ...]) -> RunRecord:
         diagnostics=diagnostics,
         final_diagnostics=final,
         hardware=_hardware(manifest),
-        seconds_per_frame=1 / speed if speed else None,
+        frames_per_second=manifest["frames_per_second"],
+        timing=timing,
+        untimed=untimed,
         finished_at=manifest["finished_at"],
+        proof=standing_of(run, proofs),
         config=manifest["config"],
     )
 
 
-def _table(run: Run, name: str) -> pa.Table:
-    """A table of a run; without rows where a run stopped before its first."""
-    path = run.directory / name
-    if not run.is_done:  # it may have been killed between its tables and its manifest
-        return read_table(run.directory, name) if path.exists() else TABLE_SCHEMAS[name].empty_table()
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ResultsError(f"{path}: cannot be read ({error.strerror})") from error
-    if sha256_hex(data) != run.manifest["files"].get(name, {}).get("sha256"):
-        raise ResultsError(f"{path}: its bytes are not those that the run wrote (SHA-256 differs)")
-    return parse_table(data, name, where=str(path))
-
-
-def _diagnostics(run: Run) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
-    table = _table(run, METRICS_FILE)
-    names = table.column("name").combine_chunks()
-    codes = names.indices.to_numpy(zero_copy_only=False)
-    frames, values = table.column("frames").to_numpy(), table.column("value").to_numpy()
+def _diagnostics(run: Run, tables: RunTables) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
     budget = run.spec.frames
     grid = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
     curves, final = {}, {}
-    for code, name in enumerate(names.dictionary.to_pylist()):
+    for name, (at, value) in tables.metrics.items():
         if name.split("/")[0] not in LAYER_MEASURES or "/" not in name:
-            continue
-        chosen = codes == code
-        at, value = frames[chosen], values[chosen]
-        if not len(at):
             continue
         last = np.searchsorted(at, grid, side="right") - 1
         known = (last >= 0) & ((grid <= run.frames_done) | run.is_done)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.catalogue import Catalogue
-from reports.judging.evidence import COUNTS, EXTERNAL, NOT_COMPARABLE, Entry
+from reports.judging.evidence import COUNTS, EXTERNAL, NOT_COMPARABLE, OFF_PROTOCOL, Entry
 from results.external import load_external
 
 UNSTATED = "unknown"  # the protocol of a set that was imported without naming one
@@ -16,13 +16,13 @@ UNSTATED = "unknown"  # the protocol of a set that was imported without naming o
 def imported_entries(results: Path, catalogue: Catalogue) -> tuple[list[Entry], list[tuple[str, str]]]:
     """Every imported score beside `results`, and the sets that cannot be used, with the reason.
 
-    A set counts if its protocol is the suite's, or was not stated, which its origin then says.
+    A set counts if its protocol is the suite's. One that states none is shown and labelled, but enters no verdict.
     """
     found = load_external(results)
     entries = []
     for row in found.scores.itertuples(index=False):
         provenance = found.provenance[row.set]
-        reason = _other_protocol(provenance, catalogue)
+        standing, reason = _standing(provenance, catalogue)
         entries.append(
             Entry(
                 baseline=row.baseline,
@@ -30,7 +30,7 @@ def imported_entries(results: Path, catalogue: Catalogue) -> tuple[list[Entry], 
                 frames=int(row.frames),
                 seed=int(row.seed),
                 source=EXTERNAL,
-                standing=NOT_COMPARABLE if reason else COUNTS,
+                standing=standing,
                 reason=reason,
                 score=float(row.score),
                 origin=_origin(row.set, provenance),
@@ -40,11 +40,14 @@ def imported_entries(results: Path, catalogue: Catalogue) -> tuple[list[Entry], 
     return entries, broken
 
 
-def _other_protocol(provenance: Mapping[str, Any], catalogue: Catalogue) -> str:
-    protocol = str(provenance["protocol"])
-    if protocol in (catalogue.protocol.name, UNSTATED):
-        return ""
-    return f"imported, measured under another protocol ({protocol})"
+def _standing(provenance: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, str]:
+    protocol, ours = str(provenance["protocol"]), catalogue.protocol.name
+    if protocol == ours:
+        return COUNTS, ""
+    if protocol == UNSTATED:
+        again = f"import it again with --protocol {ours} if it is the suite's"
+        return OFF_PROTOCOL, f"imported without saying under which protocol it was measured; {again}"
+    return NOT_COMPARABLE, f"imported, measured under another protocol ({protocol})"
 
 
 def _origin(name: str, provenance: Mapping[str, Any]) -> str:

@@ -4,38 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from reports.catalogue import Catalogue
-from reports.judging.claims import SCORE_MEASURES, Claim
+from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.evidence import EXTERNAL, Entry, Evidence
 from reports.judging.missing import Missing, find_missing
-from reports.judging.sides import Basis, Side, find_basis, not_comparable_sides, sides_at
-from reports.judging.verdicts import (
-    INSUFFICIENT,
-    NOT_COMPARABLE,
-    below_verdict,
-    gain_verdict,
-    higher_verdict,
-    ratio_verdict,
-    reaches_verdict,
-)
-from reports.statistics.aggregate import STATISTICS, game_means, improvement_chance
+from reports.judging.sides import Basis, Side, find_basis, not_comparable_sides, sides_at, untimed_sides
+from reports.judging.verdicts import INSUFFICIENT, NOT_COMPARABLE
 from reports.statistics.bootstrap import (
     CLAIM_REPETITIONS,
     SINGLE_RUN,
     UNBOUNDED,
     Interval,
     Scores,
-    Statistic,
+    clipped,
     degrees_of_freedom,
     ends,
     finite,
     replicates,
 )
-from reports.statistics.power import Power, power
+from reports.statistics.power import NEAR_ZERO, Design, Power, power
 
 NO_REFERENCE = "the reference's score is not positive, so that a gain over it is undefined"
 NO_RUNS = "no game has been played by every side at one budget"
@@ -63,7 +53,7 @@ class Judgement:
     interval: Interval
     estimate: Estimate | None
     basis: Basis | None
-    full_sides: tuple[Side, ...]  # what there is at the claimed budget; empty for a ratio of times
+    full_sides: tuple[Side, ...]  # what there is at the claimed budget; of a ratio of times, the runs without one
     missing: Missing
     power: Power
     not_comparable: tuple[str, ...]  # baselines of which only runs that do not count exist at the claimed budget
@@ -96,7 +86,7 @@ def judge(claim: Claim, evidence: Evidence, catalogue: Catalogue, *, repetitions
     estimate = None if basis is None else estimate_claim(claim, basis, repetitions)
     foreign = not_comparable_sides(evidence, claim)
     if basis is not None and estimate is not None and not basis.is_preliminary:
-        verdict = _verdict(claim, estimate)
+        verdict = claim.kind.verdict(claim, estimate.parts)
     else:
         verdict = NOT_COMPARABLE if foreign else INSUFFICIENT
     return Judgement(
@@ -105,7 +95,7 @@ def judge(claim: Claim, evidence: Evidence, catalogue: Catalogue, *, repetitions
         interval=estimate.interval if estimate else Interval(None, reason=NO_RUNS),
         estimate=estimate,
         basis=basis,
-        full_sides=() if claim.kind == "ratio" else sides_at(evidence, claim, claim.frames),
+        full_sides=untimed_sides(evidence, claim) if claim.kind.is_timed else sides_at(evidence, claim, claim.frames),
         missing=find_missing(evidence, claim, catalogue),
         power=_power(claim, basis, estimate),
         not_comparable=tuple(foreign),
@@ -114,7 +104,7 @@ def judge(claim: Claim, evidence: Evidence, catalogue: Catalogue, *, repetitions
 
 def estimate_claim(claim: Claim, basis: Basis, repetitions: int = CLAIM_REPETITIONS) -> Estimate:
     """The claim's statistic on the runs of `basis`, with intervals."""
-    names, statistic = _statistic(claim)
+    names, statistic = claim.kind.statistic(claim)
     scores = basis.matrices(claim)
     point = statistic(*scores)
     label = f"claim {claim.id} {basis.frames} {','.join(basis.games)}"
@@ -133,109 +123,30 @@ def estimate_claim(claim: Claim, basis: Basis, repetitions: int = CLAIM_REPETITI
             for i, name in enumerate(names)
         }
     for name, interval in parts.items():
-        if interval.estimate is None:
+        if name in claim.kind.chances:
+            parts[name] = clipped(interval)
+        elif interval.estimate is None:
             parts[name] = Interval(None, reason=NO_REFERENCE)
-    main = _main(claim, parts)
+        elif claim.kind.is_ratio and interval.reason == UNBOUNDED:  # in some resamples the reference is not positive
+            parts[name] = Interval(None, reason=f"{NEAR_ZERO}: over its seeds it may not be positive at all")
+    main = claim.kind.decides(claim, parts)
     return Estimate(parts, main, None if drawn is None else drawn[:, names.index(main)])
-
-
-def _statistic(claim: Claim) -> tuple[list[str], Statistic]:
-    """Names of the parts and the function that computes them from the sides' scores."""
-    if claim.kind in ("gain", "reaches"):
-        return [*SCORE_MEASURES, "probability_of_improvement"], _gains
-    if claim.kind == "higher":
-        return list(claim.layers), _layer_differences
-    if claim.kind == "below":
-        return ["all layers", *claim.layers], _layer_means
-    if claim.kind == "ratio":
-        return ["ratio"], _time_ratio
-    drops = [f"drop of {name}" for name in claim.without]
-    steps = [f"{first} before {second}" for first, second in pairwise(claim.without)]
-    return [*steps, *drops], _ordered_drops(claim.measure)
-
-
-def _gains(a: Scores, b: Scores) -> Scores:
-    """metric(A) / metric(B) - 1 for each score measure, nan where metric(B) is not positive; then the probability of
-    improvement."""
-    values = np.empty(len(SCORE_MEASURES) + 1)
-    for index, measure in enumerate(SCORE_MEASURES):
-        reference = STATISTICS[measure](b)
-        values[index] = STATISTICS[measure](a) / reference - 1 if reference > 0 else np.nan
-    values[-1] = improvement_chance(a, b)[0]
-    return values
-
-
-def _layer_differences(a: Scores, b: Scores) -> Scores:
-    """Mean over games of A - B for each layer: [layers] from [runs, games, layers]."""
-    return (game_means(a) - game_means(b)).mean(axis=0)
-
-
-def _layer_means(a: Scores) -> Scores:
-    """The mean over games and layers, then the mean over games of each layer."""
-    layers = game_means(a).mean(axis=0)
-    return np.concatenate([[layers.mean()], layers])
-
-
-def _time_ratio(a: Scores, b: Scores) -> Scores:
-    """Geometric mean over games of A's mean time over B's."""
-    return np.exp([np.log(game_means(a) / game_means(b)).mean()])
-
-
-def _ordered_drops(measure: str) -> Statistic:
-    def statistic(full: Scores, *without: Scores) -> Scores:
-        drops = [STATISTICS[measure](full) - STATISTICS[measure](scores) for scores in without]
-        return np.array([*(first - second for first, second in pairwise(drops)), *drops])
-
-    return statistic
-
-
-def _main(claim: Claim, parts: Mapping[str, Interval]) -> str:
-    """The part that stands for the claim: of several that must all hold, the weakest."""
-    if claim.kind in ("gain", "reaches"):
-        return claim.measure
-    if claim.kind in ("below", "ratio"):
-        return next(iter(parts))
-    candidates = claim.layers if claim.kind == "higher" else [name for name in parts if " before " in name]
-
-    def weakness(name: str) -> float:
-        interval = parts[name]
-        value = interval.estimate if interval.low is None else interval.low
-        return float("inf") if value is None else value
-
-    return min(candidates, key=weakness)
-
-
-def _verdict(claim: Claim, estimate: Estimate) -> str:
-    interval = estimate.interval
-    if claim.kind == "gain":
-        return gain_verdict(interval, claim.claimed or 0.0)
-    if claim.kind == "reaches":
-        return reaches_verdict(interval)
-    if claim.kind == "below":
-        return below_verdict(interval, claim.claimed or 0.0)
-    if claim.kind == "ratio":
-        return ratio_verdict(interval, claim.claimed or 0.0, claim.tolerance or 0.0)
-    if claim.kind == "higher":
-        return higher_verdict([estimate.parts[layer] for layer in claim.layers])
-    return higher_verdict([part for name, part in estimate.parts.items() if " before " in name])
 
 
 def _power(claim: Claim, basis: Basis | None, estimate: Estimate | None) -> Power:
     if basis is None or estimate is None:
-        return Power(None, None, claim.claimed, NO_RUNS)
-    value = estimate.interval.estimate
-    draws, is_ratio, effect = estimate.draws, claim.kind in ("gain", "reaches", "ratio"), value
-    if claim.kind == "gain":
-        effect = claim.claimed
-    elif claim.kind == "ratio" and claim.claimed is not None:  # ratios as gains: 2.25 times is +125 %
-        draws, effect = None if draws is None else draws - 1, claim.claimed - 1
-    elif claim.kind == "below" and claim.claimed is not None and value is not None:
-        draws, effect = None if draws is None else draws - claim.claimed, claim.claimed - value
+        return Power(None, None, None, claim.claimed, NO_RUNS)
+    contrast = claim.kind.contrast(claim, estimate.draws, estimate.interval.estimate)
     return power(
-        draws,
-        effect=effect,
-        is_ratio=is_ratio,
-        seeds=basis.seeds[0],
-        games=len(basis.games),
-        claimed_games=len(basis.games) if claim.kind == "ratio" else len(claim.games),
+        contrast.draws,
+        effect=contrast.effect,
+        half=contrast.half,
+        is_ratio=claim.kind.is_ratio,
+        design=Design(
+            sides=len(basis.sides),
+            seeds=basis.seeds[0],
+            games=len(basis.games),
+            claimed_games=len(basis.games) if claim.kind.is_timed else len(claim.games),
+            least_seeds=MINIMUM_SEEDS,
+        ),
     )

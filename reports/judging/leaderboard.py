@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.catalogue import Catalogue
-from reports.judging.claims import GAME_SETS
+from reports.judging.claims_file import GAME_SETS
 from reports.judging.evidence import COUNTS, CURVE_POINTS, MEASURED, OFF_PROTOCOL, UNFINISHED, Entry, Evidence
 from reports.judging.published import (
     DOPAMINE_AGENTS,
@@ -31,7 +31,7 @@ from reports.statistics.aggregate import (
     median_curve,
     profile,
 )
-from reports.statistics.bootstrap import CURVE_REPETITIONS, TABLE_REPETITIONS, Interval, Scores, interval
+from reports.statistics.bootstrap import CURVE_REPETITIONS, TABLE_REPETITIONS, Interval, Scores, clipped, interval
 from results.games import ATARI57
 from results.reference import DOPAMINE, PAPER
 from results.scores import human_normalised
@@ -216,7 +216,7 @@ def _group(frames: int, games: tuple[str, ...], sides: Mapping[Key, dict[str, li
             label = f"improvement {first} {second} {frames} {','.join(games)}"
             pair = matrices[first], matrices[second]
             chance = interval(label, pair, improvement_chance, TABLE_REPETITIONS)[0]
-            improvements.append(_better_first(first[0], second[0], clip(chance)))
+            improvements.append(_better_first(first[0], second[0], clipped(chance)))
     return Group(frames, games, games_title(games), tuple(rows), off, tuple(improvements), thresholds)
 
 
@@ -225,12 +225,6 @@ def _better_first(a: str, b: str, chance: Interval) -> tuple[str, str, Interval]
         return a, b, chance
     low, high = (None if end is None else 1 - end for end in (chance.high, chance.low))
     return b, a, Interval(1 - chance.estimate, low, high, chance.reason)
-
-
-def clip(chance: Interval) -> Interval:
-    """A probability's interval, kept within 0 and 1."""
-    low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in (chance.low, chance.high))
-    return Interval(chance.estimate, low, high, chance.reason)
 
 
 def _curves(label: str, by_game: Mapping[str, list[Entry]], games: tuple[str, ...]) -> dict[str, Band]:

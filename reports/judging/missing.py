@@ -13,7 +13,8 @@ import numpy as np
 
 from reports.catalogue import Catalogue
 from reports.errors import ReportsError
-from reports.judging.claims import GAME_SETS, MINIMUM_SEEDS, TIME_MEASURE, Claim, find_claim, load_claims
+from reports.judging.claims import MINIMUM_SEEDS, Claim
+from reports.judging.claims_file import GAME_SETS, find_claim, load_claims
 from reports.judging.evidence import COUNTS, MEASURED, UNFINISHED, Entry, Evidence, load
 from reports.judging.sides import find_basis, side_at, value_of
 from results.schema import RunSpec, format_frames, parse_frames_directory
@@ -26,7 +27,7 @@ class Cost:
     """What runs take, one after the other, at the measured speed of each baseline."""
 
     seconds: float
-    hardware: str
+    hardware: str  # machine, clock and paths
     unknown: tuple[str, ...] = ()  # baselines that nobody measured there; their runs are not in `seconds`
 
 
@@ -74,7 +75,7 @@ def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> Miss
 
 
 def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> tuple[RunSpec, ...]:
-    if claim.measure == TIME_MEASURE:
+    if claim.kind.is_timed:
         basis = find_basis(evidence, claim)
         if basis is not None and not basis.is_preliminary:
             return ()
@@ -154,12 +155,12 @@ def _seeds_argument(seeds: tuple[int, ...]) -> str:
 
 
 def speeds(evidence: Evidence) -> Mapping[str, Mapping[str, list[float]]]:
-    """Seconds per frame of every finished run: hardware -> baseline -> values."""
+    """Seconds per frame of every finished run that was timed: where -> baseline -> values."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for entry in evidence.runs:
         run = entry.run
-        if run is not None and run.status == "done" and run.seconds_per_frame is not None and entry.standing == COUNTS:
-            found[run.hardware][entry.baseline].append(run.seconds_per_frame)
+        if run is not None and run.status == "done" and run.timing is not None and entry.standing == COUNTS:
+            found[run.timing.where][entry.baseline].append(run.timing.seconds_per_frame)
     return found
 
 

@@ -6,12 +6,13 @@ Measured runs come first; imported scores stand in only for a side without any m
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
 
 import numpy as np
 
-from reports.judging.claims import LAYER_MEASURES, MINIMUM_SEEDS, TIME_MEASURE, Claim
+from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.evidence import (
     COUNTS,
     EXTERNAL,
@@ -22,6 +23,8 @@ from reports.judging.evidence import (
     Entry,
     Evidence,
 )
+from reports.judging.timing import paths_text
+from reports.measures import LAYER_MEASURES, TIME_MEASURE
 from reports.statistics.bootstrap import Scores
 from results.scores import human_normalised
 
@@ -37,6 +40,7 @@ class Side:
     source: str  # MEASURED, EXTERNAL or NO_SOURCE
     entries: Mapping[str, tuple[Entry, ...]]  # by game, in order of seeds
     set_aside: tuple[Entry, ...]  # at this budget in the claim's games, but not used
+    displaced: int = 0  # imported scores among them that would stand in, were there no measured run
 
     @property
     def games(self) -> set[str]:
@@ -84,7 +88,7 @@ class Basis:
 def value_of(entry: Entry, claim: Claim) -> float | tuple[float, ...] | None:
     """What the claim measures of an entry: a number, a tuple of one for each layer, or None where it has none."""
     if claim.measure == TIME_MEASURE:
-        return entry.run.seconds_per_frame if entry.run else None
+        return entry.run.timing.seconds_per_frame if entry.run and entry.run.timing else None
     if claim.measure in LAYER_MEASURES:
         final = entry.run.final_diagnostics if entry.run else {}
         names = [f"{claim.measure}/{layer}" for layer in claim.layers]
@@ -117,6 +121,7 @@ def side_at(evidence: Evidence, claim: Claim, baseline: str, frames: int, *, all
             if entry.game in claim.games and entry.source == EXTERNAL and _usable(entry, claim, allow_off_protocol)
         ]
     used = measured or external
+    displaced = tuple(external) if measured else ()
     by_game: dict[str, list[Entry]] = defaultdict(list)
     for entry in used:
         by_game[entry.game].append(entry)
@@ -125,8 +130,17 @@ def side_at(evidence: Evidence, claim: Claim, baseline: str, frames: int, *, all
         frames=frames,
         source=used[0].source if used else NO_SOURCE,
         entries={game: tuple(entries) for game, entries in by_game.items()},
-        set_aside=tuple(entry for entry in there if entry not in used),
+        set_aside=(
+            *(entry for entry in there if entry not in used and entry not in displaced),
+            *(replace(entry, reason=_gives_way(len(measured))) for entry in displaced),
+        ),
+        displaced=len(displaced),
     )
+
+
+def _gives_way(measured: int) -> str:
+    runs = f"{measured} measured run" + ("" if measured == 1 else "s")
+    return f"gives way to {runs} of this side: imported scores stand in only where none was measured"
 
 
 def sides_at(evidence: Evidence, claim: Claim, frames: int, *, allow_off_protocol: bool = False) -> tuple[Side, ...]:
@@ -136,7 +150,7 @@ def sides_at(evidence: Evidence, claim: Claim, frames: int, *, allow_off_protoco
 
 def find_basis(evidence: Evidence, claim: Claim) -> Basis | None:
     """The runs that settle the claim; else the largest common budget and games, marked preliminary; else None."""
-    if claim.measure == TIME_MEASURE:
+    if claim.kind.is_timed:
         return _timed_basis(evidence, claim)
     full = sides_at(evidence, claim, claim.frames)
     if all(side.seeds(claim.games)[0] >= MINIMUM_SEEDS for side in full):
@@ -158,34 +172,76 @@ def _budgets(evidence: Evidence, claim: Claim) -> list[int]:
     return sorted(budgets, reverse=True)
 
 
+Paths = tuple[frozenset[str], frozenset[str]]  # fast paths taken, and missed
+
+
 def _timed_basis(evidence: Evidence, claim: Claim) -> Basis | None:
-    """Runs of all sides on one kind of hardware, of any games and budgets: the hardware with the most of them."""
-    places: dict[str, dict[str, dict[str, list[Entry]]]] = defaultdict(
+    """Runs of all sides in one place and with like paths, of any games and budgets: where there are most of them."""
+    places: dict[str, dict[str, dict[Paths, list[Entry]]]] = defaultdict(
         lambda: {name: defaultdict(list) for name in claim.sides}
     )
     for entry in evidence.entries:
-        if entry.baseline in claim.sides and entry.run is not None and _usable(entry, claim, False):
-            places[entry.run.hardware][entry.baseline][entry.game].append(entry)
+        timing = entry.run.timing if entry.run else None
+        if entry.baseline in claim.sides and timing is not None and _usable(entry, claim, False):
+            places[timing.place][entry.baseline][timing.taken, timing.missed].append(entry)
     best: Basis | None = None
-    for hardware in sorted(places):
-        sides = places[hardware]
-        for least in (MINIMUM_SEEDS, 1):
-            shared = set.intersection(*({g for g, e in side.items() if len(e) >= least} for side in sides.values()))
-            if shared:
-                basis = Basis(
-                    frames=max(entry.frames for side in sides.values() for game in shared for entry in side[game]),
-                    games=tuple(sorted(shared)),
-                    sides=tuple(
-                        Side(name, 0, MEASURED, {game: tuple(side[game]) for game in sorted(shared)}, ())
-                        for name, side in sides.items()
-                    ),
-                    is_preliminary=least < MINIMUM_SEEDS,
-                    hardware=hardware,
-                )
-                if best is None or (not basis.is_preliminary, basis.runs) > (not best.is_preliminary, best.runs):
-                    best = basis
-                break
+    for _, sides in sorted(places.items()):
+        for members in product(*(_in_order(by_paths) for by_paths in sides.values())):
+            basis = _compared(claim, members)
+            if basis is not None and (best is None or _weight(basis) > _weight(best)):
+                best = basis
     return best
+
+
+def _in_order(by_paths: Mapping[Paths, list[Entry]]) -> list[list[Entry]]:
+    return [by_paths[key] for key in sorted(by_paths, key=lambda key: (len(key[1]), *map(sorted, key)))]
+
+
+def _weight(basis: Basis) -> tuple[bool, int]:
+    return not basis.is_preliminary, basis.runs
+
+
+def _compared(claim: Claim, members: Sequence[list[Entry]]) -> Basis | None:
+    """The basis of runs of each side that were timed in one place; None where their paths or games are unlike."""
+    timings = [entries[0].run.timing for entries in members if entries[0].run and entries[0].run.timing]
+    if not all(a.is_like(b) for a, b in combinations(timings, 2)):
+        return None
+    by_game: list[dict[str, list[Entry]]] = [defaultdict(list) for _ in members]
+    for side, entries in zip(by_game, members, strict=True):
+        for entry in entries:
+            side[entry.game].append(entry)
+    for least in (MINIMUM_SEEDS, 1):
+        shared = sorted(set.intersection(*({g for g, e in side.items() if len(e) >= least} for side in by_game)))
+        if shared:
+            return Basis(
+                frames=max(entry.frames for side in by_game for game in shared for entry in side[game]),
+                games=tuple(shared),
+                sides=tuple(
+                    Side(name, 0, MEASURED, {game: tuple(side[game]) for game in shared}, ())
+                    for name, side in zip(claim.sides, by_game, strict=True)
+                ),
+                is_preliminary=least < MINIMUM_SEEDS,
+                hardware=f"{timings[0].place}, {paths_text(timings)}",
+            )
+    return None
+
+
+def untimed_sides(evidence: Evidence, claim: Claim) -> tuple[Side, ...]:
+    """The runs of a claim about time that have none which could be compared, with the reason."""
+    return tuple(
+        Side(
+            name,
+            0,
+            NO_SOURCE,
+            {},
+            tuple(
+                replace(entry, reason=entry.run.untimed)
+                for entry in evidence.runs
+                if entry.baseline == name and entry.run is not None and entry.standing == COUNTS and entry.run.untimed
+            ),
+        )
+        for name in claim.sides
+    )
 
 
 def not_comparable_sides(evidence: Evidence, claim: Claim) -> list[str]:
@@ -193,7 +249,7 @@ def not_comparable_sides(evidence: Evidence, claim: Claim) -> list[str]:
 
     Empty where the claim would lack runs even if those counted.
     """
-    if claim.measure == TIME_MEASURE:
+    if claim.kind.is_timed:
         return []
     found = []
     for name in claim.sides:

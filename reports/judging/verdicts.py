@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from reports.statistics.bootstrap import Interval
 
 REPRODUCED = "reproduced"
+SHOWN = "gain shown"  # and compatible with the claim, of which half is not excluded
 SMALLER = "smaller than claimed"
 INCONCLUSIVE = "inconclusive"
+AHEAD, BEHIND = "ahead", "behind"  # of a question, which claims nothing
 NOT_REPRODUCED = "not reproduced"
 INSUFFICIENT = "insufficient evidence"
 NOT_COMPARABLE = "not comparable"
-VERDICTS = (REPRODUCED, SMALLER, INCONCLUSIVE, NOT_REPRODUCED, INSUFFICIENT, NOT_COMPARABLE)
+VERDICTS = (REPRODUCED, SHOWN, SMALLER, AHEAD, INCONCLUSIVE, BEHIND, NOT_REPRODUCED, INSUFFICIENT, NOT_COMPARABLE)
 
 
 def ends_of(interval: Interval) -> tuple[float, float]:
@@ -26,16 +28,33 @@ def ends_of(interval: Interval) -> tuple[float, float]:
 
 
 def gain_verdict(interval: Interval, claimed: float) -> str:
-    """Of a gain over nothing (0): the four cells of the table in docs/reports.md."""
+    """Of a gain over nothing (0): the cells of the table in docs/reports.md.
+
+    "Reproduced" asks for closeness: the lower end above half the claim. A claim that is merely not excluded would be
+    the easier to reproduce the wider the interval.
+    """
     low, high = ends_of(interval)
+    if low > 0 and claimed > high:
+        return SMALLER
     if low > 0:
-        return REPRODUCED if claimed <= high else SMALLER
+        return REPRODUCED if low > half_of(claimed) else SHOWN
     return INCONCLUSIVE if claimed <= high else NOT_REPRODUCED
+
+
+def half_of(claimed: float) -> float:
+    """The gain that a reproduced one must lie above with its whole interval."""
+    return claimed / 2
 
 
 def reaches_verdict(interval: Interval) -> str:
     """Of being at least level: a gain of which nothing more is claimed than that it is one."""
     return gain_verdict(interval, 0.0)
+
+
+def ahead_verdict(interval: Interval) -> str:
+    """Of a question: is one side ahead of the other."""
+    low, high = ends_of(interval)
+    return AHEAD if low > 0 else BEHIND if high < 0 else INCONCLUSIVE
 
 
 def higher_verdict(intervals: Sequence[Interval]) -> str:
@@ -54,10 +73,10 @@ def below_verdict(interval: Interval, claimed: float) -> str:
     return NOT_REPRODUCED if low >= claimed else INCONCLUSIVE
 
 
-def ratio_verdict(interval: Interval, claimed: float, tolerance: float) -> str:
-    """Of a ratio claimed to be about so much: within a factor of 1 + tolerance either way."""
+def ratio_verdict(interval: Interval, band: tuple[float, float]) -> str:
+    """Of a ratio claimed to be about so much: `band` has the least and the most that counts as the claimed one."""
     low, high = ends_of(interval)
-    least, most = reproduced_band(claimed, tolerance)
+    least, most = band
     if least <= low and high <= most:
         return REPRODUCED
     if high < least:
@@ -66,5 +85,5 @@ def ratio_verdict(interval: Interval, claimed: float, tolerance: float) -> str:
 
 
 def reproduced_band(claimed: float, tolerance: float) -> tuple[float, float]:
-    """The ratios that count as the claimed one."""
+    """The ratios that count as the claimed one: within a factor of 1 + tolerance either way."""
     return claimed / (1 + tolerance), claimed * (1 + tolerance)

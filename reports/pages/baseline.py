@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reports import wording
+from reports import numerals
 from reports.catalogue import BaselineInfo
 from reports.judging.evidence import COUNTS, DIAGNOSTIC_POINTS, OFF_PROTOCOL, UNFINISHED, Entry
 from reports.judging.leaderboard import games_title
@@ -99,9 +99,11 @@ def _games(entries: list[Entry]) -> list[dict[str, Any]]:
                     "game": game,
                     "frames": budget,
                     "seeds": len(there),
-                    "score": wording.score(float(np.mean(scores))),
-                    "range": f"{wording.score(min(scores))} to {wording.score(max(scores))}" if len(scores) > 1 else "",
-                    "hns": wording.number(float(np.mean(hns))),
+                    "score": numerals.score(float(np.mean(scores))),
+                    "range": f"{numerals.score(min(scores))} to {numerals.score(max(scores))}"
+                    if len(scores) > 1
+                    else "",
+                    "hns": numerals.number(float(np.mean(hns))),
                     "note": OFF_PROTOCOL if all(e.standing == OFF_PROTOCOL for e in there) else "",
                 }
             )
@@ -138,7 +140,7 @@ def _diagnostic_figures(info: BaselineInfo, entries: list[Entry], report: Report
             f"{info.title}: {title.lower()} by layer over frames", "frames", title.lower(), tuple(series), y_low=0.0
         )
         csv = site.csv(f"{info.name}-{measure}", ("layer", "frames", "mean", "quartile_low", "quartile_high"), rows)
-        where = f"{wording.counted(len(chosen), 'run')} at {format_frames(budget)} frames"
+        where = f"{numerals.counted(len(chosen), 'run')} at {format_frames(budget)} frames"
         figures.append(
             site.line_figure(
                 f"{measure}-{info.name}",
@@ -172,10 +174,10 @@ def _cost(info: BaselineInfo, report: Report) -> list[dict[str, Any]]:
                 {
                     "hardware": hardware,
                     "runs": len(values),
-                    "speed": wording.score(1 / typical),
-                    "range": f"{wording.score(1 / max(values))} to {wording.score(1 / min(values))}",
-                    "short": wording.duration(40e6 * typical),
-                    "long": wording.duration(200e6 * typical),
+                    "speed": numerals.score(1 / typical),
+                    "range": f"{numerals.score(1 / max(values))} to {numerals.score(1 / min(values))}",
+                    "short": numerals.duration(40e6 * typical),
+                    "long": numerals.duration(200e6 * typical),
                 }
             )
     return found

@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from reports import wording
+from reports import numerals, wording
+from reports.judging.claims import SUITE
 from reports.judging.judge import Judgement
 from reports.judging.sides import Basis, value_of
-from reports.judging.verdicts import VERDICTS, reproduced_band
+from reports.judging.verdicts import VERDICTS
+from reports.measures import MEASURE_TITLES, SCORE_MEASURES, TIME_MEASURE
+from reports.pages.card import card
 from reports.pages.charts import Bar, interval_chart, mini_pair
-from reports.pages.overview import card, marks
 from reports.pages.palette import colour, layer_colour
 from reports.pages.site import Site
 from reports.statistics.bootstrap import Interval
 from reports.summary import Report
-
-_RULES = {
-    "gain": (
-        "The gain is metric(A) / metric(B) less 1. It is reproduced if the interval's lower end is above zero and the "
-        "claimed gain is not above its upper end; smaller than claimed if only the first holds; not reproduced if "
-        "neither does; inconclusive if the interval holds both zero and the claimed gain."
-    ),
-    "reaches": (
-        "The lead is metric(A) / metric(B) less 1, where A is taken at the earlier frame of its own run. It is "
-        "reproduced if the whole interval is above zero, not reproduced if it is below, inconclusive if it holds zero."
-    ),
-    "higher": (
-        "The difference of the final values, A less B (mean over the last 10 % of the budget), averaged over games, "
-        "for each layer. Reproduced if every layer's interval is above zero; not reproduced if some layer's is below; "
-        "otherwise inconclusive. The layer with the lowest lower end stands for the claim."
-    ),
-    "below": (
-        "The final value (mean over the last 10 % of the budget), averaged over games and over layers, each layer "
-        "weighing the same. Reproduced if the whole interval is under the bound, not reproduced if it is above it, "
-        "else inconclusive."
-    ),
-    "ratio": (
-        "The mean time a frame of A over that of B in the same game on the same hardware, as a geometric mean over "
-        "games. Reproduced if the whole interval lies within the shaded range around the claimed ratio; smaller if it "
-        "lies below; not reproduced if above; otherwise inconclusive."
-    ),
-    "order": (
-        "How much each piece costs when it is taken out, and the difference between neighbours in the claimed order. "
-        "Reproduced if every difference's interval is above zero, not reproduced if some is below, else inconclusive."
-    ),
-}
 
 
 def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, Any]:
@@ -56,7 +28,8 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
     return {
         "card": card(judgement, report),
         "title": claim.title,
-        "rule": _RULES[claim.kind],
+        "claimed": claim.claimed_text,
+        "rule": claim.kind.rule,
         "verdicts": VERDICTS,
         "figure": _figure(judgement, report, site),
         "sides": [_side(judgement, index, report) for index in range(len(basis.sides))] if basis else [],
@@ -83,7 +56,8 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
             {"run": str(entry), "source": entry.source, "standing": entry.standing, "reason": entry.reason}
             for entry in judgement.set_aside
         ],
-        "is_cpu_cost": claim.kind == "ratio" and basis is not None and "cores" in basis.hardware,
+        "is_question": claim.family == SUITE,
+        "is_cpu_cost": basis is not None and "cores" in basis.hardware,
     }
 
 
@@ -91,27 +65,21 @@ def _figure(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] 
     estimate, claim = judgement.estimate, judgement.claim
     if estimate is None or all(interval.estimate is None for interval in estimate.parts.values()):
         return None
-    parts = [(name, i) for name, i in estimate.parts.items() if name != "probability_of_improvement"]
-    css = colour(report, claim.baseline)
+    parts = [(name, i) for name, i in estimate.parts.items() if name not in claim.kind.chances]
+    css, titles = colour(report, claim.baseline), claim.kind.part_titles
     bars = [
-        Bar(part_title(name), interval, layer_colour(index) if claim.layers and name in claim.layers else css)
+        Bar(titles.get(name, name), interval, layer_colour(index) if claim.layers and name in claim.layers else css)
         for index, (name, interval) in enumerate(parts)
     ]
-    shade = None
-    if claim.kind == "ratio" and claim.claimed and claim.tolerance:
-        shade = reproduced_band(claim.claimed, claim.tolerance)
-
-    def write(value: float) -> str:
-        return wording.effect(judgement, value)
-
+    shade, marks = claim.kind.band(claim), claim.kind.marks(claim)
     label = f"{claim.title}: estimates with 95 % intervals"
-    rows = [[part_title(name), i.estimate, i.low, i.high] for name, i in estimate.parts.items()]
+    rows = [[titles.get(name, name), i.estimate, i.low, i.high] for name, i in estimate.parts.items()]
     return {
-        "wide": Markup(interval_chart(bars, label=label, write=write, marks=marks(judgement), shade=shade)),
-        "narrow": Markup(interval_chart(bars, label=label, write=write, marks=marks(judgement), size=360, shade=shade)),
+        "wide": Markup(interval_chart(bars, label=label, write=claim.written, marks=marks, shade=shade)),
+        "narrow": Markup(interval_chart(bars, label=label, write=claim.written, marks=marks, size=360, shade=shade)),
         "rows": [
             {
-                "title": part_title(name),
+                "title": titles.get(name, name),
                 "is_main": name == estimate.main,
                 "value": _written(judgement, name, i, i.estimate),
                 "low": _written(judgement, name, i, i.low),
@@ -125,21 +93,9 @@ def _figure(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] 
 
 
 def _written(judgement: Judgement, name: str, interval: Interval, value: float | None) -> str:
-    if name == "probability_of_improvement":
-        return wording.percent(None if value is None else min(max(value, 0.0), 1.0))
-    return wording.effect(judgement, value)
-
-
-def part_title(name: str) -> str:
-    """How a part of an estimate is called."""
-    return {
-        "median": "Median",
-        "iqm": "IQM",
-        "mean": "Mean",
-        "probability_of_improvement": "Chance that a run of A beats one of B",
-        "ratio": "Time a frame",
-        "all layers": "All layers",
-    }.get(name, name)
+    if name in judgement.claim.kind.chances:
+        return numerals.percent(value)
+    return judgement.claim.written(value)
 
 
 def _side(judgement: Judgement, index: int, report: Report) -> dict[str, Any]:
@@ -154,8 +110,9 @@ def _side(judgement: Judgement, index: int, report: Report) -> dict[str, Any]:
         "css": colour(report, side.baseline),
         "source": side.source,
         "games": len(basis.games),
-        "seeds": wording.seeds_text(side.seeds(basis.games)),
+        "seeds": numerals.seeds_text(side.seeds(basis.games)),
         "runs": len(used),
+        "proofs": [f"{count} {how}" for how, count in sorted(Counter(e.run.proof for e in used if e.run).items())],
         "origins": sorted({entry.origin for entry in used if entry.origin}),
     }
 
@@ -179,9 +136,9 @@ def _games(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] |
                 "game": game,
                 "values": [_unit(judgement, value) for value in values],
                 "seeds": [len(side.entries[game]) for side in basis.sides],
-                "change": wording.percent(values[0] / values[1] - 1, signed=True)
+                "change": numerals.percent(values[0] / values[1] - 1, signed=True)
                 if len(values) == 2 and values[1] > 0
-                else wording.number(None),
+                else numerals.number(None),
                 "chart": chart,
             }
         )
@@ -192,7 +149,7 @@ def _games(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] |
         [[row["game"], *(column[place] for column in means), *row["seeds"]] for place, row in enumerate(rows)],
     )
     return {
-        "what": wording.MEASURE_TITLES[claim.measure] if claim.kind not in ("gain", "reaches", "order") else "score",
+        "what": "score" if claim.measure in SCORE_MEASURES else MEASURE_TITLES[claim.measure],
         "sides": [report.catalogue.title(name) for name in names],
         "rows": rows,
         "csv": csv,
@@ -208,8 +165,8 @@ def _mean(basis: Basis, index: int, game: str, judgement: Judgement) -> float:
 
 def _unit(judgement: Judgement, value: float) -> str:
     claim = judgement.claim
-    if claim.kind == "ratio":
-        return f"{wording.score(1 / value)} frames/s"
+    if claim.measure == TIME_MEASURE:
+        return f"{numerals.score(1 / value)} frames/s"
     if claim.measure == "dead_fraction":
-        return wording.percent(value, digits=1)
-    return wording.number(value, 2 if claim.kind in ("gain", "reaches", "order") else 1)
+        return numerals.percent(value, digits=1)
+    return numerals.number(value, 2 if claim.measure in SCORE_MEASURES else 1)

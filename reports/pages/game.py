@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from reports import wording
+from reports import numerals
 from reports.judging.evidence import CURVE_POINTS, NOT_COMPARABLE, Entry
 from reports.judging.published import dopamine_game_curves
 from reports.pages.charts import Level, LineChart, Series
@@ -36,9 +36,9 @@ def game_page(game: str, report: Report, site: Site) -> dict[str, Any]:
         "published": [
             {
                 "name": curve.name,
-                "score": wording.score(float(curve.values[-5:].mean())),
-                "hns": wording.number(human_normalised(float(curve.values[-5:].mean()), game)),
-                "frames": "195M to 199M" if curve.frames[-1] >= 199e6 else wording.frames(curve.frames[-1]),
+                "score": numerals.score(float(curve.values[-5:].mean())),
+                "hns": numerals.number(human_normalised(float(curve.values[-5:].mean()), game)),
+                "frames": "195M to 199M" if curve.frames[-1] >= 199e6 else numerals.frames(curve.frames[-1]),
             }
             for curve in published
         ],
@@ -72,7 +72,7 @@ def _figure(game: str, budget: int, entries: list[Entry], report: Report, site: 
                 colour(report, name),
                 frames,
                 mean,
-                note=wording.counted(len(runs), "seed"),
+                note=numerals.counted(len(runs), "seed"),
             )
         )
         series += [
@@ -99,7 +99,7 @@ def _figure(game: str, budget: int, entries: list[Entry], report: Report, site: 
     chart = LineChart(f"{game}: score over frames of every seed", "frames", "score", tuple(series), levels)
     return site.line_figure(
         f"curve-{name}",
-        f"{game} at {wording.frames(budget)} frames",
+        f"{game} at {numerals.frames(budget)} frames",
         f"Thick: mean over seeds; thin: each seed; dashed: published under another protocol. {_scale(levels)}",
         chart,
         csv=csv,
@@ -107,7 +107,7 @@ def _figure(game: str, budget: int, entries: list[Entry], report: Report, site: 
 
 
 def _scale(levels: tuple[Level, ...]) -> str:
-    where = wording.listed([f"{level.label} {wording.score(level.value)}" for level in levels])
+    where = numerals.listed([f"{level.label} {numerals.score(level.value)}" for level in levels])
     return f"For scale: {where}."
 
 
@@ -141,10 +141,11 @@ def _row(entry: Entry, report: Report) -> dict[str, Any]:
         "reason": entry.reason or entry.origin,
         "frames": entry.frames,
         "seed": entry.seed,
-        "score": wording.score(entry.score),
-        "hns": wording.number(entry.hns),
-        "greedy": wording.score(run.greedy_score if run else None),
-        "games": wording.counted(run.games, "game") if run else wording.number(None),
-        "speed": wording.score(1 / run.seconds_per_frame) if run and run.seconds_per_frame else wording.number(None),
+        "score": numerals.score(entry.score),
+        "hns": numerals.number(entry.hns),
+        "greedy": numerals.score(run.greedy_score if run else None),
+        "games": numerals.counted(run.games, "game") if run else numerals.number(None),
+        "speed": numerals.score(run.frames_per_second if run else None),
+        "proof": run.proof if run else "",
         "manifest": f"runs/{run.directory}.json" if run else "",
     }

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from reports import wording
+from reports import numerals
 from reports.catalogue import Catalogue
+from reports.judging.claims import SUITE
 from reports.judging.judge import Judgement
 from reports.judging.leaderboard import PUBLISHED, Group, Row
 from reports.judging.published import TITLES, PublishedCurve, dopamine_median_curves, paper_curves
-from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_COMPARABLE, NOT_REPRODUCED, REPRODUCED, SMALLER
-from reports.pages.charts import Level, LineChart, Series, mini_interval, sparkline, verdict_bar
+from reports.judging.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
+from reports.pages.card import VERDICT_CSS, card
+from reports.pages.charts import Level, LineChart, Series, mini_interval, sparkline
 from reports.pages.palette import colour
 from reports.pages.site import Site
 from reports.pages.svg import frame_text, padded, tick_text
@@ -21,15 +23,6 @@ from reports.statistics.aggregate import METRIC_TITLES, METRICS
 from reports.summary import Report
 from results.games import ATARI57
 from results.schema import format_frames
-
-VERDICT_CSS = {
-    REPRODUCED: "reproduced",
-    SMALLER: "smaller",
-    INCONCLUSIVE: "inconclusive",
-    NOT_REPRODUCED: "refuted",
-    INSUFFICIENT: "open",
-    NOT_COMPARABLE: "foreign",
-}
 
 HUMAN = Level("human", 1.0)
 
@@ -40,7 +33,8 @@ def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, A
         "title": "Does Hadamax give what its paper says?",
         "answer": answer(report),
         "tally": tally(report),
-        "cards": [card(judgement, report) for judgement in report.judgements],
+        "cards": [card(judgement, report) for judgement in claims_of(report)],
+        "questions": [card(judgement, report) for judgement in report.judgements if judgement.claim.family == SUITE],
         "groups": [_group(group, report, site, number) for number, group in enumerate(report.groups)],
         "published": [_leaderboard(group, report) for group in report.published],
         "games": games(report),
@@ -54,25 +48,31 @@ def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, A
     }
 
 
+def claims_of(report: Report) -> list[Judgement]:
+    """What is claimed; the suite's own questions stand apart."""
+    return [judgement for judgement in report.judgements if judgement.claim.family != SUITE]
+
+
 def answer(report: Report) -> str:
-    """One sentence that answers the title's question."""
-    judged = [j for j in report.judgements if not j.is_preliminary]
-    total = len(report.judgements)
+    """One sentence that answers the title's question, by the claims alone."""
+    claims = claims_of(report)
+    judged = [j for j in claims if not j.is_preliminary]
+    total = len(claims)
     if not report.evidence.entries:
         return f"Nobody knows yet: there are no runs here, and all {total} claims wait for some."
     if not judged:
-        preliminary = sum(j.estimate is not None for j in report.judgements)
+        preliminary = sum(j.estimate is not None for j in claims)
         seen = f" {preliminary} of them have a preliminary estimate." if preliminary else ""
         return f"Not settled yet: none of the {total} claims has the runs that a verdict needs.{seen}"
     words = [
         f"{count} {verdict}"
-        for verdict in (REPRODUCED, SMALLER, INCONCLUSIVE, NOT_REPRODUCED)
+        for verdict in (REPRODUCED, SHOWN, SMALLER, INCONCLUSIVE, NOT_REPRODUCED)
         if (count := sum(j.verdict == verdict for j in judged))
     ]
     rest = total - len(judged)
     left = f" {rest} still lack the runs that a verdict needs." if rest > 1 else ""
     left = " One still lacks the runs that a verdict needs." if rest == 1 else left
-    return f"Of {total} claims, {wording.counted(len(judged), 'is', 'are')} judged: {wording.listed(words)}.{left}"
+    return f"Of {total} claims, {numerals.counted(len(judged), 'is', 'are')} judged: {numerals.listed(words)}.{left}"
 
 
 def tally(report: Report) -> list[dict[str, Any]]:
@@ -80,52 +80,8 @@ def tally(report: Report) -> list[dict[str, Any]]:
     return [
         {"verdict": verdict, "css": css, "count": count}
         for verdict, css in VERDICT_CSS.items()
-        if (count := sum(j.verdict == verdict for j in report.judgements))
+        if (count := sum(j.verdict == verdict for j in claims_of(report)))
     ]
-
-
-def marks(judgement: Judgement) -> list[tuple[str, float]]:
-    """What an estimate is held against: none, level, and the claimed."""
-    claim = judgement.claim
-    found = {
-        "gain": [("no gain", 0.0)],
-        "reaches": [("level", 0.0)],
-        "higher": [("equal", 0.0)],
-        "order": [("equal", 0.0)],
-    }.get(claim.kind, [("equal", 1.0)] if claim.kind == "ratio" else [])
-    if claim.claimed is not None:
-        found = [*found, (f"claimed {wording.claimed(judgement).removeprefix('about ')}", claim.claimed)]
-    return found
-
-
-def card(judgement: Judgement, report: Report) -> dict[str, Any]:
-    """A claim in short."""
-    claim, missing = judgement.claim, judgement.missing
-    interval = judgement.interval
-    bar = ""
-    if interval.estimate is not None:
-        label = f"{wording.effect(judgement, interval.estimate)}, {wording.interval_text(judgement)}"
-        bar = Markup(verdict_bar(interval, marks(judgement), css=colour(report, claim.baseline), label=label))
-    return {
-        "id": claim.id,
-        "title": claim.title,
-        "statement": claim.statement,
-        "source": claim.source,
-        "conditions": wording.conditions(judgement),
-        "verdict": judgement.verdict,
-        "css": VERDICT_CSS[judgement.verdict],
-        "estimate": wording.effect(judgement, interval.estimate) if interval.estimate is not None else "",
-        "interval": wording.interval_text(judgement),
-        "claimed": wording.claimed(judgement),
-        "bar": bar,
-        "sentence": wording.sentence(judgement, report.catalogue),
-        "is_preliminary": judgement.is_preliminary,
-        "rests_on": wording.rests_on(judgement),
-        "missing_runs": len(missing.runs),
-        "cost": wording.cost_text(missing, report.catalogue),
-        "command": missing.command,
-        "is_own": not claim.is_built_in,
-    }
 
 
 def row_title(row: Row, catalogue: Catalogue) -> str:
@@ -142,9 +98,11 @@ def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
         scales[metric] = padded(ends, include=(0.0,))
     best: dict[str, float | None] = {}
     for metric in metrics:
-        known = [row.metrics[metric].estimate for row in group.rows]
+        known = [row.metrics[metric] for row in group.rows]
         choose = min if metric == "optimality_gap" else max
-        best[metric] = choose((value for value in known if value is not None), default=None)
+        # Of single seeds, or of figures without an interval, nobody can say which is best.
+        is_told = all(interval.is_complete for interval in known)
+        best[metric] = choose(i.estimate for i in known if i.estimate is not None) if is_told else None
     return {
         "title": group.title,
         "games": len(group.games),
@@ -176,14 +134,14 @@ def _row(
         "has_page": report.catalogue.find(row.baseline) is not None,
         "css": css,
         "source": row.source,
-        "seeds": wording.seeds_text(row.seeds).split(" seed")[0] if row.runs else wording.number(None),
-        "runs": row.runs or wording.number(None),
+        "seeds": numerals.seeds_text(row.seeds).split(" seed")[0] if row.runs else numerals.number(None),
+        "runs": row.runs or numerals.number(None),
         "cells": [
             {
-                "value": wording.number(row.metrics[metric].estimate),
+                "value": numerals.number(row.metrics[metric].estimate),
                 "ends": ""
                 if not row.metrics[metric].is_complete
-                else f"{wording.number(row.metrics[metric].low)} to {wording.number(row.metrics[metric].high)}",
+                else f"{numerals.number(row.metrics[metric].low)} to {numerals.number(row.metrics[metric].high)}",
                 "is_best": many
                 and row.metrics[metric].estimate is not None
                 and row.metrics[metric].estimate == best[metric],
@@ -210,11 +168,12 @@ def _group(group: Group, report: Report, site: Site, number: int) -> dict[str, A
         {
             "first": report.catalogue.title(a),
             "second": report.catalogue.title(b),
-            "value": wording.percent(chance.estimate),
-            "ends": "" if not chance.is_complete else wording.between(chance.low, chance.high, wording.percent),
+            "value": numerals.percent(chance.estimate),
+            "ends": "" if not chance.is_complete else numerals.between(chance.low, chance.high, numerals.percent),
             "bar": Markup(mini_interval(chance, 0.0, 1.0, colour(report, a), mark=0.5)),
         }
         for a, b, chance in group.improvements
+        if chance.is_complete
     ]
     return view
 
@@ -344,7 +303,7 @@ def games(report: Report) -> list[dict[str, Any]]:
             {
                 "name": game,
                 "runs": len(runs),
-                "note": f"{wording.counted(len(runs), 'run')}" + (f", {frame_text(budget)}" if budget else ""),
+                "note": f"{numerals.counted(len(runs), 'run')}" + (f", {frame_text(budget)}" if budget else ""),
                 "spark": Markup(sparkline(curves)) if curves else "",
             }
         )

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from reports import wording
+from reports import numerals
 from reports.errors import ReportsError
 from reports.pages.charts import NARROW, WIDE, LineChart
 from reports.summary import csv_text
@@ -40,12 +40,12 @@ class Site:
             lstrip_blocks=True,
         )
         self._environment.filters |= {
-            "number": wording.number,
-            "score": wording.score,
-            "percent": wording.percent,
-            "frames": wording.frames,
-            "duration": wording.duration,
-            "counted": wording.counted,
+            "number": numerals.number,
+            "score": numerals.score,
+            "percent": numerals.percent,
+            "frames": numerals.frames,
+            "duration": numerals.duration,
+            "counted": numerals.counted,
             "markdown": markdown,
             "command": command,
         }
@@ -149,7 +149,7 @@ def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
                 if len(longest.x) > 1
                 else True
             )
-            cells.append(_cell(series, index) if is_near else wording.number(None))
+            cells.append(_cell(series, index) if is_near else numerals.number(None))
         table.append({"x": chart.x_text(float(point)), "cells": cells})
     return {
         "x_title": chart.x_title,
@@ -161,8 +161,8 @@ def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
 def _cell(series: Any, index: int) -> str:
     value = series.y[index]
     if np.isnan(value):
-        return wording.number(None)
-    written = wording.score(float(value))
+        return numerals.number(None)
+    written = numerals.score(float(value))
     if series.low is None or np.isnan(series.low[index]) or np.isnan(series.high[index]):
         return written
-    return f"{written} [{wording.score(float(series.low[index]))}, {wording.score(float(series.high[index]))}]"
+    return f"{written} [{numerals.score(float(series.low[index]))}, {numerals.score(float(series.high[index]))}]"

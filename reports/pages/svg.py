@@ -12,7 +12,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.wording import MINUS, frames
+from reports.numerals import MINUS, frames
 
 Values = NDArray[np.float64]
 

@@ -1,4 +1,7 @@
-"""Stratified bootstrap intervals: rliable's resampling, seeded, for any number of runs in each game.
+"""Stratified bootstrap intervals: rliable's resampling, for any number of runs in each game.
+
+The draws are our own: rliable draws from numpy's global generator, whatever `random_state` it is given, and always n
+of n runs. The tests hold these draws against rliable's `StratifiedIndependentBootstrap`, to the last digit.
 
 Scores of one side are a matrix [runs, games] or [runs, games, points]; a game with fewer runs than another has nan
 in its last rows. Runs are resampled within each game, each side by itself.
@@ -17,14 +20,12 @@ A game with a single run has nothing to draw: no interval is given, where rliabl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rliable.library import StratifiedIndependentBootstrap
 from scipy import stats
 
 Scores = NDArray[np.float64]
@@ -54,28 +55,14 @@ class Interval:
         return {"estimate": self.estimate, "ci_low": self.low, "ci_high": self.high}
 
 
-class OneFewerBootstrap(StratifiedIndependentBootstrap):
-    """rliable's independent stratified bootstrap, drawing n - 1 of the n runs of each game."""
+def draw_rows(generator: np.random.Generator, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which runs one resample takes of each game: [most runs - 1, games], n - 1 of the n runs of every game.
 
-    def __init__(self, *scores: Scores):
-        self._run_counts = [run_counts(side) for side in scores]
-        super().__init__(*scores)
-
-    def update_indices(self) -> tuple[list[tuple[NDArray[Any], ...]], dict[str, Any]]:
-        """Row and column indices of one resample of every side: rows [n - 1, games, 1...]."""
-        return [
-            (_draw_rows(counts, self._args_shapes[side]), *self._args_strata_indices[side])
-            for side, counts in enumerate(self._run_counts)
-        ], {}
-
-
-def _draw_rows(counts: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    A game with fewer runs draws fewer: its spare rows point at the first of its rows of nan.
+    """
     most = int(counts.max())
-    draws = (np.random.random_sample((most - 1, len(counts))) * counts).astype(np.int64)  # numpy's global generator
-    if counts.min() < most:
-        # A game with fewer runs draws fewer: its spare draws point at the first of its rows of nan.
-        draws = np.where(np.arange(most - 1)[:, None] >= counts - 1, counts, draws)
-    return draws.reshape(*draws.shape, *(1 for _ in shape[2:]))
+    drawn = generator.integers(0, counts, size=(most - 1, len(counts)))
+    return np.where(np.arange(most - 1)[:, None] < counts - 1, drawn, counts)
 
 
 def run_counts(scores: Scores) -> NDArray[np.int64]:
@@ -87,26 +74,30 @@ def run_counts(scores: Scores) -> NDArray[np.int64]:
     return counts
 
 
-@contextmanager
-def seeded(label: str) -> Iterator[None]:
-    """Seeds numpy's global generator, which rliable draws from, after `label`; puts it back as it was.
+def clipped(chance: Interval) -> Interval:
+    """A probability's interval, kept within 0 and 1."""
+    low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in (chance.low, chance.high))
+    return Interval(chance.estimate, low, high, chance.reason)
 
-    The only place that touches it: the same label and scores give the same interval, in whatever order.
-    """
-    state = np.random.get_state()
-    np.random.seed(int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big"))
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
+
+def generator_of(label: str) -> np.random.Generator:
+    """The random stream of a label: the same label and scores give the same interval, in whatever order."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "big"))
 
 
 def replicates(label: str, scores: tuple[Scores, ...], statistic: Statistic, repetitions: int) -> Scores | None:
     """`statistic` of each resample: [repetitions, values]; None where some game of some side has a single run."""
-    if any(run_counts(side).min() < 2 for side in scores):
+    counts = [run_counts(side) for side in scores]
+    if any(side.min() < 2 for side in counts):
         return None
-    with seeded(label):
-        return OneFewerBootstrap(*scores).apply(statistic, repetitions)
+    generator = generator_of(label)
+    columns = [np.arange(side.shape[1]) for side in scores]
+    return np.array(
+        [
+            statistic(*(s[draw_rows(generator, n), games] for s, n, games in zip(scores, counts, columns, strict=True)))
+            for _ in range(repetitions)
+        ]
+    )
 
 
 def ends(drawn: Scores, degrees_of_freedom: int) -> tuple[Scores, Scores]:

@@ -1,22 +1,37 @@
 """What the runs at hand could tell: the smallest effect that is distinguishable from none, and the seeds to settle one.
 
-The spread of the bootstrap's draws is the standard error of the estimate. With a two-sided 95 % test, an effect of
-(z(0.975) + z(0.80)) = 2.80 standard errors is told from none in 80 % of experiments (Cohen 1988). The standard error
-falls with the square root of the number of seeds, and, for games not played yet, which are taken to spread as those
-played, of the number of games. Gains and ratios are taken on a log scale, where their spread hardly depends on them.
+The spread of the bootstrap's draws is the standard error of the estimate. It is known from few runs, so that verdicts
+use Student's t; power is of that same test: the chance that t with the bootstrap's degrees of freedom, shifted by
+effect / standard error (the noncentral t), passes the 97.5 % quantile. The standard error falls with the square root of
+the number of seeds, and, for games not played yet, which are taken to spread as those played, of the number of games.
+Gains and ratios are taken on a log scale, where their spread hardly depends on them.
+
+How many seeds are needed is itself known no better than the standard error is: the range has that error's 80 %
+interval (chi-square, the same degrees of freedom).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from reports.statistics.bootstrap import CONFIDENCE, Scores
 
 POWER = 0.80
-_STANDARD_ERRORS = float(stats.norm.ppf(1 - (1 - CONFIDENCE) / 2) + stats.norm.ppf(POWER))
+RANGE = 0.80  # of the standard error, and so of the seeds needed
+MOST_SEEDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """A number of seeds a game and side, and the range it lies in."""
+
+    likely: int
+    low: int
+    high: int
 
 
 @dataclass(frozen=True)
@@ -24,36 +39,93 @@ class Power:
     """None where the spread is not known: no game with two seeds on every side, or no effect to settle."""
 
     smallest: float | None  # effect distinguishable from none with the runs at hand, in the claim's unit
-    seeds_needed: int | None  # a game and side, on all games of the claim, to tell `effect` from none
+    needed: Seeds | None  # on all games of the claim, to tell `effect` from none
+    confirming: Seeds | None  # the same, to tell the claimed effect from half of it
     effect: float | None  # the claimed one, or the estimate where the claim names none
     reason: str = ""  # why something is None
 
 
+@dataclass(frozen=True)
+class Design:
+    """How many seeds and games an estimate has, and a verdict needs."""
+
+    sides: int
+    seeds: int  # the smallest number a game and side has
+    games: int  # how many there are
+    claimed_games: int  # how many a verdict rests on
+    least_seeds: int  # that a verdict needs
+
+
 UNKNOWN_SPREAD = "the spread over seeds is unknown: it takes two seeds of every game on every side"
+NEAR_ZERO = "the reference's score is too near zero for a ratio"
 
 
-def power(
-    draws: Scores | None, *, effect: float | None, is_ratio: bool, seeds: int, games: int, claimed_games: int
-) -> Power:
+def power(draws: Scores | None, *, effect: float | None, half: float | None, is_ratio: bool, design: Design) -> Power:
     """Power of an estimate.
 
     Args:
         draws: [repetitions] of the bootstrap, in the claim's unit (gain: ratio - 1); None without any.
-        effect: what to tell from none.
-        is_ratio: whether draws and effect are gains, which are taken on a log scale.
-        seeds: smallest number a game and side has; games: how many there are; claimed_games: how many there will be.
+        effect: what to tell from none. half: what besides to tell it from; None where the claim has no size.
+        is_ratio: whether draws and effects are gains, which are taken on a log scale.
     """
     if draws is None:
-        return Power(None, None, effect, UNKNOWN_SPREAD)
+        return Power(None, None, None, effect, UNKNOWN_SPREAD)
     known = draws[np.isfinite(draws)]
     if is_ratio:
         known = np.log1p(known[known > -1])
     if len(known) < 0.95 * len(draws) or len(known) < 2:
-        return Power(None, None, effect, "the reference's score is too near zero for a ratio")
+        return Power(None, None, None, effect, NEAR_ZERO)
     error = float(known.std())
-    smallest = float(np.expm1(_STANDARD_ERRORS * error)) if is_ratio else _STANDARD_ERRORS * error
+    freedom = degrees_of_freedom(design.sides, design.seeds)
+    reach = standard_errors(freedom) * error
+    smallest = float(np.expm1(reach)) if is_ratio else reach
     if not effect:
-        return Power(smallest, None, effect, "no effect to tell from none")
-    size = abs(np.log1p(effect)) if is_ratio else abs(effect)
-    needed = seeds * games / claimed_games * (_STANDARD_ERRORS * error / size) ** 2
-    return Power(smallest, max(2, int(np.ceil(needed))), effect)
+        return Power(smallest, None, None, effect, "no effect to tell from none")
+    size = float(np.log1p(effect)) if is_ratio else effect
+    needed = _seeds(error, abs(size), design)
+    if half is None:
+        return Power(smallest, needed, None, effect)
+    apart = size - (float(np.log1p(half)) if is_ratio else half)
+    return Power(smallest, needed, _seeds(error, abs(apart), design), effect)
+
+
+def degrees_of_freedom(sides: int, seeds: int) -> int:
+    """As the bootstrap's intervals have them."""
+    return 2 * sides * (seeds - 1)
+
+
+@cache
+def standard_errors(freedom: int) -> float:
+    """How many standard errors an effect needs to be told from none in 80 % of experiments."""
+    bar = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, freedom))
+
+    def lacking(shift: float) -> float:
+        return float(stats.nct.sf(bar, freedom, shift)) - POWER
+
+    return float(optimize.brentq(lacking, 0.0, 2 * bar + 2))
+
+
+def _seeds(error: float, size: float, design: Design) -> Seeds:
+    freedom = degrees_of_freedom(design.sides, design.seeds)
+    tail = (1 - RANGE) / 2
+    # The true error over the one seen: the square root of freedom / chi-square.
+    low, high = (float(np.sqrt(freedom / stats.chi2.ppf(p, freedom))) for p in (1 - tail, tail))
+    return Seeds(*(_least_seeds(factor * error, size, design) for factor in (1.0, low, high)))
+
+
+def _least_seeds(error: float, size: float, design: Design) -> int:
+    """The fewest seeds that a verdict may have and that tell an effect of `size` from none."""
+
+    def is_enough(seeds: int) -> bool:
+        scaled = error * np.sqrt(design.seeds * design.games / (seeds * design.claimed_games))
+        return bool(standard_errors(min(degrees_of_freedom(design.sides, seeds), 10_000)) * scaled <= size)
+
+    low, high = design.least_seeds, design.least_seeds
+    if is_enough(low):
+        return low
+    while not is_enough(high) and high < MOST_SEEDS:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high

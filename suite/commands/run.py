@@ -48,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how and where")
     group.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda (all GPUs) or cuda:N")
     group.add_argument("--jobs", default="1", metavar="N", help="runs at once (default: 1)")
-    group.add_argument("--threads", metavar="N", help="CPU threads of a run (default: cores / jobs)")
+    group.add_argument(
+        "--threads",
+        metavar="N",
+        help="CPU threads of a run (default: cores / jobs; beside a GPU all cores)",
+    )
     group.add_argument(
         "--restarts",
         default="1",
@@ -131,17 +135,18 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
 
 def _slots(runs: int, *, jobs: int, threads: int | None, devices: Sequence[str], plain: bool) -> list[RunOptions]:
     """The options of each of the places where so many runs are worked at."""
+    from suite.machine import thread_share
     from suite.provenance import available_cores
     from suite.run import RunOptions
 
     # Written into the manifest: sums split over another number of threads round differently.
-    share = threads or max(1, available_cores() // jobs)
+    torch_threads, emulator_threads = thread_share(devices[0], threads=threads, jobs=jobs, cores=available_cores())
     jobs = min(jobs, runs)
     return [
         RunOptions(
             device=devices[i % len(devices)],
-            threads=share,
-            emulator_threads=share,
+            threads=torch_threads,
+            emulator_threads=emulator_threads,
             jobs=jobs,
             plain=plain,
             checkpoint_seconds=_CHECKPOINT_SECONDS,
@@ -153,9 +158,11 @@ def _slots(runs: int, *, jobs: int, threads: int | None, devices: Sequence[str],
 def _train(
     specs: Sequence[RunSpec], results: Path, slots: Sequence[RunOptions], supervision: Supervision
 ) -> list[Outcome]:
+    from suite.gpu_memory import refuse_crowded_gpus
     from suite.mps import shared_gpus
     from suite.progress import progress_display
 
+    refuse_crowded_gpus(specs, [slot.device for slot in slots])
     plain = slots[0].plain
     if not plain and any("hadamax" in str(describe(spec.baseline).values.get("encoder")) for spec in specs):
         _tell_of_missing_fast_path(slots[0].device)

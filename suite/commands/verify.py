@@ -1,37 +1,187 @@
-"""Recomputes what every run's manifest says of it: checksums, scores, budgets, the config hash."""
+"""Recomputes what every run's manifest says of it: checksums, scores, budgets, the config hash.
+
+With --replay, plays games again: fresh emulators are stepped through the actions that a run keeps, and return, length,
+end and frame of every game of those environments must come out as in its table. What agrees is noted in proof.json,
+in the results folder. With --retrain, trains the beginning of a run again and compares the actions.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from results.errors import ResultsError
 from suite import arguments, display, flags
+from suite.errors import UserError
+
+if TYPE_CHECKING:
+    from results.store import Run
 
 NAME = "verify"
-SUMMARY = "recompute the checks of every run"
+SUMMARY = "recompute the checks of every run; play its games again"
 EXAMPLES = """\
   python -m suite verify
   python -m suite verify --results other/runs --json
+  python -m suite verify --replay                          a sample of every run
+  python -m suite verify --replay --all --games qbert      every game whose actions are kept
+  python -m suite verify --retrain 2 --baselines pqn --frames 4M
 """
+_SAMPLE = 4
+_MAX_RETRAINED = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--replay", action="store_true", help="play games again from the actions that runs keep")
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help=f"environments of each run to play again (default: {_SAMPLE})"
+    )
+    parser.add_argument("--all", action="store_true", help="every environment whose actions are kept")
+    parser.add_argument(
+        "--sample-seed", type=int, metavar="N", help="which environments (default: drawn anew each time, and said)"
+    )
+    parser.add_argument("--retrain", type=int, metavar="N", help="train the first N updates again, compare the actions")
+    parser.add_argument("--threads", type=int, metavar="N", help="emulator threads (default: all cores)")
+    flags.add_selection(parser, "which runs (default: all)")
     flags.add_results(parser)
     flags.add_json(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from results.verify import verify
+    from results.store import BrokenRun, scan
+    from results.verify import verify_run
 
-    checked = verify(arguments.results_folder(parsed.results))
-    bad = [(found, problems) for found, problems in checked if problems]
+    _refuse_bad_numbers(parsed)
+    results = arguments.results_folder(parsed.results)
+    selection = flags.parse_selection(parsed)
+    found = [entry for entry in scan(results) if isinstance(entry, BrokenRun) or selection.holds(entry.spec)]
+    checked = [(entry, [entry.reason] if isinstance(entry, BrokenRun) else verify_run(entry)) for entry in found]
+    rows: dict[Path, dict[str, Any]] = {
+        entry.directory: {"directory": str(entry.directory), "problems": problems} for entry, problems in checked
+    }
+    sound = [entry for entry, problems in checked if not problems and not isinstance(entry, BrokenRun)]
+    seed = secrets.randbelow(2**31) if parsed.sample_seed is None else parsed.sample_seed
+    if parsed.replay:
+        _replay(results, sound, rows, parsed, seed)
+    if parsed.retrain is not None:
+        _retrain(sound, rows, parsed)
+    bad = [row for row in rows.values() if row["problems"]]
     if parsed.json:
-        rows = [{"directory": str(found.directory), "problems": problems} for found, problems in checked]
-        print(json.dumps({"runs": rows, "sound": len(checked) - len(bad), "unsound": len(bad)}, indent=2))
+        summary: dict[str, Any] = {"runs": list(rows.values()), "sound": len(rows) - len(bad), "unsound": len(bad)}
+        if parsed.replay:
+            summary["sample_seed"] = None if parsed.all else seed
+        print(json.dumps(summary, indent=2))
         return 1 if bad else 0
-    for found, problems in bad:
-        print(found.directory)
-        for problem in problems:
-            print(f"  {problem}")
-    print(f"{display.plural(len(checked), 'run')} checked, {len(checked) - len(bad)} sound, {len(bad)} not")
+    for row in rows.values():
+        _print_row(row)
+    if parsed.replay and not parsed.all:
+        print(f"environments drawn by --sample-seed {seed}")
+    print(f"{display.plural(len(rows), 'run')} checked, {len(rows) - len(bad)} sound, {len(bad)} not")
     return 1 if bad else 0
+
+
+def _refuse_bad_numbers(parsed: argparse.Namespace) -> None:
+    if not parsed.replay and (parsed.sample is not None or parsed.all or parsed.sample_seed is not None):
+        raise UserError("--sample, --all and --sample-seed say what to play again; add --replay")
+    if parsed.all and (parsed.sample is not None or parsed.sample_seed is not None):
+        raise UserError("--all leaves nothing to sample; give it alone, or --sample")
+    for flag, value, most in (
+        ("--sample", parsed.sample, 2**15),
+        ("--threads", parsed.threads, arguments.MAX_JOBS),
+        ("--retrain", parsed.retrain, _MAX_RETRAINED),
+    ):
+        if value is not None and not 1 <= value <= most:
+            raise UserError(f"{flag} {value} is out of range; give from 1 to {most}")
+    if parsed.sample_seed is not None and not 0 <= parsed.sample_seed <= arguments.MAX_SEED:
+        raise UserError(f"--sample-seed {parsed.sample_seed} is out of range; give from 0 to {arguments.MAX_SEED}")
+
+
+def _replay(
+    results: Path, sound: list[Run], rows: dict[Path, dict[str, Any]], parsed: argparse.Namespace, seed: int
+) -> None:
+    from results.proofs import read_proofs, standing_of, write_proofs
+    from suite.proof import proof_of, replay
+    from suite.provenance import available_cores
+    from suite.replay_progress import ReplayProgress
+
+    proofs, refuted = {}, []
+    logged = [entry for entry in sound if entry.is_done and entry.manifest["actions"] is not None]
+    read_proofs(results)  # a table of proofs that cannot be read is told of before the work
+    with ReplayProgress(sys.stderr, logged, sample=None if parsed.all else parsed.sample or _SAMPLE) as progress:
+        for entry in logged:
+            outcome = replay(
+                entry,
+                sample=None if parsed.all else (parsed.sample or _SAMPLE, seed),
+                threads=parsed.threads or available_cores(),
+                tick=progress.tick,
+            )
+            progress.finished(outcome)
+            row = rows[entry.directory]
+            row["problems"] = outcome.problems
+            row["replayed"] = {
+                "games": outcome.games,
+                "games_replayed": outcome.games_agreed,
+                "environments": entry.manifest["actions"]["environments"],
+                "environments_replayed": len(outcome.agreed),
+                "escape_probability": outcome.escape_probability,
+                "seconds": round(outcome.seconds, 3),
+                "training_seconds": entry.manifest["wall_seconds"],
+            }
+            place = str(entry.spec.directory)
+            if outcome.problems:
+                refuted.append(place)
+            else:
+                proofs[place] = proof_of(outcome)
+    write_proofs(results, proofs, refuted=refuted)
+    known = read_proofs(results)
+    for entry in sound:
+        rows[entry.directory]["standing"] = standing_of(entry, known)
+
+
+def _retrain(sound: list[Run], rows: dict[Path, dict[str, Any]], parsed: argparse.Namespace) -> None:
+    from suite.retraining import retrain
+
+    for entry in sound:
+        if entry.manifest["actions"] is None:
+            continue
+        print(f"{entry.spec}: training {display.plural(parsed.retrain, 'update')} again", file=sys.stderr, flush=True)
+        row = rows[entry.directory]
+        try:
+            outcome = retrain(entry, updates=parsed.retrain)
+        except ResultsError as error:  # the others can be trained all the same
+            row["retrained"] = {"words": f"not trained again: {error}"}
+            continue
+        row["retrained"] = outcome.facts()
+        row["problems"] = [*row["problems"], *outcome.problems]
+
+
+def _print_row(row: dict[str, Any]) -> None:
+    """What was found of a run; nothing where only its checksums were looked at, and are right."""
+    told = [f"WRONG: {problem}" for problem in row["problems"]] if "standing" in row else list(row["problems"])
+    if "replayed" in row:
+        told.append(_replayed_line(row["replayed"]))
+    if "standing" in row:
+        told.append(f"standing: {row['standing']}")
+    if "retrained" in row:
+        told.append(row["retrained"]["words"])
+    if told:
+        print(row["directory"])
+        for line in told:
+            print(f"  {line}")
+
+
+def _replayed_line(facts: dict[str, Any]) -> str:
+    line = (
+        f"played again: {display.count(facts['games_replayed'])} of {display.count(facts['games'])} games, in "
+        f"{facts['environments_replayed']} of {facts['environments']} environments"
+    )
+    if facts["seconds"] > 0 and facts["games_replayed"]:
+        line += f"; {facts['games_replayed'] / facts['seconds']:.1f} games/s"
+        if facts["training_seconds"] > 0:
+            line += f", {facts['seconds'] / facts['training_seconds']:.1%} of the time of training"
+    if facts["escape_probability"] > 0:
+        line += f"; one altered game escapes a sample of this size {facts['escape_probability']:.1%} of the time"
+    return line

@@ -9,7 +9,7 @@ from tiny_replay_agents import agent_of, config_of, train
 from baselines import c51
 from baselines.c51 import c51_update
 from baselines.distributional import action_values, support
-from baselines.networks.distribution_network import C51_ENCODERS, build_c51_network, image_norm
+from baselines.networks.distribution_network import build_c51_network, image_norm
 from baselines.registry import load_pinned
 from baselines.replay.memory import ReplayBatch
 
@@ -61,12 +61,6 @@ def test_actions_are_greedy_where_epsilon_is_zero():
     (report,) = train(agent)
     agent.close()
     np.testing.assert_array_equal(report.actions[0], values.argmax(dim=1))
-
-
-def test_the_two_encoders_are_those_of_the_pinned_files():
-    assert load_pinned("c51").config.encoder == "nature"
-    assert load_pinned("hadamax-c51").config.encoder == "hadamax-c51"
-    assert set(C51_ENCODERS) == {"nature", "hadamax-c51"}
 
 
 def test_hadamax_c51_is_c51_with_another_encoder_and_nothing_else():

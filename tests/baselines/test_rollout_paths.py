@@ -12,7 +12,7 @@ from recorded_on_a_cpu import recorded_on_a_cpu
 
 from baselines import pqn
 from baselines.agent import FinishedGame, Progress, Task
-from baselines.emulator.frame_stacks import FrameStacks, StackedEvaluation
+from baselines.emulator.frame_stacks import FrameStacks, StackedEvaluation, why_not_stacked
 from baselines.emulator.groups import all_observations, make_groups
 from baselines.emulator.rollout_play import RolloutPlay
 from baselines.fast.cuda_graph import cuda_graph
@@ -36,7 +36,7 @@ def make(game="Breakout-v5", device=CPU, *, plain=False, emulator_threads=2):
 
 def take(monkeypatch, *paths):
     """Lets agents that are made from now on take these paths, on a CPU too."""
-    monkeypatch.setattr(pqn, "rollout_paths", lambda device, plain: Paths(taken=paths))
+    monkeypatch.setattr(pqn, "rollout_paths", lambda device, plain, why_not_stacked: Paths(taken=paths))
     monkeypatch.setattr(pqn, "RolloutPlay", partial(RolloutPlay, record=recorded_on_a_cpu))
 
 
@@ -150,12 +150,31 @@ def test_an_agent_can_be_closed_while_its_environments_step():
 
 
 def test_a_cpu_takes_none_of_these_paths_and_a_gpu_all_or_none():
-    assert rollout_paths(CPU, plain=False) == Paths()
-    assert rollout_paths(torch.device("cuda"), plain=False).taken == (TWO_GROUPS, ROLLOUT_GRAPH)
-    assert rollout_paths(torch.device("cuda"), plain=True).missed == (
-        f"{TWO_GROUPS}: turned off",
-        f"{ROLLOUT_GRAPH}: turned off",
-    )
+    def found(device, *, plain=False):
+        return rollout_paths(torch.device(device), plain=plain, why_not_stacked=lambda device: None)
+
+    assert found("cpu") == Paths()
+    assert found("cuda").taken == (TWO_GROUPS, ROLLOUT_GRAPH)
+    assert found("cuda", plain=True).missed == (f"{TWO_GROUPS}: turned off", f"{ROLLOUT_GRAPH}: turned off")
+
+
+def test_a_graph_of_stacks_that_fails_is_left_out_with_its_reason():
+    def fails(device):
+        raise RuntimeError("operation not permitted\nwhen capturing")
+
+    paths = rollout_paths(torch.device("cuda"), plain=False, why_not_stacked=fails)
+    assert paths.taken == (TWO_GROUPS,)
+    assert paths.missed == (f"{ROLLOUT_GRAPH}: RuntimeError: operation not permitted",)
+
+
+def test_the_proof_of_stacks_tells_a_graph_that_works_from_one_that_does_not():
+    assert why_not_stacked(CPU, recorded_on_a_cpu) is None
+
+    def replays_nothing(work, inputs, undo):
+        _, outputs = recorded_on_a_cpu(work, inputs, undo)
+        return lambda: None, outputs
+
+    assert "are not the emulator's" in why_not_stacked(CPU, replays_nothing)
 
 
 @pytest.mark.gpu

@@ -34,6 +34,9 @@ HARDWARE = {
     "torch_threads": 2,
     "emulator_threads": 2,
     "platform": "Linux",
+    "jobs": 1,
+    "fast_paths": ["freed memory kept"],
+    "fast_paths_missed": [],
 }
 
 
@@ -91,6 +94,7 @@ def write_run(
     frames_per_second: float = 10_000.0,
     hardware: Mapping[str, Any] | None = None,
     path: str = "plain",
+    cpu_seconds: float | None = None,
     at_fraction: tuple[float, float] | None = None,
 ) -> Path:
     """Writes a run whose final training score is exactly `hns`, and gives its folder back.
@@ -152,7 +156,7 @@ def write_run(
             "started_at": "2026-01-01T00:00:00+00:00",
             "finished_at": "2026-01-02T00:00:00+00:00" if status == "done" else None,
             "wall_seconds": float(done / speed),
-            "cpu_seconds": None,
+            "cpu_seconds": cpu_seconds,
             "frames_per_second": float(speed),
             "interruptions": [],
             "files": files,

@@ -21,6 +21,7 @@ from reports.errors import ReportsError
 from reports.markdown import render
 from reports.summary import LEADERBOARD_HEADER, SCHEMA_FILE
 from results.errors import ResultsError
+from results.games import ATARI5
 
 CATALOGUE = make_catalogue()
 
@@ -36,7 +37,7 @@ def claim(summary: dict, claim_id: str) -> dict:
 
 def test_there_is_a_page_for_everything(built: Outcome) -> None:
     site = built.index.parent
-    assert built.pages == 1 + 8 + 57 + 5 + 1
+    assert built.pages == 1 + 9 + 57 + 5 + 1
     assert len(list(site.glob("games/*.html"))) == 57
     assert (site / "claims/c51-70.html").exists()
     assert (site / "baselines/hadamax-c51.html").exists()
@@ -175,6 +176,23 @@ def test_one_run_of_one_game_gives_a_report(tmp_path: Path) -> None:
     assert "A game with a single seed has no spread" in outcome.index.read_text()
 
 
+def test_of_single_seeds_no_winner_is_named(tmp_path: Path) -> None:
+    """With one seed a side the table used to bold the higher one, and to tell a chance of 100 %."""
+    write_run(tmp_path / "runs", "pqn", "Pong", 1_000_000, 0, 0.5)
+    write_run(tmp_path / "runs", "hadamax-pqn", "Pong", 1_000_000, 0, 0.6)
+    page = build(results=tmp_path / "runs", out=tmp_path / "one", catalogue=CATALOGUE).index.read_text()
+    board = page[page.index('id="group-1M-0"') : page.index('id="published"')]
+    assert "0.60" in board
+    assert "<strong>0." not in board
+    assert "Probability of improvement" not in board
+    for name, hns in (("pqn", 0.51), ("hadamax-pqn", 0.61)):
+        write_run(tmp_path / "runs", name, "Pong", 1_000_000, 1, hns)
+    page = build(results=tmp_path / "runs", out=tmp_path / "two", catalogue=CATALOGUE).index.read_text()
+    board = page[page.index('id="group-1M-0"') : page.index('id="published"')]
+    assert "<strong>0." in board
+    assert "Probability of improvement" in board
+
+
 def test_runs_that_ended_before_any_game_did_have_their_rows(tmp_path: Path) -> None:
     for name in ("rainbow", "pqn"):
         write_run(tmp_path / "runs", name, "Pong", 20_000, 0, 0.5, games=0)
@@ -242,6 +260,31 @@ def test_results_that_are_a_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="is a file"):
         build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
     assert not (tmp_path / "html").exists()
+
+
+def test_the_suites_own_questions_stand_apart_and_settle_no_claim(tmp_path: Path) -> None:
+    """Answered, a question changes neither the tally nor the sentence on the paper's claims."""
+    names = ("hadamax-pqn-bf16", "pqn-bf16")
+    catalogue = make_catalogue(names=(*(info.name for info in CATALOGUE.baselines), *names))
+    for game in ATARI5:
+        for seed, factor in enumerate((0.98, 1.0, 1.02)):
+            write_run(tmp_path / "runs", names[0], game, 4_000_000, seed, 0.8 * factor, games=100, metric_rows=2)
+            write_run(tmp_path / "runs", names[1], game, 4_000_000, seed, 0.5 * factor, games=100, metric_rows=2)
+    outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=catalogue)
+    found = claim(outcome.summary, "one-million")
+    assert (found["family"], found["verdict"], found["preliminary"]) == ("suite", "ahead", False)
+    page = outcome.index.read_text()
+    questions, claims = page.index('<h2 id="questions">'), page.index('<h2 id="claims">')
+    assert questions < page.index("claims/one-million.html") < claims
+    assert "none of the 8 claims has the runs that a verdict needs" in page
+    assert '<ul class="tally"' in page
+    assert "ahead" not in page[page.index('<ul class="tally"') : page.index("Rests on")]
+    own = (tmp_path / "html/claims/one-million.html").read_text()
+    assert "What is asked" in own
+    assert "15 on its word" in own
+    text = render(outcome.summary)
+    assert "## The suite's own questions" in text
+    assert "one million agent steps? | **ahead**" in text
 
 
 def test_markdown_has_every_claim_and_row(built: Outcome) -> None:

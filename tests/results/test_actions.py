@@ -3,15 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from run_builder import build_run, edit_manifest
 
 from results import actions
-from results.actions import pack, read_log, witnesses, write_log
+from results.actions import PackedLog, pack, read_log, witnesses, write_log
 from results.archive import export_archive, import_archive
 from results.errors import ResultsError
 from results.manifest import read_manifest, write_manifest
-from results.store import open_run
+from results.schema import ACTIONS_FILE
+from results.store import Run, open_run
 from results.verify import verify_run
 
 TRAIN, GREEDY, STEPS = 128, 8, 384
@@ -115,3 +117,30 @@ def test_a_whole_log_travels_unless_it_is_left_behind(tmp_path, monkeypatch):
     for name, kept in (("whole", TRAIN + GREEDY), ("light", 5)):
         (spec,) = import_archive(tmp_path / f"{name}.tar.gz", tmp_path / name).added
         assert len(read_log(open_run(tmp_path / name / spec.directory)).kept) == kept
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path):
+    directory = build_run(tmp_path)
+    bomb = pack(np.zeros((8 << 20, 1), dtype=np.uint8), train=1).to_bytes()
+    assert len(bomb) < 10_000
+    (directory / ACTIONS_FILE).write_bytes(bomb)
+    run = open_run(directory)
+    assert isinstance(run, Run)
+    with pytest.raises(ResultsError, match="is larger, unpacked, than the manifest's number of actions"):
+        read_log(run)
+
+
+@pytest.mark.parametrize("numbers", [[0, 0], [-1, 1], [1, 0], [1, 2]])
+def test_environments_are_numbered_as_their_seeds_are(tmp_path: Path, numbers: list[int]):
+    # A number below zero would count from the end of the list of seeds.
+    log = pack(np.zeros((24_576, 2), dtype=np.uint8), train=2)
+    place = log.table.schema.get_field_index("environment")
+    forged = PackedLog(log.table.set_column(place, log.table.schema.field(place), pa.array(numbers, pa.int16())))
+    directory = build_run(tmp_path, environment={"train_seeds": [7, 8]}, actions=None)
+    entry, file = write_log(directory, forged)
+    manifest = read_manifest(directory)
+    write_manifest(directory, {**manifest, "actions": entry, "files": manifest["files"] | file})
+    run = open_run(directory)
+    assert isinstance(run, Run)
+    problem = "actions.parquet: its environments are not those that the manifest has seeds for, the training ones first"
+    assert problem in verify_run(run)

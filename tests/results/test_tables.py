@@ -8,7 +8,7 @@ from run_builder import Game, build_run
 
 from results.errors import ResultsError
 from results.schema import EPISODES_FILE, MANIFEST_FILE, METRICS_FILE
-from results.tables import SCORE_COLUMNS, curves, final_scores, load_runs, metrics
+from results.tables import SCORE_COLUMNS, final_scores, load_runs, read_tables
 
 
 def test_a_row_of_final_scores_says_what_was_measured_and_how(tmp_path: Path):
@@ -38,8 +38,6 @@ def test_no_runs_give_empty_tables_with_their_columns(tmp_path: Path):
     runs = load_runs(tmp_path / "absent")
     assert (runs.runs, runs.broken) == ((), ())
     assert tuple(final_scores([]).columns) == SCORE_COLUMNS
-    assert "score" in curves([], [1]).columns
-    assert "value" in metrics([], ["loss"]).columns
 
 
 def test_a_run_stopped_before_its_first_tables_has_no_score(tmp_path: Path):
@@ -55,8 +53,9 @@ def test_a_run_stopped_before_its_first_tables_has_no_score(tmp_path: Path):
     row = final_scores(runs.runs).iloc[0]
     assert (row["status"], row["games"]) == ("failed", 0)
     assert np.isnan(row["hns_train"])
-    assert curves(runs.runs, [1, 2])["score"].isna().all()
-    assert len(metrics(runs.runs, ["loss"])) == 0
+    tables = read_tables(runs.runs[0])
+    assert np.isnan(tables.curve("train", [1, 2])).all()
+    assert tables.metrics == {}
 
 
 def test_broken_runs_are_named_and_left_out(tmp_path: Path):
@@ -90,35 +89,24 @@ def test_a_run_killed_between_tables_and_manifest_is_still_read(tmp_path: Path):
     assert final_scores(runs.runs).iloc[0]["score_train"] == 21.0
 
 
-def test_curves_are_the_score_at_each_point(tmp_path: Path):
+def test_a_curve_is_the_score_at_each_point(tmp_path: Path):
     build_run(tmp_path)
-    table = curves(load_runs(tmp_path).runs, [10_000, 40_000, 100_000, 200_000])
-    train = table[table["kind"] == "train"]
-    assert train["at_frames"].tolist() == [10_000, 40_000, 100_000, 200_000]
-    assert train["score"].tolist() == pytest.approx([np.nan, -21.0, -20.5, -20.0], nan_ok=True)
-    assert train["hns"].iloc[-1] == pytest.approx(0.7 / 35.3)
-    greedy = table[table["kind"] == "greedy"]
-    assert greedy["score"].tolist() == pytest.approx([np.nan, np.nan, -21.0, -19.5], nan_ok=True)
-    assert set(table["frames"]) == {200_000}
+    tables = read_tables(load_runs(tmp_path).runs[0])
+    points = [10_000, 40_000, 100_000, 200_000]
+    assert tables.curve("train", points) == pytest.approx([np.nan, -21.0, -20.5, -20.0], nan_ok=True)
+    assert tables.curve("greedy", points) == pytest.approx([np.nan, np.nan, -21.0, -19.5], nan_ok=True)
 
 
-def test_a_curve_ends_where_an_unfinished_run_stopped(tmp_path: Path):
-    build_run(tmp_path, status="interrupted", frames_done=120_000, finished_at=None)
-    table = curves(load_runs(tmp_path).runs, [100_000, 120_000, 120_001])
-    assert table[table["kind"] == "train"]["score"].tolist() == pytest.approx([-20.5, -20.5, np.nan], nan_ok=True)
-
-
-def test_a_curve_over_games_out_of_order_names_the_file(tmp_path: Path):
+def test_games_out_of_order_are_refused_with_the_file(tmp_path: Path):
     build_run(tmp_path, games=[Game(20), Game(10)])
     with pytest.raises(ResultsError, match=r"episodes.parquet: games must be in the order"):
-        curves(load_runs(tmp_path).runs, [100])
+        read_tables(load_runs(tmp_path).runs[0])
 
 
-def test_metrics_are_chosen_by_name_or_by_what_they_begin_with(tmp_path: Path):
+def test_metrics_are_there_by_name(tmp_path: Path):
     build_run(tmp_path)
-    runs = load_runs(tmp_path).runs
-    loss = metrics(runs, ["loss"])
-    assert list(zip(loss["at_frames"], loss["value"], strict=True)) == [(100_000, 0.5), (196_608, 0.25)]
-    assert metrics(runs, ["effective_rank/"])["name"].tolist() == ["effective_rank/conv2"]
-    assert len(metrics(runs, ["los"])) == 0
-    assert len(metrics(runs, [])) == 0
+    metrics = read_tables(load_runs(tmp_path).runs[0]).metrics
+    frames, values = metrics["loss"]
+    assert list(zip(frames, values, strict=True)) == [(100_000, 0.5), (196_608, 0.25)]
+    assert [name for name in metrics if name.startswith("effective_rank/")] == ["effective_rank/conv2"]
+    assert "los" not in metrics

@@ -57,7 +57,7 @@ def test_an_absent_package_is_a_failed_row_that_says_how_to_install_it(monkeypat
 
 def test_the_machine_is_checked_row_by_row(tmp_path):
     rows = {check.name: check for check in preflight.check_machine("cpu", tmp_path / "runs")}
-    assert list(rows) == ["device", "fused block", "memory", "results", "disk"]
+    assert list(rows) == ["device", "memory", "results", "disk"]
     assert rows["results"].passed
     assert rows["device"].detail.startswith("cpu, ")
 

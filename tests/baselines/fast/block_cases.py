@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from baselines.fast.fused_block import Norm, Pooling
+from baselines.fast.block_shape import Norm, Pooling
 from baselines.networks.distribution_network import image_norm
 from baselines.networks.pqn_encoders import hadamax_block
 

@@ -13,22 +13,23 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 from block_cases import SMALL, block, exact, inputs, largest_difference, with_gradients  # noqa: E402
 
 from baselines.fast.triton_block import triton_block  # noqa: E402
-from baselines.networks.pqn_encoders import F  # noqa: E402
 
-
-def normed_first(a, b, norm_a, norm_b, norm, pooling):
-    if norm.per_image:  # as `fused_block` does on a GPU
-        a, b = (F.layer_norm(images, images.shape[1:], eps=norm.epsilon) for images in (a, b))
-    return triton_block(a, b, norm_a, norm_b, norm, pooling)
-
+# The interpreter cuts bfloat16 off where a GPU rounds: twice the error.
+ALLOWED = {torch.float32: 5e-5, torch.bfloat16: 8e-3}
 
 failed = 0
 for case in SMALL:
-    tensors = inputs(case, images=2)
-    difference = largest_difference(with_gradients(block(normed_first, case, tensors), tensors), exact(case, tensors))
-    with torch.no_grad():
-        without = block(normed_first, case, tensors)
-    same = torch.equal(without, block(normed_first, case, tensors).detach())
-    print(f"{case}: {difference:.1e}{'' if same else ', other values without gradients'}")
-    failed += difference > 5e-5 or not same
+    for dtype, allowed in ALLOWED.items():
+        tensors = inputs(case, dtype=dtype, images=2)
+        found = with_gradients(block(triton_block, case, tensors), tensors)
+        difference = largest_difference(found, exact(case, tensors))
+        with torch.no_grad():
+            without = block(triton_block, case, tensors)
+        problems = [
+            *(["too far"] if not difference < allowed else []),
+            *(["other types"] if {tensor.dtype for tensor in (*found, without)} != {dtype} else []),
+            *(["other values without gradients"] if not torch.equal(without, found[0]) else []),
+        ]
+        print(f"{case} {dtype}: {difference:.1e} {', '.join(problems)}")
+        failed += bool(problems)
 sys.exit(failed)

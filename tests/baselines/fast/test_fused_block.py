@@ -4,13 +4,15 @@ import stat
 
 import pytest
 import torch
-from block_cases import CASES, SMALL, block, exact, inputs, largest_difference, plain, with_gradients
+from block_cases import CASES, IMAGE_NORM, SMALL, block, exact, inputs, largest_difference, plain, with_gradients
 from fused import fuse, require_native
 
 from baselines.fast import fused_block, native
 from baselines.fast import paths as fast
+from baselines.fast.block_shape import Pooling
 from baselines.fast.fused_block import fused_block as fused
 from baselines.networks.distribution_network import build_c51_network
+from baselines.networks.pqn_encoders import HadamaxConv
 from baselines.networks.q_network import build_q_network
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -96,11 +98,13 @@ def test_not_a_number_stays_one(compiled, case):
     assert values.isnan().any()
 
 
-@pytest.mark.parametrize(("channels", "dtype"), [(48, torch.float32), (32, torch.float64)])
-def test_what_there_is_no_code_for_is_refused(channels, dtype):
-    images = torch.zeros(1, channels, 4, 4, dtype=dtype)
-    with pytest.raises(ValueError, match=f"no fused block for {channels} channels of {dtype}"):
-        fused(images, images, None, None, CASES[-1].norm, CASES[-1].pooling)
+@pytest.mark.parametrize(
+    ("channels", "dtype", "window"), [(48, torch.float32, 4), (32, torch.float64, 4), (32, torch.float32, 16)]
+)
+def test_what_there_is_no_code_for_is_refused(channels, dtype, window):
+    images = torch.zeros(1, channels, 16, 16, dtype=dtype)
+    with pytest.raises(ValueError, match=f"no fused block for {channels} channels of {dtype} in windows of {window}"):
+        fused(images, images, None, None, IMAGE_NORM, Pooling.symmetric(16, window, window, 0))
 
 
 # Networks ---------------------------------------------------------------------------------------------------------
@@ -147,6 +151,25 @@ def test_a_plain_run_leaves_the_layers_as_they_are():
     assert not network.encoder.conv1.fused
 
 
+def test_a_layer_of_another_width_runs_plain_and_says_why(compiled):
+    """A Hadamax encoder of one's own with 48 channels used to crash on the default path."""
+    network = networks()["pqn"]
+    network.encoder.conv2 = HadamaxConv(32, 48, kernel_size=4, pool_size=2, pool_stride=2)
+    network.encoder.conv3 = HadamaxConv(48, 64, kernel_size=3, pool_size=3, pool_stride=1)
+    paths = fast.use_fused_blocks(network, torch.device("cpu"), plain=False)
+    assert paths.taken == ("fused Hadamax block",)
+    assert paths.missed == ("fused Hadamax block in encoder.conv2: 48 channels a branch, and it is made for 32 or 64",)
+    network(torch.zeros(2, 4, 84, 84, dtype=torch.uint8)).sum().backward()
+
+
+def test_windows_whose_places_a_byte_cannot_name_run_plain(compiled):
+    layer = HadamaxConv(4, 32, kernel_size=8, pool_size=16, pool_stride=16)
+    paths = fast.use_fused_blocks(layer, torch.device("cpu"), plain=False)
+    assert paths.taken == ()
+    assert "pooling windows of 16 x 16" in paths.missed[0]
+    assert not layer.fused
+
+
 # Compiling --------------------------------------------------------------------------------------------------------
 
 
@@ -191,7 +214,10 @@ def test_a_cache_that_can_not_be_written_is_no_hindrance(compiled, fresh_native,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(native.tempfile, "tempdir", str(tmp_path))
     assert native.why_not() is None
-    assert os.listdir(tmp_path) != ["file"]
+    assert os.listdir(tmp_path) == ["file"]  # a process that ends leaves no folder behind
+    case = SMALL[0]
+    tensors = inputs(case)
+    assert largest_difference(with_gradients(block(fused, case, tensors), tensors), exact(case, tensors)) < 5e-5
 
 
 def test_a_device_without_fused_block_is_named():

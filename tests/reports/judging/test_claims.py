@@ -8,12 +8,12 @@ import pytest
 from conftest import OWN_CLAIM
 
 from reports.errors import ReportsError
-from reports.judging.claims import find_claim, load_claims
+from reports.judging.claims_file import ATARI5, find_claim, load_claims
 
-IDS = ["pqn-80", "pqn-atari10", "c51-70", "rainbow-90m", "rank", "dead-8", "cost", "ablation"]
+IDS = ["pqn-80", "pqn-atari10", "c51-70", "rainbow-90m", "rank", "dead-8", "cost", "ablation", "one-million"]
 
 
-def test_the_eight_claims_of_the_design_are_built_in() -> None:
+def test_the_eight_claims_of_the_design_and_a_question_of_the_suites_own_are_built_in() -> None:
     claims = load_claims()
     assert [claim.id for claim in claims] == IDS
     assert all(claim.statement and claim.source and claim.title for claim in claims)
@@ -25,6 +25,10 @@ def test_the_eight_claims_of_the_design_are_built_in() -> None:
     assert by_id["rank"].layers == ("conv2", "conv3")
     assert by_id["dead-8"].claimed == 0.08
     assert by_id["cost"].claimed == 2.25
+    assert {claim.id for claim in claims if claim.family == "suite"} == {"one-million"}
+    question = by_id["one-million"]
+    assert question.sides == ("hadamax-pqn-bf16", "pqn-bf16")
+    assert (question.games, question.frames, question.claimed) == (ATARI5, 4_000_000, None)
 
 
 def test_a_users_claims_come_after_the_built_in_ones(own_claim: Path) -> None:
@@ -43,6 +47,7 @@ def test_an_unknown_claim_is_refused_with_the_nearest_names() -> None:
     ("old", "new", "message"),
     [
         ('kind = "gain"', 'kind = "gian"', r"claim 1 \(own\): kind is 'gian' \(allowed: gain, reaches"),
+        ('kind = "gain"', 'kind = "gain"\nfamily = "ours"', r"family is 'ours' \(allowed: paper, suite\)"),
         ('reference = "pqn"\n', "", r"claim 1 \(own\): missing reference"),
         ("claimed = 0.5", "claimed = 0.5\nlayers = ['conv1']", r"unknown layers"),
         ("claimed = 0.5", 'claimed = "half"', r"claimed must be a number above 0"),

@@ -75,3 +75,13 @@ def test_a_changed_table_is_broken_and_the_others_are_read(tmp_path: Path) -> No
     assert place == "pqn/Pong/1M/seed-0"
     assert "SHA-256 differs" in reason
     assert str(tmp_path) not in reason
+
+
+def test_a_table_of_proofs_that_cannot_be_read_is_named_and_every_run_is_on_its_word(tmp_path: Path) -> None:
+    write_run(tmp_path, "pqn", "Pong", 1_000_000, 0, 0.5)
+    (tmp_path / "proof.json").write_text("[")
+    evidence = load(tmp_path, CATALOGUE)
+    ((place, reason),) = evidence.broken
+    assert place == "proof.json"
+    assert "no JSON" in reason
+    assert [entry.run.proof for entry in evidence.entries if entry.run] == ["on its word"]

@@ -10,11 +10,13 @@ import pytest
 from conftest import OWN_CLAIM
 from made_up_runs import LAYERS, make_catalogue, raw, write_run
 
-from reports.judging.claims import Claim, _claim, find_claim, load_claims
+from reports.judging.claims import Claim
+from reports.judging.claims_file import _claim, find_claim, load_claims
 from reports.judging.evidence import Evidence, load
 from reports.judging.imported import imported_entries
 from reports.judging.judge import NO_REFERENCE, Judgement, judge
-from reports.wording import sentence
+from reports.judging.kinds import KINDS
+from reports.wording import sentence, standing_of_estimate
 from results.external import ExternalScore, store_scores
 
 GAMES = ("Pong", "Breakout", "Qbert")
@@ -152,6 +154,41 @@ def test_a_gain_over_a_reference_that_is_not_positive_is_undefined(tmp_path: Pat
     assert found.interval.reason == NO_REFERENCE
 
 
+def test_a_reference_near_zero_gives_no_gain_instead_of_thousands_of_percent(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", 0.02, (-3.0, 1.0, 5.0))
+    write_side(tmp_path, "hadamax-pqn", 0.9)
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "inconclusive"
+    assert found.interval.estimate is None
+    said = sentence(found, CATALOGUE)
+    assert "PQN: the reference's score is too near zero for a ratio" in said
+    assert "4" not in said.split("near zero")[0]
+    assert "cannot be judged on these runs" in said
+
+
+def test_a_chance_of_improvement_ends_at_one(tmp_path: Path) -> None:
+    """Its interval, widened by Student's t, used to reach 1.01."""
+    write_side(tmp_path, "pqn", 0.6, (0.7, 1.0, 1.3))
+    write_side(tmp_path, "hadamax-pqn", 0.9, (0.7, 1.0, 1.3))
+    found = judged(tmp_path, own_claim()).estimate
+    assert found is not None
+    chance = found.parts["probability_of_improvement"]
+    assert chance.estimate is not None
+    assert chance.high == 1.0
+    assert chance.estimate < 1.0
+
+
+def test_a_gain_whose_half_is_not_excluded_is_shown_and_not_reproduced(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", 0.6, (0.8, 1.0, 1.2))
+    write_side(tmp_path, "hadamax-pqn", 0.9, (0.8, 1.0, 1.2))
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "gain shown"
+    assert "neither is half of it" in sentence(found, CATALOGUE)
+    assert found.power.confirming is not None
+    assert found.power.needed is not None
+    assert found.power.confirming.likely > found.power.needed.likely
+
+
 def test_unequal_numbers_of_seeds_are_judged_and_counted(tmp_path: Path) -> None:
     write_side(tmp_path, "pqn", 0.6)
     write_side(tmp_path, "hadamax-pqn", 0.9)
@@ -177,18 +214,37 @@ def test_imported_scores_stand_in_for_a_side_without_measured_runs_and_this_is_s
     found = judged(root, own_claim())
     assert found.verdict == "reproduced"
     assert found.external_sides == ["hadamax-pqn"]
+    assert standing_of_estimate(found) == "partly imported"
     assert sentence(found, CATALOGUE).endswith("Rests on imported scores of Hadamax-PQN.")
 
 
 def test_one_measured_run_puts_the_imported_scores_of_its_side_aside(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     write_side(root, "pqn", 0.6)
-    store_scores(root, "theirs", external("hadamax-pqn", 0.9), source="a table")
+    store_scores(root, "theirs", external("hadamax-pqn", 0.9), source="a table", protocol="paper")
     write_run(root, "hadamax-pqn", "Pong", 4_000_000, 0, 0.7)
     found = judged(root, own_claim())
     assert found.verdict == "insufficient evidence"
     assert found.external_sides == []
     assert len(found.missing.runs) == 8
+    assert "9 imported scores of Hadamax-PQN give way to 1 measured run" in sentence(found, CATALOGUE)
+    reasons = {entry.reason for entry in found.set_aside if entry.source == "external"}
+    assert len(reasons) == 1
+    assert "gives way to 1 measured run of this side" in reasons.pop()
+
+
+def test_scores_imported_without_a_protocol_are_shown_and_settle_nothing(tmp_path: Path) -> None:
+    """They used to reach "reproduced"."""
+    root = tmp_path / "runs"
+    write_side(root, "pqn", 0.6)
+    store_scores(root, "theirs", external("hadamax-pqn", 0.9), source="a table")
+    found = judged(root, own_claim())
+    assert found.verdict == "insufficient evidence"
+    assert found.interval.estimate == pytest.approx(0.5, abs=0.02)
+    assert standing_of_estimate(found) == "preliminary, partly imported"
+    (reason,) = {e.reason for e in evidence_of(root, own_claim()).entries if e.source == "external"}
+    assert reason.startswith("imported without saying under which protocol")
+    assert "--protocol paper" in reason
 
 
 def test_scores_imported_under_another_protocol_are_not_comparable(tmp_path: Path) -> None:
@@ -202,7 +258,9 @@ def test_scores_imported_under_another_protocol_are_not_comparable(tmp_path: Pat
 
 def reaching() -> Claim:
     claim = own_claim()
-    return Claim(**{**vars(claim), "kind": "reaches", "claimed": None, "at_frames": 1_800_000, "reference": "rainbow"})
+    return Claim(
+        **{**vars(claim), "kind": KINDS["reaches"], "claimed": None, "at_frames": 1_800_000, "reference": "rainbow"}
+    )
 
 
 @pytest.mark.parametrize(("at", "verdict"), [(1.2, "reproduced"), (1.0, "inconclusive"), (0.7, "not reproduced")])
@@ -238,6 +296,22 @@ def test_a_run_that_got_to_the_moment_needs_no_second_half(tmp_path: Path) -> No
     assert found.missing.runs == ()
 
 
+@pytest.mark.parametrize(
+    ("lead", "factors", "verdict"),
+    [(0.3, NARROW, "ahead"), (0.1, WIDE, "inconclusive"), (-0.3, NARROW, "behind")],
+)
+def test_a_question_is_answered_and_nothing_is_reproduced(
+    tmp_path: Path, lead: float, factors: Sequence[float], verdict: str
+) -> None:
+    write_side(tmp_path, "pqn", 0.6, factors)
+    write_side(tmp_path, "hadamax-pqn", 0.6 * (1 + lead), factors)
+    question = Claim(**{**vars(own_claim()), "kind": KINDS["ahead"], "claimed": None, "family": "suite"})
+    found = judged(tmp_path, question)
+    assert found.verdict == verdict
+    assert found.estimate is not None
+    assert {"median", "iqm"} <= found.estimate.parts.keys()
+
+
 def layers(kind: str, **values: float) -> Mapping[str, float]:
     return {f"{kind}/{layer}": values.get(layer, 10.0) for layer in LAYERS}
 
@@ -247,7 +321,7 @@ def test_higher_is_judged_by_the_weakest_layer(tmp_path: Path, conv3: float, ver
     claim = Claim(
         **{
             **vars(own_claim()),
-            "kind": "higher",
+            "kind": KINDS["higher"],
             "measure": "effective_rank",
             "layers": ("conv2", "conv3"),
             "claimed": None,
@@ -272,7 +346,7 @@ def test_below_is_judged_by_the_mean_over_layers(tmp_path: Path, dense: float, v
     claim = Claim(
         **{
             **vars(own_claim()),
-            "kind": "below",
+            "kind": KINDS["below"],
             "measure": "dead_fraction",
             "layers": LAYERS,
             "claimed": 0.08,
@@ -291,40 +365,88 @@ def test_below_is_judged_by_the_mean_over_layers(tmp_path: Path, dense: float, v
     assert judgement.estimate.parts["dense"].estimate == pytest.approx(dense)
 
 
-def test_cost_compares_runs_of_one_hardware_only(tmp_path: Path) -> None:
-    claim = find_claim(load_claims(), "cost")
-    other = {"cpu": "Other CPU", "cores": 64, "device": "cpu", "gpu": None}
-    crowded = {"cpu": "Made-up CPU", "cores": 2, "device": "cpu", "gpu": None, "jobs": 4}
-    missed = {"cpu": "Made-up CPU", "cores": 2, "device": "cpu", "gpu": None, "fast_paths_missed": ["a block"]}
+KEPT, FUSED = "freed memory kept", "fused block"
+MACHINE = {"cpu": "Made-up CPU", "cores": 2, "torch_threads": 2, "device": "cpu", "gpu": None, "jobs": 1}
+
+
+def machine(*taken: str, missed: Sequence[str] = (), **changes: object) -> dict[str, object]:
+    return {**MACHINE, "fast_paths": taken, "fast_paths_missed": [f"{name}: turned off" for name in missed], **changes}
+
+
+def timed(
+    root: Path, baseline: str, game: str, speed: float, hardware: Mapping[str, object], **options: object
+) -> None:
     for seed in range(3):
-        write_run(tmp_path, "hadamax-pqn", "Amidar", 1_000_000, seed, 0.5, frames_per_second=10.0, hardware=crowded)
-        write_run(tmp_path, "hadamax-pqn", "Bowling", 1_000_000, seed, 0.5, frames_per_second=10.0, hardware=missed)
-        write_run(tmp_path, "pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=9000.0)
-        write_run(tmp_path, "hadamax-pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=4000.0)
-        write_run(tmp_path, "hadamax-pqn", "Qbert", 1_000_000, seed, 0.5, frames_per_second=90.0, hardware=other)
-    found = judged(tmp_path, claim)
+        write_run(root, baseline, game, 1_000_000, seed, 0.5, frames_per_second=speed, hardware=hardware, **options)
+
+
+def cost_of(root: Path) -> Judgement:
+    return judged(root, find_claim(load_claims(), "cost"))
+
+
+def test_cost_compares_runs_of_one_machine_that_had_it_to_themselves(tmp_path: Path) -> None:
+    both = machine(KEPT)
+    timed(tmp_path, "pqn", "Pong", 9000.0, both)
+    timed(tmp_path, "hadamax-pqn", "Pong", 4000.0, both)
+    for game, other in {
+        "Amidar": machine(KEPT, jobs=4),
+        "Bowling": machine(KEPT, missed=["fused block"]),
+        "Qbert": machine(KEPT, cpu="Other CPU"),
+        "Alien": machine(KEPT, torch_threads=1),
+    }.items():
+        timed(tmp_path, "hadamax-pqn", game, 10.0, other)
+    found = cost_of(tmp_path)
     assert found.verdict == "reproduced"
     assert found.interval.estimate == pytest.approx(2.25, rel=0.05)
     assert found.basis is not None
     assert found.basis.games == ("Pong",)
-    assert "Made-up CPU" in found.basis.hardware
+    assert found.basis.hardware == "Made-up CPU, 2 cores, 2 threads, wall time, fast path"
     assert found.missing.runs == ()
+    assert {e.reason for e in found.set_aside} == {
+        "not timed: other runs went on beside it, and the wall time is theirs too"
+    }
 
 
-def test_a_baseline_without_a_fast_path_is_compared_with_one_that_took_its_own(tmp_path: Path) -> None:
-    machine = {"cpu": "Made-up CPU", "cores": 2, "device": "cpu", "gpu": None}
-    slow = {**machine, "fast_paths_missed": ["a block: turned off"]}
-    for seed in range(3):
-        fast = {**machine, "fast_paths_missed": []}
-        write_run(tmp_path, "pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=9000.0, hardware=fast)
-        write_run(
-            tmp_path, "hadamax-pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=4000.0, hardware=fast, path="fast"
-        )
-        write_run(tmp_path, "hadamax-pqn", "Pong", 2_000_000, seed, 0.5, frames_per_second=10.0, hardware=slow)
-    found = judged(tmp_path, find_claim(load_claims(), "cost"))
+def test_cost_is_processor_time_where_there_is_one_whatever_went_on_beside(tmp_path: Path) -> None:
+    """Two runs beside other work gave 9.38 times by the clock on the wall."""
+    crowded = machine(KEPT, jobs=4)
+    timed(tmp_path, "pqn", "Pong", 2000.0, crowded, cpu_seconds=100.0)
+    timed(tmp_path, "hadamax-pqn", "Pong", 200.0, crowded, cpu_seconds=225.0)
+    found = cost_of(tmp_path)
+    assert found.interval.estimate == pytest.approx(2.25)
+    assert found.basis is not None
+    assert found.basis.hardware == "Made-up CPU, 2 cores, 2 threads, processor time, fast path"
+
+
+def test_a_path_that_only_one_baseline_has_is_no_obstacle(tmp_path: Path) -> None:
+    timed(tmp_path, "pqn", "Pong", 9000.0, machine(KEPT))
+    timed(tmp_path, "hadamax-pqn", "Pong", 4000.0, machine(KEPT, FUSED))
+    found = cost_of(tmp_path)
+    assert found.interval.estimate == pytest.approx(2.25, rel=0.05)
+
+
+def test_plain_and_fast_runs_are_not_mixed(tmp_path: Path) -> None:
+    """A plain run of PQN, which only lacks the allocator's switch, used to count as a fast one."""
+    timed(tmp_path, "pqn", "Pong", 4500.0, machine(missed=[KEPT]))
+    timed(tmp_path, "hadamax-pqn", "Pong", 4000.0, machine(KEPT, FUSED))
+    found = cost_of(tmp_path)
+    assert found.verdict == "insufficient evidence"
+    assert found.interval.estimate is None
+    timed(tmp_path, "hadamax-pqn", "Alien", 2000.0, machine(missed=[KEPT, FUSED]))
+    timed(tmp_path, "pqn", "Alien", 4500.0, machine(missed=[KEPT]))
+    found = cost_of(tmp_path)
     assert found.interval.estimate == pytest.approx(2.25, rel=0.05)
     assert found.basis is not None
-    assert found.basis.hardware == "Made-up CPU, 2 cores, fast path"
+    assert found.basis.hardware.endswith("plain path")
+
+
+def test_runs_that_do_not_say_how_memory_was_kept_are_not_compared(tmp_path: Path) -> None:
+    timed(tmp_path, "pqn", "Pong", 9000.0, machine())
+    timed(tmp_path, "hadamax-pqn", "Pong", 4000.0, machine(FUSED))
+    found = cost_of(tmp_path)
+    assert found.interval.estimate is None
+    assert "Of 6 runs the time is not known well enough to compare it." in sentence(found, CATALOGUE)
+    assert len(found.set_aside) == 6
 
 
 def test_an_ablation_without_baselines_says_what_is_missing(tmp_path: Path) -> None:
@@ -337,7 +459,13 @@ def test_an_ablation_without_baselines_says_what_is_missing(tmp_path: Path) -> N
 @pytest.mark.parametrize(("second", "verdict"), [(0.7, "reproduced"), (0.4, "not reproduced")])
 def test_an_order_holds_if_every_neighbour_does(tmp_path: Path, second: float, verdict: str) -> None:
     claim = Claim(
-        **{**vars(own_claim()), "kind": "order", "without": ("c51", "rainbow"), "reference": None, "claimed": None}
+        **{
+            **vars(own_claim()),
+            "kind": KINDS["order"],
+            "without": ("c51", "rainbow"),
+            "reference": None,
+            "claimed": None,
+        }
     )
     for name, hns in (("hadamax-pqn", 1.0), ("c51", 0.5), ("rainbow", second)):
         write_side(tmp_path, name, hns)

@@ -9,7 +9,7 @@ from conftest import GAMES
 from made_up_runs import make_catalogue, write_run
 
 from reports.errors import ReportsError
-from reports.judging.claims import ATARI10, find_claim, load_claims
+from reports.judging.claims_file import ATARI10, find_claim, load_claims
 from reports.judging.evidence import load
 from reports.judging.missing import estimate_cost, find_missing, missing_runs, run_arguments
 from results.schema import RunSpec
@@ -86,7 +86,7 @@ def test_cost_is_what_is_left_at_the_median_speed_measured(tmp_path: Path) -> No
         write_run(tmp_path, "pqn", "Pong", 1_000_000, seed, 0.5, frames_per_second=speed)
     write_run(tmp_path, "pqn", "Pong", 4_000_000, 0, 0.5, status="interrupted", frames_done=3_000_000)
     evidence = load(tmp_path, CATALOGUE)
-    seconds = sorted(e.run.seconds_per_frame for e in evidence.entries if e.run and e.run.status == "done")
+    seconds = sorted(1 / e.run.frames_per_second for e in evidence.entries if e.run and e.run.status == "done")
     runs = (RunSpec("pqn", "Pong", 4_000_000, 0, "x"), RunSpec("c51", "Pong", 4_000_000, 0, "x"))
     cost = estimate_cost(evidence, runs)
     assert cost is not None

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from reports.judging.verdicts import below_verdict, gain_verdict, higher_verdict, ratio_verdict, reaches_verdict
+from reports.judging.verdicts import (
+    below_verdict,
+    gain_verdict,
+    higher_verdict,
+    ratio_verdict,
+    reaches_verdict,
+    reproduced_band,
+)
 from reports.statistics.bootstrap import Interval
 
 
@@ -15,8 +22,11 @@ def between(low: float | None, high: float | None) -> Interval:
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (0.1, 0.9, "reproduced"),
-        (0.1, 0.8, "reproduced"),  # the claimed gain is the upper end
+        (0.41, 0.9, "reproduced"),
+        (0.41, 0.8, "reproduced"),  # the claimed gain is the upper end
+        (0.4, 0.9, "gain shown"),  # half the claim is not excluded
+        (0.1, 3.0, "gain shown"),  # a wide interval helps no claim
+        (0.41, 0.79, "smaller than claimed"),
         (0.1, 0.79, "smaller than claimed"),
         (1.0, 2.0, "reproduced"),  # more than claimed
         (0.0, 0.9, "inconclusive"),
@@ -24,7 +34,7 @@ def between(low: float | None, high: float | None) -> Interval:
         (0.0, 0.7, "not reproduced"),
         (-0.5, -0.1, "not reproduced"),
         (None, None, "inconclusive"),
-        (0.1, None, "reproduced"),
+        (0.1, None, "gain shown"),
         (None, 0.7, "not reproduced"),
     ],
 )
@@ -75,4 +85,4 @@ def test_below_8_percent(low: float | None, high: float, verdict: str) -> None:
 )
 def test_ratio_of_about_2_25(low: float, high: float, verdict: str) -> None:
     """Within a factor of 1.25: 1.8 to 2.8125."""
-    assert ratio_verdict(between(low, high), 2.25, 0.25) == verdict
+    assert ratio_verdict(between(low, high), reproduced_band(2.25, 0.25)) == verdict

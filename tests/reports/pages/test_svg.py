@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from reports import wording
 from reports.pages.charts import verdict_bar
 from reports.pages.svg import Scale, area, nice_ticks, padded, polyline, px, spread
 from reports.statistics.bootstrap import Interval
@@ -66,30 +65,6 @@ def test_labels_do_not_overlap_and_stay_inside() -> None:
 
 def test_coordinates_have_a_tenth_of_a_pixel() -> None:
     assert [px(1.0), px(1.26), px(0.04)] == ["1", "1.3", "0"]
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        (wording.percent(0.5), "50\N{NO-BREAK SPACE}%"),
-        (wording.percent(-0.123, signed=True), "\N{MINUS SIGN}12\N{NO-BREAK SPACE}%"),
-        (wording.percent(-0.001, signed=True), "0\N{NO-BREAK SPACE}%"),
-        (wording.number(-0.001), "0.00"),
-        (wording.number(-1.234), "\N{MINUS SIGN}1.23"),
-        (wording.number(None), "\N{EN DASH}"),
-        (wording.score(12345.6), "12\N{THIN SPACE}346"),
-        (wording.frames(1_800_000), "1.8M"),
-        (wording.frames(200_000), "200k"),
-        (wording.duration(45), "45 seconds"),
-        (wording.duration(3 * 3600), "3.0 hours"),
-        (wording.duration(20 * 86400), "20 days"),
-        (wording.counted(1, "run"), "1 run"),
-        (wording.listed(["a", "b", "c"]), "a, b and c"),
-        (wording.listed([]), ""),
-    ],
-)
-def test_numbers_in_words(written: str, expected: str) -> None:
-    assert written == expected
 
 
 @pytest.mark.parametrize("estimate", [1.5, 21.0, -400.0])

@@ -1,0 +1,151 @@
+"""Trust at run time: a fast path is taken only after it gave what the plain one gives, on this very device.
+
+Each proof runs a path once on a small batch, when an agent is built. One that fails or raises is left out and the run
+goes on plain; the reason is told wherever paths are told.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from baselines.fast.cuda_graph import Captured, Recorder, Work, cuda_graph, remember_learner
+
+# Largest |difference| / max(1, |exact|) of the block, as the parity fixtures allow.
+BLOCK_TOLERANCES = {torch.float32: 5e-5, torch.bfloat16: 5e-3}
+# Largest |difference| / |eager| in L2 norm. Of the steps more is allowed: where a gradient is nearly nothing, rounding
+# turns an entry of Adam's first step around.
+OUTPUT_TOLERANCE, STEP_TOLERANCE = 1e-3, 5e-2
+_IMAGES, _HEIGHT = 3, 11  # of the batch that the block is proven on
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What became of a path on a device."""
+
+    name: str
+    why_not: str | None  # None: proven
+    speed_up: float | None = None  # over the plain path, where it was measured
+
+    @property
+    def proven(self) -> bool:
+        return self.why_not is None
+
+
+def attempt(check: Callable[[], str | None]) -> str | None:
+    """What `check` says is wrong (None for nothing), or what it raised, in one line."""
+    try:
+        return check()
+    except Exception as error:  # compilers and drivers raise whatever they like; the run goes on without the path
+        lines = str(error).strip().splitlines()
+        return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def why_not_fused(layer: Any, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why this layer's fused block can't be trusted with `dtype` on `device`; None if it gave values and gradients.
+
+    `layer.join(a, b)` is what follows the layer's two convolutions `conv_a` and `conv_b`, fused where `layer.fused`. It
+    is compared with the plain composition in float64 on the CPU. The layer is left as it was.
+    """
+
+    def check() -> str | None:
+        given = block_inputs(layer.conv_a.out_channels, dtype)
+        exact = _joined(copy.deepcopy(layer).to("cpu", torch.float64), [t.double() for t in given], fused=False)
+        there = copy.deepcopy(layer).to(device, dtype)
+        found = _joined(there, [tensor.to(device) for tensor in given], fused=True)
+        difference = max(
+            float(((got.cpu().double() - want).abs() / want.abs().clamp(min=1)).max())
+            for got, want in zip(found, exact, strict=True)
+        )
+        if difference < BLOCK_TOLERANCES[dtype]:  # false for nan too
+            return None
+        return f"it is off by {difference:.1e} from the plain one in {str(dtype).removeprefix('torch.')}"
+
+    return attempt(check)
+
+
+def block_inputs(channels: int, dtype: torch.dtype, *, images: int = _IMAGES, height: int = _HEIGHT) -> list[Tensor]:
+    """Two branches [images, channels, height, height] on the CPU, channels_last, the same ones every time."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (images, channels, height, height)
+    branches = [2 * torch.randn(shape, generator=generator) + 0.5 for _ in "ab"]
+    return [branch.to(dtype).contiguous(memory_format=torch.channels_last) for branch in branches]
+
+
+def _joined(layer: Any, branches: Sequence[Tensor], *, fused: bool) -> list[Tensor]:
+    """The output, and what it sends back to branches and learned scales and biases for one gradient."""
+    layer.fused = fused
+    wanting = [branch.detach().requires_grad_() for branch in branches]
+    output = layer.join(*wanting)
+    learned = [parameter for name, parameter in layer.named_parameters() if not name.startswith("conv_")]
+    gradient = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+    return [output.detach(), *torch.autograd.grad(output, [*wanting, *learned], gradient.to(output))]
+
+
+def why_not_captured(
+    update: Work,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[Sequence[Tensor]],
+    record: Recorder = cuda_graph,
+) -> str | None:
+    """Why `update`, recorded, can't be trusted; None if its replays gave what eager steps give, one after the other.
+
+    Args:
+        batches: inputs of two updates or more, each of the same shapes; a replay that does not read its inputs anew, or
+            does not write what the next one reads, differs at the second.
+    Weights and optimizer are afterwards what they were, a fresh optimizer's state zeros.
+    """
+    undo = remember_learner(network, optimizer)
+
+    def steps(work: Work) -> tuple[list[Tensor], list[Tensor]]:
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        outputs = [output.detach().clone() for batch in batches for output in work(*batch)]
+        moved = [after.detach() - start for after, start in zip(network.parameters(), before, strict=True)]
+        undo()
+        return outputs, moved
+
+    def check() -> str | None:
+        eager_outputs, eager_moves = steps(update)
+        recorded = Captured(update, lambda: remember_learner(network, optimizer), record)
+        outputs, moves = steps(recorded)
+        for what, found, wanted, allowed in (
+            ("outputs", outputs, eager_outputs, OUTPUT_TOLERANCE),
+            ("steps", moves, eager_moves, STEP_TOLERANCE),
+        ):
+            off = _relative_difference(found, wanted)
+            if not off < allowed:
+                return f"its {what} are off by {off:.1e} from eager ones"
+        return None
+
+    try:
+        return attempt(check)
+    finally:
+        undo()
+
+
+def _relative_difference(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+    """|found - wanted| / |wanted| over all entries of all tensors."""
+    there = torch.cat([tensor.flatten().double() for tensor in found])
+    exact = torch.cat([tensor.flatten().double() for tensor in wanted])
+    return float(torch.linalg.vector_norm(there - exact) / torch.linalg.vector_norm(exact).clamp(min=1e-30))
+
+
+def speed_up(plain: Callable[[], object], fast: Callable[[], object], device: torch.device, repeats: int = 5) -> float:
+    """How many times faster `fast` is, by the least times of `repeats` turns each, after one not counted."""
+
+    def seconds(work: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - began
+
+    times = [(seconds(plain), seconds(fast)) for _ in range(repeats + 1)][1:]
+    return min(slow for slow, _ in times) / min(quick for _, quick in times)

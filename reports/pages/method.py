@@ -1,0 +1,68 @@
+"""The page on method: how to read the report, how it was made, and how often its rules are right."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from reports import numerals, statistics
+from reports.judging.claims import MINIMUM_SEEDS
+from reports.judging.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
+from reports.pages.card import VERDICT_CSS
+from reports.statistics.bootstrap import CLAIM_REPETITIONS, CURVE_REPETITIONS, TABLE_REPETITIONS
+from reports.summary import Report
+from results.reference import DOPAMINE, PAPER
+
+SIMULATED = Path(statistics.__file__).parent / "simulated.json"
+_GIVEN = (REPRODUCED, SHOWN, SMALLER, INCONCLUSIVE, NOT_REPRODUCED)
+
+
+def method_page(report: Report, summary: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the page on method shows."""
+    machines = Counter(entry.run.hardware for entry in report.evidence.runs if entry.run is not None)
+    return {
+        "title": "How to read this report, and how it was made",
+        "results": summary["results"],
+        "protocol": {
+            "name": report.catalogue.protocol.name,
+            "values": [
+                {"name": name, "value": value, "source": report.catalogue.protocol.sources.get(name, "")}
+                for name, value in report.catalogue.protocol.values.items()
+            ],
+        },
+        "minimum_seeds": MINIMUM_SEEDS,
+        "repetitions": {"claims": CLAIM_REPETITIONS, "tables": TABLE_REPETITIONS, "curves": CURVE_REPETITIONS},
+        "simulated": simulated(),
+        "machines": sorted(machines.items()),
+        "published": [PAPER, DOPAMINE],
+        "left_out": [{"run": place, "standing": "broken", "reason": reason} for place, reason in report.evidence.broken]
+        + [
+            {"run": str(entry), "standing": entry.standing, "reason": entry.reason}
+            for entry in report.evidence.entries
+            if entry.standing != "counts"
+        ],
+    }
+
+
+def simulated() -> dict[str, Any]:
+    """The committed table of simulated experiments: verdicts by truth, coverage, power."""
+    table = json.loads(SIMULATED.read_text(encoding="utf-8"))
+    return {
+        "claimed": numerals.percent(table["claimed"], signed=True),
+        "games": table["games"],
+        "experiments": table["experiments"],
+        "verdicts": [{"name": name, "css": VERDICT_CSS[name]} for name in _GIVEN],
+        "rows": [
+            {
+                "truth": numerals.percent(row["truth"], signed=True),
+                "seeds": row["seeds"],
+                "spread": row["spread"],
+                "shares": [numerals.percent(row["verdicts"].get(name, 0.0)) for name in _GIVEN],
+                "coverage": numerals.percent(row["coverage"]),
+            }
+            for row in table["rows"]
+        ],
+        "power": [{**row, "told": numerals.percent(row["told"])} for row in table["power"]],
+    }

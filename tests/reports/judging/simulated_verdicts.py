@@ -1,0 +1,138 @@
+"""How often the rules give each verdict, by simulation of experiments whose truth is known.
+
+Games are those of Atari-10 in number, their levels spread over an order of magnitude; seeds scatter about a game's
+level log-normally (light: 10 %, heavy: 40 % with a tail of Student's t). A claim of +50 % on the median is judged by
+the report's own interval and rule. `python tests/reports/judging/simulated_verdicts.py` writes the table that the
+report's method page shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import reports
+from reports.judging.verdicts import gain_verdict
+from reports.statistics.bootstrap import Interval, degrees_of_freedom, ends
+from reports.statistics.power import Design, power
+
+CLAIMED = 0.5
+GAMES = 10
+TRUTHS = (0.0, 0.25, 0.5, 0.75)
+SEEDS = (3, 5, 10)
+SPREADS = ("light", "heavy")
+EXPERIMENTS, REPETITIONS = 1000, 500
+TABLE = Path(reports.__file__).parent / "statistics/simulated.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is true, and how it is measured."""
+
+    truth: float  # gain of the median
+    seeds: int
+    spread: str
+
+
+def cases() -> list[Case]:
+    return [Case(truth, seeds, spread) for spread in SPREADS for seeds in SEEDS for truth in TRUTHS]
+
+
+def gains(rng: np.random.Generator, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The gain of the median in every resample, [REPETITIONS]: as `bootstrap.replicates` draws, all at once."""
+    medians = []
+    for side in (a, b):
+        rows = rng.integers(0, len(side), size=(REPETITIONS, len(side) - 1, GAMES))
+        medians.append(np.median(side[rows, np.arange(GAMES)].mean(axis=1), axis=1))
+    return medians[0] / medians[1] - 1
+
+
+def interval(rng: np.random.Generator, a: np.ndarray, b: np.ndarray) -> Interval:
+    """The gain's interval, by the report's own rule."""
+    low, high = ends(gains(rng, a, b)[:, None], degrees_of_freedom((a, b)))
+    estimate = np.median(a.mean(axis=0)) / np.median(b.mean(axis=0)) - 1
+    return Interval(float(estimate), float(low[0]), float(high[0]))
+
+
+def noise(rng: np.random.Generator, spread: str, shape: tuple[int, int]) -> np.ndarray:
+    """Factors of mean 1: [seeds, games]."""
+    if spread == "light":
+        return np.exp(0.1 * rng.standard_normal(shape) - 0.005)
+    tailed = np.clip(rng.standard_t(3, shape), -6, 6) / np.sqrt(3)
+    return np.exp(0.4 * tailed) / _HEAVY_MEAN
+
+
+_HEAVY_MEAN = float(np.exp(0.4 * np.clip(np.random.default_rng(0).standard_t(3, 2_000_000), -6, 6) / np.sqrt(3)).mean())
+
+
+def experiment(case: Case, number: int) -> tuple[str, bool]:
+    """The verdict of one experiment, and whether the interval holds the truth."""
+    rng = np.random.default_rng([number, case.seeds, round(100 * case.truth), SPREADS.index(case.spread)])
+    base = np.exp(rng.normal(0.0, 1.0, GAMES))
+    better = base * (1 + case.truth)  # every game gains the same, and so does the median
+    shape = (case.seeds, GAMES)
+    a, b = better * noise(rng, case.spread, shape), base * noise(rng, case.spread, shape)
+    found = interval(rng, a, b)
+    assert found.low is not None
+    assert found.high is not None
+    return gain_verdict(found, CLAIMED), found.low <= case.truth <= found.high
+
+
+def simulate(case: Case, experiments: int = EXPERIMENTS) -> dict[str, object]:
+    """A row of the table: shares of verdicts, and of intervals that hold the truth."""
+    found = [experiment(case, number) for number in range(experiments)]
+    counts = Counter(verdict for verdict, _ in found)
+    return {
+        "truth": case.truth,
+        "seeds": case.seeds,
+        "spread": case.spread,
+        "verdicts": {verdict: counts[verdict] / experiments for verdict in sorted(counts)},
+        "coverage": sum(holds for _, holds in found) / experiments,
+    }
+
+
+def told_at_the_stated_power(spread: str, seeds: int, experiments: int = EXPERIMENTS) -> float:
+    """Share of experiments that tell a gain from none, where the true one is the smallest that `power` states."""
+    told = 0
+    design = Design(sides=2, seeds=seeds, games=GAMES, claimed_games=GAMES, least_seeds=3)
+    rng = np.random.default_rng([7, seeds, SPREADS.index(spread)])
+    base, shape = np.exp(rng.normal(0.0, 1.0, GAMES)), (seeds, GAMES)
+    stated = []
+    for _ in range(60):  # what is stated scatters with the spread seen: its middle
+        a, b = base * noise(rng, spread, shape), base * noise(rng, spread, shape)
+        smallest = power(gains(rng, a, b), effect=CLAIMED, half=None, is_ratio=True, design=design).smallest
+        assert smallest is not None
+        stated.append(smallest)
+    truth = float(np.median(stated))
+    for _ in range(experiments):
+        a, b = base * (1 + truth) * noise(rng, spread, shape), base * noise(rng, spread, shape)
+        low = interval(rng, a, b).low
+        told += low is not None and low > 0
+    return told / experiments
+
+
+def table(experiments: int = EXPERIMENTS) -> dict[str, object]:
+    return {
+        "claimed": CLAIMED,
+        "games": GAMES,
+        "experiments": experiments,
+        "rows": [simulate(case, experiments) for case in cases()],
+        "power": [
+            {"spread": spread, "seeds": seeds, "told": told_at_the_stated_power(spread, seeds, experiments)}
+            for spread in SPREADS
+            for seeds in SEEDS
+        ],
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Writes the table of simulated verdicts that the method page shows.")
+    parser.add_argument("--experiments", type=int, default=EXPERIMENTS)
+    parser.add_argument("--out", type=Path, default=TABLE)
+    arguments = parser.parse_args()
+    arguments.out.write_text(json.dumps(table(arguments.experiments), indent=1) + "\n", encoding="utf-8")

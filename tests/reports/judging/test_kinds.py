@@ -1,0 +1,71 @@
+"""The kinds of claim as values: one that nobody has is added here, from TOML to page, and no module knows of it."""
+
+from __future__ import annotations
+
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import OWN_CLAIM
+from made_up_runs import make_catalogue
+
+from reports.build import build
+from reports.judging.claims import Contrast, Kind
+from reports.judging.claims_file import load_claims
+from reports.judging.kinds import KINDS
+from reports.judging.verdicts import AHEAD, BEHIND, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, ends_of
+from reports.statistics.aggregate import game_means
+
+WINS = Kind(
+    name="wins",
+    needs=("reference", "frames", "claimed"),
+    measures=("median",),
+    rule="The share of games in which A's mean lies above B's.",
+    statistic=lambda claim: (["share of games won"], _share_won),
+    decides=lambda claim, parts: "share of games won",
+    verdict=lambda claim, parts: (
+        REPRODUCED if ends_of(parts["share of games won"])[0] >= (claim.claimed or 0) else NOT_REPRODUCED
+    ),
+    meanings={
+        REPRODUCED: "It wins the claimed {claimed} or more.",
+        INCONCLUSIVE: "It may or may not win the claimed {claimed}.",
+        NOT_REPRODUCED: "It wins less than {claimed}.",
+    },
+    written=lambda claim, value: "none" if value is None else f"{value:.1f} of all",
+    claimed=lambda claim: f"{claim.claimed} of all",
+    seen=lambda seen: f"{seen.title} wins {seen.claim.written(seen.value)} games from {seen.other} ({seen.ends}).",
+    contrast=lambda claim, draws, value: Contrast(draws, claim.claimed),
+    told=lambda claim, size: f"a share of {size:.2f}",
+    marks=lambda claim: [("none won", 0.0)],
+)
+
+
+def _share_won(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.array([np.mean(game_means(a) > game_means(b))])
+
+
+def test_a_kind_of_claim_is_one_entry(mixed_results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails where a module switches on the names of kinds it knows, and leaves out or refuses a new one."""
+    monkeypatch.setitem(KINDS, "wins", WINS)
+    file = tmp_path / "claims.toml"
+    file.write_text(OWN_CLAIM.replace('"gain"', '"wins"'))
+    assert load_claims(file)[-1].kind is WINS
+    outcome = build(results=mixed_results, out=tmp_path / "html", catalogue=make_catalogue(), claims_file=file)
+    (found,) = [claim for claim in outcome.summary["claims"] if claim["id"] == "own"]
+    assert (found["kind"], found["verdict"], found["estimate"]) == ("wins", "reproduced", 1.0)
+    sentence = "Hadamax-PQN wins 1.0 of all games from PQN (95\N{NO-BREAK SPACE}% interval 1.0 of all to 1.0 of all). "
+    assert found["sentence"] == sentence + "It wins the claimed 0.5 of all or more."
+    page = unescape((tmp_path / "html/claims/own.html").read_text())
+    for words in (WINS.rule, "share of games won", "none won", "Claimed</dt><dd>0.5 of all"):
+        assert words in page
+    assert "wins 1.0 of all games" in outcome.index.read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_kind_says_what_each_of_its_verdicts_means(kind: Kind) -> None:
+    """A verdict without its sentence would be a KeyError on the day a claim first gets it."""
+    ends = {AHEAD, BEHIND} if kind.name == "ahead" else {REPRODUCED, NOT_REPRODUCED}
+    assert {INCONCLUSIVE} | ends <= kind.meanings.keys()
+    assert all(kind.meanings.values())
+    assert kind.rule.endswith(".")

@@ -1,0 +1,69 @@
+"""The beginning of a real run, trained again."""
+
+import json
+
+import pytest
+from played_runs import copied, play, tiny_pinned, with_actions, with_manifest
+
+from results.errors import ResultsError
+from suite import retraining
+from suite.retraining import retrain
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    return play(tmp_path_factory.mktemp("played"), updates=12)
+
+
+@pytest.fixture
+def run(played, tmp_path, monkeypatch):
+    monkeypatch.setattr(retraining, "load_pinned", tiny_pinned)
+    return copied(played, tmp_path)
+
+
+def test_the_same_machine_takes_the_same_actions(run):
+    outcome = retrain(run, updates=5)
+    assert (outcome.vector_steps, outcome.same_vector_steps, outcome.environments) == (40, 40, 6)
+    assert outcome.changed == ()
+    assert outcome.problems == []
+    assert json.loads(json.dumps(outcome.facts()))["words"] == (
+        "trained again: 5 updates, 40 vector steps: the same actions in 6 environments"
+    )
+
+
+def test_one_altered_action_is_where_the_runs_part(run):
+    def altered(actions):
+        actions = actions.copy()
+        actions[21, 4] ^= 1
+        return actions
+
+    outcome = retrain(with_actions(run, altered), updates=5)
+    assert outcome.same_vector_steps == 21
+    assert "greedy environment 0 takes action" in outcome.problems[0]
+    assert "1 of 6 environments differ in vector step 22" in outcome.problems[0]
+
+
+def test_elsewhere_a_difference_is_told_and_is_no_fault(run):
+    def altered(actions):
+        actions = actions.copy()
+        actions[0] ^= 1
+        return actions
+
+    def moved(manifest):
+        manifest["hardware"]["cpu"] = "another"
+
+    outcome = retrain(with_manifest(with_actions(run, altered), moved), updates=1)
+    assert outcome.same_vector_steps == 0
+    assert outcome.problems == []
+    assert "here is another: cpu: another -> " in outcome.facts()["words"]
+
+
+def test_more_updates_than_the_run_has_are_refused(run):
+    with pytest.raises(ResultsError, match="has 12 updates; ask for no more"):
+        retrain(run, updates=13)
+
+
+def test_another_configuration_than_the_pinned_one_is_refused(run, monkeypatch):
+    monkeypatch.undo()  # the pinned PQN has 128 environments
+    with pytest.raises(ResultsError, match="is not the one that is pinned now"):
+        retrain(run, updates=1)

@@ -1,0 +1,121 @@
+"""`python -m suite verify --replay` and `--retrain`, on two real runs."""
+
+import json
+
+import pytest
+from played_runs import copied, play, tiny_pinned, with_games, with_manifest
+
+from results.proofs import PROOF_FILE, read_proofs
+from suite import retraining
+from suite.cli import main
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("played")
+    return [play(folder, game=game, updates=30) for game in ("Breakout", "Qbert")]
+
+
+@pytest.fixture
+def runs(played, tmp_path):
+    return [copied(run, tmp_path) for run in played]
+
+
+def verify(root, *arguments):
+    return main(["verify", *arguments, "--results", str(root)])
+
+
+def richer(games):
+    games.loc[games.index[0], "episode_return"] += 1
+    return games
+
+
+def test_all_games_are_played_again_and_it_is_kept_and_said(runs, tmp_path, capsys):
+    assert verify(tmp_path, "--replay", "--all") == 0
+    said = capsys.readouterr()
+    assert said.out.count("standing: re-played") == 2
+    assert "in 6 of 6 environments; " in said.out
+    assert "2 runs checked, 2 sound, 0 not" in said.out
+    assert "games agree (2 of 2)" in said.err
+    before = (tmp_path / PROOF_FILE).read_bytes()
+    assert verify(tmp_path, "--replay", "--sample", "1", "--sample-seed", "3", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows["sample_seed"] == 3
+    # What a smaller sample finds again adds nothing, and takes nothing away.
+    assert [row["standing"] for row in rows["runs"]] == ["re-played", "re-played"]
+    assert rows["runs"][0]["replayed"]["environments_replayed"] == 1
+    assert 0 < rows["runs"][0]["replayed"]["escape_probability"] < 1
+    assert (tmp_path / PROOF_FILE).read_bytes() == before
+
+
+def test_a_forged_game_ends_with_1_names_run_environment_and_game_and_undoes_the_proof(runs, tmp_path, capsys):
+    assert verify(tmp_path, "--replay", "--all", "--games", "breakout") == 0
+    with_games(runs[0], richer)
+    assert verify(tmp_path) == 0  # every checksum fits
+    capsys.readouterr()
+    assert verify(tmp_path, "--replay", "--all") == 1
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert lines[0] == str(runs[0].directory)
+    assert lines[1].startswith("  WRONG: ")
+    assert ", game 1: episode return " in lines[1]
+    assert "standing: on its word" in lines[3]
+    assert "DIFFERS" in said.err
+    assert list(read_proofs(tmp_path)) == [str(runs[1].spec.directory)]
+
+
+def test_a_run_without_a_log_is_on_its_word(runs, tmp_path, capsys):
+    def without(manifest):
+        manifest["actions"] = None
+        del manifest["files"]["actions.parquet"]
+
+    with_manifest(runs[0], without)
+    (runs[0].directory / "actions.parquet").unlink()
+    assert verify(tmp_path, "--replay", "--sample", "2") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [str(runs[0].directory), "  standing: on its word"]
+
+
+def test_the_drawn_seed_is_said_and_draws_the_same_again(runs, tmp_path, capsys):
+    assert verify(tmp_path, "--replay", "--sample", "2", "--games", "breakout") == 0
+    first = read_proofs(tmp_path)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("environments drawn by")]
+    (tmp_path / PROOF_FILE).unlink()
+    assert verify(tmp_path, "--replay", "--sample", "2", "--games", "breakout", *line.split()[3:]) == 0
+    assert [proof.replayed for proof in read_proofs(tmp_path).values()] == [proof.replayed for proof in first.values()]
+
+
+def test_training_again_tells_of_the_runs_that_it_cannot_train(runs, tmp_path, capsys, monkeypatch):
+    assert verify(tmp_path, "--retrain", "2", "--games", "breakout") == 0  # this tiny PQN is not the pinned one
+    assert "not trained again: pqn Breakout 3840 seed 0: its configuration" in capsys.readouterr().out
+    monkeypatch.setattr(retraining, "load_pinned", tiny_pinned)
+    assert verify(tmp_path, "--retrain", "2", "--games", "breakout") == 0
+    assert "the same actions in 6 environments" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--sample", "2"], "add --replay"),
+        (["--all"], "add --replay"),
+        (["--replay", "--all", "--sample", "2"], "--all leaves nothing to sample"),
+        (["--replay", "--sample", "0"], "--sample 0 is out of range"),
+        (["--replay", "--sample-seed", "-1"], "--sample-seed -1 is out of range"),
+        (["--replay", "--threads", "0"], "--threads 0 is out of range"),
+        (["--retrain", "0"], "--retrain 0 is out of range"),
+        (["--replay", "--sample", "many"], "invalid int value"),
+    ],
+)
+def test_bad_arguments_are_one_line(tmp_path, arguments, words, capsys):
+    assert verify(tmp_path, *arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_a_table_of_proofs_that_cannot_be_read_is_told_of_before_the_work(runs, tmp_path, capsys):
+    (tmp_path / PROOF_FILE).write_text("[]")
+    assert verify(tmp_path, "--replay") == 2
+    said = capsys.readouterr().err
+    assert "is no table of proofs" in said
+    assert "agree" not in said
