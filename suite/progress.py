@@ -74,7 +74,7 @@ def outcome_line(outcome: Outcome) -> str:
 
 
 def _restart_line(spec: RunSpec, reason: str) -> str:
-    return f"{spec}: {reason}; started again from its last checkpoint"
+    return f"{spec}: {reason}; started again, from its checkpoint if it has one"
 
 
 class PlainProgress(ProgressDisplay):

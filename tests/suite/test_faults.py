@@ -3,6 +3,9 @@
 The short form strikes at some of the operations, spread over a run's life; `-m slow` at every one.
 """
 
+import shutil
+from collections import Counter
+
 import numpy as np
 import pytest
 from fault_children import TINY, Children, spec_of
@@ -93,6 +96,47 @@ def refuses_with_its_cause(results, baseline, code, said, operation):
 @pytest.mark.parametrize("kind", ["before", "after", "full"])
 def test_a_run_struck_at_a_file_operation_ends_as_one_never_struck(children, whole, tmp_path, kind):
     strike(children, whole, tmp_path, "pqn", kind=kind, strikes=SHORT)
+
+
+def damage(children, whole, folder, baseline, *, places):
+    """Flips or cuts the files of a run that was killed; it then ends as it should, or is refused in one line."""
+    expected, operations = whole(baseline)
+    stopped = folder / "stopped"
+    code, _ = children.live(stopped, baseline=baseline, kind="before", at=len(operations) * 2 // 3)
+    assert code == -9
+    counts = Counter()
+    for path in sorted(run_directory(stopped, spec_of(baseline)).iterdir()):
+        sound = path.read_bytes()
+        if not sound:
+            continue
+        for at in [len(sound) // 2] if places == 1 else spread(len(sound), places):
+            for how in ("flip", "cut"):
+                results = folder / f"{path.name[:20]}-{how}-{at}"
+                shutil.copytree(stopped, results)
+                data = sound[:at] if how == "cut" else sound[:at] + bytes([sound[at] ^ 2]) + sound[at + 1 :]
+                (run_directory(results, spec_of(baseline)) / path.name).write_bytes(data)
+                code, said = children.live(results, baseline=baseline)
+                assert code == 0
+                if said["error"] is None:
+                    assert tables(results, baseline) == expected, (path.name, how, at)
+                    counts["gone on, to the same bytes"] += 1
+                else:
+                    assert said["error"].startswith(("ResultsError: ", "RunRefused: ")), said["error"]
+                    assert "\n" not in said["error"]
+                    counts["refused"] += 1
+                shutil.rmtree(results)
+    print(f"{baseline}: damaged: {dict(counts)}")
+
+
+def test_a_damaged_file_of_an_unfinished_run_is_never_trained_on(children, whole, tmp_path):
+    damage(children, whole, tmp_path, "pqn", places=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("baseline", TINY)
+def test_damage_anywhere_in_an_unfinished_run_is_never_trained_on(children, whole, tmp_path, baseline):
+    damage(children, whole, tmp_path, baseline, places=12)
 
 
 @pytest.mark.slow
