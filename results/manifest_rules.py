@@ -1,4 +1,8 @@
-"""What the keys of a manifest must be. A manifest can come from anybody: nothing that passes may stop a report."""
+"""What the keys of a manifest must be. A manifest can come from anybody: nothing that passes may stop a report.
+
+Written by hand rather than as types of msgspec. That names neither the value it found nor those it allows ("Invalid
+enum value 'finished'"), and lets an integer of any size pass: what is long here would stay.
+"""
 
 from __future__ import annotations
 
