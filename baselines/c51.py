@@ -112,7 +112,9 @@ class C51Agent:
         )
         self._update, captured_paths = captured(
             lambda *batch: (c51_update(self.network, self.target, self.optimizer, ReplayBatch(*batch), self.atoms),),
-            *(self.network, self.optimizer, task.device),
+            self.network,
+            self.optimizer,
+            task.device,
             plain=task.plain,
             batches=lambda: [
                 ReplayBatch.made_up(config.batch, self._envs.num_actions, seed, task.device).tensors()

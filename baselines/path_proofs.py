@@ -11,7 +11,7 @@ from torch import Tensor
 
 from baselines.emulator.frame_stacks import why_not_stacked
 from baselines.fast import fused_block
-from baselines.fast.cuda_graph import Captured, Recorder, cuda_graph, remember_learner
+from baselines.fast.cuda_graph import Captured, Record, cuda_graph, remember_learner
 from baselines.fast.paths import FUSED_BLOCK, ROLLOUT_GRAPH, UPDATE_GRAPH
 from baselines.fast.proof import Proof, attempt, block_inputs, speed_up, why_not_captured, why_not_fused
 from baselines.made_up import made_up
@@ -27,7 +27,7 @@ _MEASURED_IMAGES, _MEASURED_HEIGHT = 16, 84  # of the first layer, where most of
 _MINIBATCH, _ACTIONS = 32, 6
 
 
-def proofs(device: torch.device, record: Recorder = cuda_graph) -> Iterator[Proof]:
+def proofs(device: torch.device, record: Record = cuda_graph) -> Iterator[Proof]:
     """The fast paths that `device` could have, each proven or with the reason why not. None raises."""
     for title, encoder in _ENCODERS.items():
         for precision, dtype in _TYPES.items():
@@ -57,7 +57,7 @@ def _work(layer: Any, branches: list[Tensor], *, fused: bool) -> Callable[[], ob
     return lambda: own.join(*branches).float().sum().backward()
 
 
-def update_proof(device: torch.device, record: Recorder = cuda_graph) -> Proof:
+def update_proof(device: torch.device, record: Record = cuda_graph) -> Proof:
     """PQN's gradient step on a small minibatch, recorded, against the same step as it is."""
 
     def learner() -> tuple[Any, RAdam, Callable[..., tuple[Tensor, ...]]]:

@@ -173,9 +173,11 @@ class PqnAgent:
         )
         self._train_minibatch, captured_paths = captured(
             lambda observations, chosen, targets: train_minibatch(
-                *(self.network, self.optimizer, observations, chosen, targets), config.max_gradient_norm
+                self.network, self.optimizer, observations, chosen, targets, config.max_gradient_norm
             ),
-            *(self.network, self.optimizer, task.device),
+            self.network,
+            self.optimizer,
+            task.device,
             plain=task.plain,
             batches=lambda: [made_up(config.minibatch, self._num_actions, seed, task.device) for seed in range(2)],
         )

@@ -133,10 +133,18 @@ class RainbowAgent:
         )
         self._update, self.paths = captured(
             lambda weights, noise, *batch: rainbow_update(
-                *(self.network, self.target, self.optimizer, ReplayBatch(*batch), weights, noise, self.atoms),
+                self.network,
+                self.target,
+                self.optimizer,
+                ReplayBatch(*batch),
+                weights,
+                noise,
+                self.atoms,
                 config.max_gradient_norm,
             ),
-            *(self.network, self.optimizer, task.device),
+            self.network,
+            self.optimizer,
+            task.device,
             plain=task.plain,
             batches=lambda: [self._made_up_batch(seed) for seed in range(2)],
         )

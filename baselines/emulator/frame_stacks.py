@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.fast.cuda_graph import Captured, Recorder, Work, cuda_graph
+from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph
 
 
 class FrameStacks:
@@ -70,7 +70,7 @@ class Seen(Protocol):
 class StackedEvaluation:
     """`evaluate` of what a group of environments sees now, with the frames stacked on the device, as one CUDA graph."""
 
-    def __init__(self, evaluate: Work, environments: int, device: torch.device, record: Recorder = cuda_graph):
+    def __init__(self, evaluate: Work, environments: int, device: torch.device, record: Record = cuda_graph):
         """`evaluate`: [n, 4, 84, 84] uint8 (and more inputs) -> tensors; it reads nothing else that moves in memory."""
         self._stacks = FrameStacks(environments, device)
         self._graph = Captured(self._push_and(evaluate), self._stacks.remember, record)
@@ -114,7 +114,7 @@ class _MadeUpGroup:
         self.vector_steps += 1
 
 
-def why_not_stacked(device: torch.device, record: Recorder = cuda_graph) -> str | None:
+def why_not_stacked(device: torch.device, record: Record = cuda_graph) -> str | None:
     """Why stacking and evaluation in one graph can't be trusted on `device`; None if it gave the emulator's own bytes.
 
     Raises: whatever the device makes of it.

@@ -15,7 +15,7 @@ from baselines.emulator.envs import FRAME_SKIP
 from baselines.emulator.frame_stacks import StackedEvaluation
 from baselines.emulator.groups import EnvironmentGroup, all_observations, in_order
 from baselines.emulator.retracing import observations_digest, retrace
-from baselines.fast.cuda_graph import Recorder, cuda_graph
+from baselines.fast.cuda_graph import Record, cuda_graph
 from baselines.spans import Spans
 
 _STEPS_BETWEEN_SIGNS_OF_LIFE = 8
@@ -56,7 +56,7 @@ class RolloutPlay:
         device: torch.device,
         spans: Spans,
         stacked: bool = False,
-        record: Recorder = cuda_graph,
+        record: Record = cuda_graph,
     ):
         """`agent_steps`: T, of a rollout. `stacked`: frames are stacked on the device, the evaluation is recorded."""
         self.evaluate = evaluate

@@ -11,7 +11,7 @@ WARM_UP_CALLS = 3  # libraries choose algorithms and allocate workspaces in the 
 
 Work = Callable[..., tuple[Tensor, ...]]
 # Given work, its inputs and what undoes its calls: what replays it on those inputs, and the outputs that fills.
-Recorder = Callable[[Work, Sequence[Tensor], Callable[[], None]], tuple[Callable[[], None], tuple[Tensor, ...]]]
+Record = Callable[[Work, Sequence[Tensor], Callable[[], None]], tuple[Callable[[], None], tuple[Tensor, ...]]]
 
 
 def cuda_graph(
@@ -38,7 +38,7 @@ class Captured:
     state before the first call, and only in place afterwards.
     """
 
-    def __init__(self, work: Work, remember: Callable[[], Callable[[], None]], record: Recorder = cuda_graph):
+    def __init__(self, work: Work, remember: Callable[[], Callable[[], None]], record: Record = cuda_graph):
         """`remember`: called before the work is tried out; returns what brings back all that the work changes."""
         self._work, self._remember, self._record = work, remember, record
         self._inputs: list[Tensor] = []

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.fast.cuda_graph import Captured, Recorder, Work, cuda_graph, remember_learner
+from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
 
 # Largest |difference| / max(1, |exact|) of the block, as the parity fixtures allow.
 BLOCK_TOLERANCES = {torch.float32: 5e-5, torch.bfloat16: 5e-3}
@@ -93,7 +93,7 @@ def why_not_captured(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: Sequence[Sequence[Tensor]],
-    record: Recorder = cuda_graph,
+    record: Record = cuda_graph,
 ) -> str | None:
     """Why `update`, recorded, can't be trusted; None if its replays gave what eager steps give, one after the other.
 

@@ -21,7 +21,7 @@ from baselines.emulator.envs import FRAME_SKIP, AtariEnvironments, Step
 from baselines.emulator.frame_stacks import StackedEvaluation
 from baselines.emulator.retracing import observations_digest, retrace
 from baselines.emulator.scorekeeper import GameTracker
-from baselines.fast.cuda_graph import Recorder, Work, cuda_graph
+from baselines.fast.cuda_graph import Record, Work, cuda_graph
 from baselines.replay.memory import ReplayMemory
 from baselines.spans import Spans
 
@@ -50,7 +50,7 @@ class BackgroundPlay:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="emulators")
         self._pending: tuple[np.ndarray, Future[Step]] | None = None
 
-    def evaluator(self, evaluate: Work, device: torch.device, *, stacked: bool, record: Recorder = cuda_graph) -> Work:
+    def evaluator(self, evaluate: Work, device: torch.device, *, stacked: bool, record: Record = cuda_graph) -> Work:
         """What evaluates the newest observations: called with the other inputs of `evaluate`, it gives its outputs.
 
         Args:
