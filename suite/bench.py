@@ -63,6 +63,7 @@ class Measured:
     fast_paths: tuple[str, ...]
     missed: tuple[str, ...]
     peak_bytes: int  # of a process
+    device_peak_bytes: int | None  # of its tensors on a GPU; None on a CPU
     cpu_seconds_per_agent_step: float  # processor time of a run while it trains, by the median of the repeats
 
 
@@ -107,6 +108,7 @@ class Bench:
                     "fast_paths": list(m.fast_paths),
                     "missed": list(m.missed),
                     "peak_bytes": m.peak_bytes,
+                    "device_peak_bytes": m.device_peak_bytes,
                     "cpu_seconds_per_agent_step": m.cpu_seconds_per_agent_step,
                     "repeats": list(m.loop),
                 }
@@ -232,9 +234,10 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
     speed = measure(agent, job.repeats, together=_barrier.wait)
     agent.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    on_device = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     paths = prepared + agent.paths
     cpu = statistics.median(stretch.cpu_seconds / stretch.agent_steps for stretch in speed.loop)
     return (
-        Measured(job, (), speed.acting, speed.learning, speed.shares, paths.taken, paths.missed, peak, cpu),
+        Measured(job, (), speed.acting, speed.learning, speed.shares, paths.taken, paths.missed, peak, on_device, cpu),
         speed.loop,
     )

@@ -12,6 +12,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from baselines.registry import BASELINES
 from suite import arguments, display, flags
@@ -128,10 +129,16 @@ def run(parsed: argparse.Namespace) -> int:
     print("\nwhere the time goes")
     for row in rows:
         parts = ", ".join(f"{name} {display.percent(share)}" for name, share in row["time_shares"].items())
-        print(f"  {row['baseline']}, {row['label']}: {parts}; peak memory {display.size(row['peak_bytes'])}")
+        print(f"  {row['baseline']}, {row['label']}: {parts}; {_memory(row)}")
     for note in sorted({note for row in rows if row["path"] == bench.FAST for note in row["missed"]}):
         print(f"  not fast: {note}")
     return 0
+
+
+def _memory(row: dict[str, Any]) -> str:
+    on_device = row["device_peak_bytes"]
+    of_device = "" if on_device is None else f", {display.size(on_device)} on the GPU"
+    return f"peak memory {display.size(row['peak_bytes'])}{of_device}"
 
 
 def _show(parsed: argparse.Namespace) -> int:

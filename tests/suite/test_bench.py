@@ -11,7 +11,7 @@ from suite.cli import main
 
 def measured(baseline, path, *loop, at_once=1):
     job = bench.Job(baseline, path, "Pong", "cpu", 1, len(loop), at_once)
-    return bench.Measured(job, loop, (8.0,), (4.0, 5.0, 6.0), {"acting": 0.25}, (), (), 1000, 0.01)
+    return bench.Measured(job, loop, (8.0,), (4.0, 5.0, 6.0), {"acting": 0.25}, (), (), 1000, None, 0.01)
 
 
 def test_ratios_are_of_medians_of_the_same_run():
