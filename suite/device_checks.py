@@ -50,14 +50,14 @@ def check_paths(device: str) -> Iterator[Check]:
     """
     import torch
 
-    from baselines.path_proofs import proofs
+    from baselines.path_trials import trials
 
-    for number, proof in enumerate(proofs(torch.device(device)), 1):
-        if proof.why_not is not None:
-            found = f"the plain one is used, slower: {proof.why_not}"
+    for number, trial in enumerate(trials(torch.device(device)), 1):
+        if trial.why_not is not None:
+            found = f"the plain one is used, slower: {trial.why_not}"
         else:
-            found = "proven" + (f", {proof.speed_up:.1f} times the plain one's speed" if proof.speed_up else "")
-        yield Check(f"fast path {number}", True, f"{proof.name}: {found}")
+            found = "proven" + (f", {trial.speed_up:.1f} times the plain one's speed" if trial.speed_up else "")
+        yield Check(f"fast path {number}", True, f"{trial.name}: {found}")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

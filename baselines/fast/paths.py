@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from baselines.fast import fused_block
 from baselines.fast.cuda_graph import Captured, Work, remember_learner
-from baselines.fast.proof import attempt, why_not_captured, why_not_fused
+from baselines.fast.trials import attempt, why_not_captured, why_not_fused
 
 FUSED_BLOCK = "fused Hadamax block"
 UPDATE_GRAPH = "CUDA graph of the update"

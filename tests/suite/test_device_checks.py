@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from baselines.fast.proof import Proof
+from baselines.fast.trials import Trial
 from suite import device_checks
 
 
@@ -40,8 +40,8 @@ def test_the_drivers_version_is_read_from_its_library(monkeypatch):
 
 
 def test_a_fast_path_is_a_row_that_never_fails(monkeypatch):
-    found = [Proof("graph", "RuntimeError: no"), Proof("block", None, 2.94), Proof("stacks", None)]
-    monkeypatch.setattr("baselines.path_proofs.proofs", lambda device: found)
+    found = [Trial("graph", "RuntimeError: no"), Trial("block", None, 2.94), Trial("stacks", None)]
+    monkeypatch.setattr("baselines.path_trials.trials", lambda device: found)
     rows = [(check.name, check.passed, check.detail) for check in device_checks.check_paths("cpu")]
     assert rows == [
         ("fast path 1", True, "graph: the plain one is used, slower: RuntimeError: no"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[3])]
 
 from block_cases import SMALL, block, exact, inputs, largest_difference, with_gradients  # noqa: E402
 

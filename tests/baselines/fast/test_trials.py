@@ -10,7 +10,7 @@ from fused import require_native
 from recorded_on_a_cpu import recorded_on_a_cpu
 
 from baselines.fast import paths as fast
-from baselines.fast.proof import block_inputs, speed_up, why_not_captured, why_not_fused
+from baselines.fast.trials import block_inputs, speed_up, why_not_captured, why_not_fused
 from baselines.made_up import made_up
 from baselines.networks import distribution_network, pqn_encoders
 from baselines.networks.precision import use_precision

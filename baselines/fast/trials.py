@@ -1,6 +1,6 @@
 """Trust at run time: a fast path is taken only after it gave what the plain one gives, on this very device.
 
-Each proof runs a path once on a small batch, when an agent is built. One that fails or raises is left out and the run
+Each trial runs a path once on a small batch, when an agent is built. One that fails or raises is left out and the run
 goes on plain; the reason is told wherever paths are told.
 """
 
@@ -26,7 +26,7 @@ _IMAGES, _HEIGHT = 3, 11  # of the batch that the block is proven on
 
 
 @dataclass(frozen=True)
-class Proof:
+class Trial:
     """What became of a path on a device."""
 
     name: str
