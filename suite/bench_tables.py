@@ -19,7 +19,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         rows = facts["rows"]
-        wanted = {"baseline", "label", "agent_steps_per_second", "slowest", "fastest", "time_shares", "over_plain"}
+        wanted = {"baseline", "label", "agent_steps_per_second", "slowest", "fastest", "time_shares", "runs_at_once"}
         if not isinstance(rows, list) or not all(wanted <= row.keys() for row in rows):
             raise KeyError("rows")
     except OSError as error:
@@ -37,8 +37,18 @@ def tables(facts: Mapping[str, Any]) -> str:
         for environments, speeds in facts["emulator"].items()
     )
     speeds = _table(
-        ("baseline", "path", "whole loop", "lowest, highest", "acting alone", "learning alone", "of envpool alone"),
-        ("of learning alone", "times plain", "times one environment", "times one run", "CPU ms a step", "peak memory"),
+        ("baseline", "path"),
+        (
+            *(
+                "whole loop",
+                "lowest, highest",
+                "acting alone",
+                "learning alone",
+                "of envpool alone",
+                "of learning alone",
+            ),
+            *("times plain", "times one environment", "times one run", "CPU ms a step", "peak memory"),
+        ),
         [_speed_row(row) for row in facts["rows"]],
     )
     shares = _table(
@@ -94,7 +104,8 @@ def _speed_row(row: Mapping[str, Any]) -> list[str]:
         _or_nothing(display.count, row["learning_alone"]),
         display.percent(row["share_of_emulator"]),
         _or_nothing(display.percent, row["share_of_learning_alone"]),
-        *(_or_nothing("{:.2f}".format, row[key]) for key in ("over_plain", "over_one_environment", "over_one_run")),
+        *(_or_nothing("{:.2f}".format, row[key]) for key in ("over_plain", "over_one_environment")),
+        _or_nothing("{:.2f}".format, row["over_one_run"] if row["runs_at_once"] > 1 else None),
         "" if cpu is None else f"{1000 * cpu:.2f}",
         display.size(row["peak_bytes"]),
     ]

@@ -17,6 +17,7 @@ def row(baseline="pqn", label="fast", speed=100.0, spread=1.0, **changes):
     return {
         "baseline": baseline,
         "label": label,
+        "runs_at_once": 1,
         "agent_steps_per_second": speed,
         "slowest": speed - spread,
         "fastest": speed + spread,
