@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -111,6 +112,7 @@ def _end(folder: Path) -> None:
                 daemon.wait(_QUIT_SECONDS)
             except psutil.TimeoutExpired:
                 daemon.kill()
+                daemon.wait(_QUIT_SECONDS)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -118,9 +120,14 @@ def _daemon(folder: Path) -> psutil.Process | None:
     """The daemon of `folder`, by the number it wrote down; None if that is no such program (any more)."""
     try:
         process = psutil.Process(int((folder / _PID_FILE).read_text()))
-        return process if any(CONTROL in word for word in process.cmdline()) else None
+        for _ in range(20):
+            words = process.cmdline()
+            if words:
+                return process if any(CONTROL in word for word in words) else None
+            time.sleep(0.05)  # a process that is just being started has no command line for a moment
     except (OSError, ValueError, psutil.Error):
-        return None
+        pass  # it has ended, or never was
+    return None
 
 
 def _abandoned() -> list[Path]:

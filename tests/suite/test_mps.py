@@ -60,7 +60,9 @@ def serving(program):
 
 
 def daemons(told):
-    return serving(told.parent / "bin" / mps.CONTROL)
+    """Those that are alive, and stay so: one that was told to quit may take a moment."""
+    alive = serving(told.parent / "bin" / mps.CONTROL)
+    return psutil.wait_procs(alive, timeout=1.0)[1]
 
 
 def test_runs_on_one_gpu_share_it_through_a_daemon_that_ends_with_them(daemon):
