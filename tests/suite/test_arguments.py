@@ -188,5 +188,5 @@ def test_groups_go_with_a_gpu_alone():
     for text in ("0", "9", "two"):
         with pytest.raises(UserError, match=r"--groups .* give a whole number from 1 to 8"):
             arguments.parse_groups(text, ["cuda:0"])
-    with pytest.raises(UserError, match="--groups goes with a GPU: .* leave it out"):
+    with pytest.raises(UserError, match=r"--groups goes with a GPU: .* leave it out"):
         arguments.parse_groups("2", ["cpu"])
