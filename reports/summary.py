@@ -62,7 +62,9 @@ def gather(*, results: Path, catalogue: Catalogue, claims_file: Path | None = No
     fractions = [claim.at_frames / claim.frames for claim in claims if claim.at_frames is not None]
     external, broken_sets = imported_entries(results, catalogue)
     evidence = load(results, catalogue, fractions=fractions, external=external)
-    evidence = Evidence(evidence.entries, (*evidence.broken, *broken_sets), evidence.results)
+    evidence = Evidence(
+        evidence.entries, (*evidence.broken, *broken_sets), evidence.results, submissions=evidence.submissions
+    )
     shown = catalogue.shown_with(evidence.baselines)
     return Report(
         catalogue=shown,

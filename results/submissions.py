@@ -226,7 +226,8 @@ def _link(text: str) -> str:
 
 def _is_orcid(text: str) -> bool:
     """ISO 7064, mod 11-2."""
-    *digits, check = text.replace("-", "")
+    plain = text.replace("-", "")
+    digits, check = plain[:-1], plain[-1]
     total = 0
     for digit in digits:
         total = (total + int(digit)) * 2

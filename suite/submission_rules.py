@@ -126,13 +126,13 @@ def _differing_code(run: Run) -> list[str]:
         return [f"{CODE_FOLDER}/: has {len(files)} files, at most {MAX_CODE_FILES} are taken"]
     problems, known = [], {BASELINE_FILE}
     for reference, entry in listed.items() if isinstance(listed, Mapping) else [("code", listed)]:
-        name, digest = (entry.get("file"), entry.get("sha256")) if isinstance(entry, Mapping) else (None, None)
-        if not isinstance(name, str) or name not in names:
-            problems.append(f"{CODE_FOLDER}/: has no file of {shown(reference)}, the manifest names {shown(name)}")
+        file, digest = (entry.get("file"), entry.get("sha256")) if isinstance(entry, Mapping) else (None, None)
+        if not isinstance(file, str) or file not in names:
+            problems.append(f"{CODE_FOLDER}/: has no file of {shown(reference)}, the manifest names {shown(file)}")
             continue
-        known.add(name)
-        if sha256_hex(names[name].read_bytes()) != digest:
-            problems.append(f"{CODE_FOLDER}/{name}: its SHA-256 is not the one that the manifest says")
+        known.add(file)
+        if sha256_hex(names[file].read_bytes()) != digest:
+            problems.append(f"{CODE_FOLDER}/{file}: its SHA-256 is not the one that the manifest says")
     problems += [f"{CODE_FOLDER}/{name}: the manifest does not list it" for name in sorted(names.keys() - known)]
     return problems or _differing_file(run, names.get(BASELINE_FILE))
 

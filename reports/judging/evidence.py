@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from reports.catalogue import Catalogue
 from reports.judging.timing import Timing, timing_of
 from reports.measures import LAYER_MEASURES
+from results.credits import Credit, Credits, read_credits
 from results.errors import ResultsError
 from results.proofs import PROOF_FILE, Proof, read_proofs, standing_of
 from results.schema import RunSpec
@@ -61,6 +62,7 @@ class RunRecord:
     finished_at: str | None
     proof: str  # how far the run was played again: "re-played", "sampled (...)" or "on its word"
     config: Mapping[str, Any]
+    credit: Credit | None  # whose it is, of a run that was sent in
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Evidence:
     entries: tuple[Entry, ...]
     broken: tuple[tuple[str, str], ...]  # folder below the results, reason
     results: str = "results/runs"  # the folder, as given
+    submissions: tuple[Credit, ...] = ()  # what was sent in, whether its runs are still here or not
     _index: dict[tuple[str, int], list[Entry]] = field(default_factory=lambda: defaultdict(list), repr=False)
 
     def __post_init__(self) -> None:
@@ -136,16 +139,18 @@ def load(
     except ResultsError as error:  # every run is then on its word
         proofs = {}
         broken.append((PROOF_FILE, _without_root(str(error), results)))
+    credits = read_credits(results)
+    broken += [(file, _without_root(reason, results)) for file, reason in credits.broken]
     wanted = tuple(sorted(set(fractions)))
     for run in found:
         try:
             if isinstance(run, BrokenRun):
                 raise ResultsError(run.reason)
-            entries.append(_entry(run, _read(run, results, wanted, proofs), catalogue, hashes))
+            entries.append(_entry(run, _read(run, results, wanted, proofs, credits), catalogue, hashes))
         except ResultsError as error:
             broken.append((_below(run.directory, results), _without_root(str(error), results)))
     entries.sort(key=lambda entry: (entry.baseline, entry.game, entry.frames, entry.seed, entry.source, entry.origin))
-    return Evidence(tuple(entries), tuple(broken), results=str(results))
+    return Evidence(tuple(entries), tuple(broken), results=str(results), submissions=credits.records)
 
 
 def _below(directory: Path, root: Path) -> str:
@@ -214,7 +219,9 @@ def _changes(found: Mapping[str, Any], pinned: Mapping[str, Any]) -> list[str]:
     return [f"{name} is {found.get(name)!r}, pinned {pinned[name]!r}" for name in sorted(changed)]
 
 
-def _read(run: Run, root: Path, fractions: tuple[float, ...], proofs: Mapping[str, Proof]) -> RunRecord:
+def _read(
+    run: Run, root: Path, fractions: tuple[float, ...], proofs: Mapping[str, Proof], credits: Credits
+) -> RunRecord:
     manifest, budget = run.manifest, run.spec.frames
     tables = read_tables(run)
     grid = np.arange(1, CURVE_POINTS + 1) * budget / CURVE_POINTS
@@ -243,6 +250,7 @@ def _read(run: Run, root: Path, fractions: tuple[float, ...], proofs: Mapping[st
         finished_at=manifest["finished_at"],
         proof=standing_of(run, proofs),
         config=manifest["config"],
+        credit=credits.of(run),
     )
 
 

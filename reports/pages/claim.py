@@ -113,7 +113,10 @@ def _side(judgement: Judgement, index: int, report: Report) -> dict[str, Any]:
         "seeds": numerals.seeds_text(side.seeds(basis.games)),
         "runs": len(used),
         "proofs": [f"{count} {how}" for how, count in sorted(Counter(e.run.proof for e in used if e.run).items())],
-        "origins": sorted({entry.origin for entry in used if entry.origin}),
+        "origins": sorted(
+            {entry.origin for entry in used if entry.origin}
+            | {f"some runs by {e.run.credit.name}" for e in used if e.run and e.run.credit}
+        ),
     }
 
 

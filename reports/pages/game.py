@@ -147,5 +147,6 @@ def _row(entry: Entry, report: Report) -> dict[str, Any]:
         "games": numerals.counted(run.games, "game") if run else numerals.number(None),
         "speed": numerals.score(run.frames_per_second if run else None),
         "proof": run.proof if run else "",
+        "credit": run.credit if run else None,
         "manifest": f"runs/{run.directory}.json" if run else "",
     }

@@ -94,9 +94,8 @@ def _is_submission(parsed: argparse.Namespace) -> bool:
 
     if begins_with_submission(parsed.file):
         return True
-    used = [
-        flag for flag in _SUBMISSION_FLAGS if getattr(parsed, flag.strip("-").replace("-", "_")) not in (None, False)
-    ]
+    given = {flag: getattr(parsed, flag.strip("-").replace("-", "_")) for flag in _SUBMISSION_FLAGS}
+    used = [flag for flag, value in given.items() if value not in (None, False)]
     if used:
         reason = "it does not begin with submission.json; make one with: python -m suite export --submission FILE"
         if not parsed.file.is_file():
