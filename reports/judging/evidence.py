@@ -21,12 +21,13 @@ from results.credits import Credit, Credits, read_credits
 from results.errors import ResultsError
 from results.proofs import PROOF_FILE, Proof, read_proofs, standing_of
 from results.schema import RunSpec
-from results.scores import human_normalised
+from results.scores import SCORE_WINDOW_GAMES, human_normalised
 from results.store import BrokenRun, Run, scan
 from results.tables import RunTables, read_tables
 
 CURVE_POINTS = 200  # each 0.5 % of the budget, as metrics are kept
 DIAGNOSTIC_POINTS = 100  # each 1 %
+OBSERVATIONS = 256  # that diagnostics are taken over, where a configuration does not say (`DIAGNOSTIC_BATCH`)
 FINAL_FRACTION = 0.1  # a final diagnostic is the mean over the last 10 % of the budget
 
 MEASURED, EXTERNAL = "measured", "external"
@@ -42,12 +43,14 @@ NOT_COMPARABLE = "not comparable"  # another configuration or protocol
 class RunRecord:
     """What a report keeps of a measured run."""
 
-    directory: str  # below the results folder
+    directory: str  # below its results folder
+    root: Path  # the results folder
     status: str
     path: str  # "plain" or "fast"
     frames_done: int
     games: int  # finished in training
     greedy_score: float | None
+    median_score: float | None  # of the games whose mean the score is: a few great ones lift the mean alone
     curve: NDArray[
         np.float64
     ]  # [CURVE_POINTS] raw score at each 0.5 % of the budget; nan before a game, or not reached
@@ -55,6 +58,7 @@ class RunRecord:
     at_fraction: Mapping[float, float]  # raw score at the fractions of the budget that claims ask for
     diagnostics: Mapping[str, NDArray[np.float64]]  # "effective_rank/conv2" -> [DIAGNOSTIC_POINTS], nan where unknown
     final_diagnostics: Mapping[str, float]
+    observations: int  # that diagnostics were taken over: no rank is above it
     hardware: str  # device, runs at once and path in words
     frames_per_second: float | None  # emulator frames, by the clock on the wall
     timing: Timing | None  # None where none can be compared
@@ -95,7 +99,7 @@ class Evidence:
 
     entries: tuple[Entry, ...]
     broken: tuple[tuple[str, str], ...]  # folder below the results, reason
-    results: str = "results/runs"  # the folder, as given
+    results: str = "results/runs"  # the folder, as given; of several, the one that new runs go to
     submissions: tuple[Credit, ...] = ()  # what was sent in, whether its runs are still here or not
     _index: dict[tuple[str, int], list[Entry]] = field(default_factory=lambda: defaultdict(list), repr=False)
 
@@ -121,36 +125,56 @@ class Evidence:
 
 
 def load(
-    results: Path, catalogue: Catalogue, *, fractions: Iterable[float] = (), external: Iterable[Entry] = ()
+    results: Path,
+    catalogue: Catalogue,
+    *,
+    fractions: Iterable[float] = (),
+    external: Iterable[Entry] = (),
+    more: Iterable[Path] = (),
 ) -> Evidence:
-    """Reads every run below `results`.
+    """Reads every run below `results`, then below each of `more`.
 
     Args:
         fractions: of a budget, at which scores are wanted besides the grid.
         external: imported entries, taken as they are.
+        more: further folders. A run that an earlier folder has too is named in `broken` and not read again.
     Raises:
-        ResultsError: `results` is no folder. A single run that cannot be read is named in `broken` instead.
+        ResultsError: a folder is none. A single run that cannot be read is named in `broken` instead.
     """
-    found = scan(results)
-    hashes = _accepted_hashes([run for run in found if isinstance(run, Run)], catalogue)
+    roots = (results, *more)
+    found = [(root, run) for root in roots for run in scan(root)]
+    hashes = _accepted_hashes([run for _, run in found if isinstance(run, Run)], catalogue)
     entries, broken = list(external), []
-    try:
-        proofs = read_proofs(results)
-    except ResultsError as error:  # every run is then on its word
-        proofs = {}
-        broken.append((PROOF_FILE, _without_root(str(error), results)))
-    credits = read_credits(results)
-    broken += [(file, _without_root(reason, results)) for file, reason in credits.broken]
+    proofs: dict[Path, Mapping[str, Proof]] = {}
+    credits: dict[Path, Credits] = {}
+    for root in roots:
+        try:
+            proofs[root] = read_proofs(root)
+        except ResultsError as error:  # every run there is then on its word
+            proofs[root] = {}
+            broken.append((PROOF_FILE, _without_root(str(error), root)))
+        credits[root] = read_credits(root)
+        broken += [(file, _without_root(reason, root)) for file, reason in credits[root].broken]
     wanted = tuple(sorted(set(fractions)))
-    for run in found:
+    seen: dict[str, Path] = {}
+    for root, run in found:
+        place = _below(run.directory, root)
         try:
             if isinstance(run, BrokenRun):
                 raise ResultsError(run.reason)
-            entries.append(_entry(run, _read(run, results, wanted, proofs, credits), catalogue, hashes))
+            if place in seen:
+                raise ResultsError(f"{root} has it a second time; the one in {seen[place]} is used")
+            entries.append(_entry(run, _read(run, root, wanted, proofs[root], credits[root]), catalogue, hashes))
+            seen[place] = root
         except ResultsError as error:
-            broken.append((_below(run.directory, results), _without_root(str(error), results)))
+            broken.append((place, _without_root(str(error), root)))
     entries.sort(key=lambda entry: (entry.baseline, entry.game, entry.frames, entry.seed, entry.source, entry.origin))
-    return Evidence(tuple(entries), tuple(broken), results=str(results), submissions=credits.records)
+    return Evidence(
+        tuple(entries),
+        tuple(broken),
+        results=str(results),
+        submissions=tuple(record for root in roots for record in credits[root].records),
+    )
 
 
 def _below(directory: Path, root: Path) -> str:
@@ -233,16 +257,19 @@ def _read(
     timing, untimed = timing_of(manifest)
     return RunRecord(
         directory=_below(run.directory, root),
+        root=root,
         status=run.status,
         path=manifest["path"],
         frames_done=run.frames_done,
         games=len(tables.games["train"][0]),
+        median_score=_median_of_last(tables.games["train"][1]),
         greedy_score=None if np.isnan(greedy[-1]) else float(greedy[-1]),
         curve=train[:CURVE_POINTS],
         greedy_curve=greedy,
         at_fraction=dict(zip(fractions, train[CURVE_POINTS:].tolist(), strict=True)),
         diagnostics=diagnostics,
         final_diagnostics=final,
+        observations=int(manifest["config"]["baseline"].get("diagnostic_observations", OBSERVATIONS)),
         hardware=_hardware(manifest),
         frames_per_second=manifest["frames_per_second"],
         timing=timing,
@@ -252,6 +279,10 @@ def _read(
         config=manifest["config"],
         credit=credits.of(run),
     )
+
+
+def _median_of_last(returns: NDArray[np.float64]) -> float | None:
+    return float(np.median(returns[-SCORE_WINDOW_GAMES:])) if len(returns) else None
 
 
 def _diagnostics(run: Run, tables: RunTables) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
