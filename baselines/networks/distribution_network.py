@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.fast.block_shape import Norm, Pooling
-from baselines.fast.fused_block import fused_block, why_not_shape
-from baselines.networks.encoder import FRAMES, Encoder, keep, scaled_images
+from baselines.fast.fused_block import fused_block, joint_block, why_not_shape
+from baselines.networks.encoder import FRAMES, Encoder, keep, one_convolution
 from baselines.networks.initializers import uniform_layers_
 from baselines.networks.precision import encode
 
@@ -38,7 +38,7 @@ class NatureEncoder(Encoder):
         self.dense = nn.Linear(7 * 7 * 64, self.features)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = scaled_images(observations, self.dense.weight.dtype)
+        hidden = self.images(observations, self.dense.weight.dtype)
         for name in ("conv1", "conv2", "conv3"):
             hidden = keep(activations, name, F.relu(getattr(self, name)(hidden)))
         return keep(activations, "dense", F.relu(self.dense(hidden.flatten(1))))
@@ -61,7 +61,7 @@ class HadamaxC51Encoder(Encoder):
         self.dense = nn.Linear(64 * 11 * 11, self.features)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = scaled_images(observations, self.dense.weight.dtype)
+        hidden = self.images(observations, self.dense.weight.dtype)
         for name in ("conv1", "conv2", "conv3"):
             hidden = keep(activations, name, getattr(self, name)(hidden))
         dense = F.layer_norm(self.dense(hidden.flatten(1)), (self.features,), eps=NORM_EPSILON)
@@ -74,7 +74,8 @@ class HadamaxC51Encoder(Encoder):
 class HadamaxC51Conv(nn.Module):
     """Two parallel stride-1 convolutions of one input, each normed and activated, multiplied and max-pooled."""
 
-    fused = False  # `fast.use_fused_blocks` sets it
+    fused = False  # `fast.use_fused_blocks` sets it, and then, on a GPU:
+    one_convolution = False
 
     def __init__(
         self, in_channels: int, channels: int, *, kernel_size: int, padding: int, pool: tuple[int, int, int]
@@ -89,7 +90,11 @@ class HadamaxC51Conv(nn.Module):
         return why_not_shape(self.conv_a.out_channels, self.pool[0])
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.join(self.conv_a(images), self.conv_b(images))
+        if not self.one_convolution:
+            return self.join(self.conv_a(images), self.conv_b(images))
+        both = one_convolution(images, self.conv_a, self.conv_b)
+        pooling = Pooling.symmetric(both.shape[2], *self.pool)
+        return joint_block(both, None, None, Norm(per_image=True, epsilon=NORM_EPSILON), pooling)
 
     def join(self, branch_a: Tensor, branch_b: Tensor) -> Tensor:
         """What follows the convolutions, whose outputs [B, C, H, H] these are."""
