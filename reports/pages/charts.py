@@ -27,6 +27,7 @@ from reports.statistics.bootstrap import Interval
 
 WIDE, NARROW = (760, 400), (380, 330)
 LABEL_LINE = 13.0
+LETTER, NOTE_LETTER = 7.3, 6.0  # about the width of a letter of a curve's label, and of the note below it
 MARK_LETTER, MARK_GAP = 6.2, 8.0  # about the width of a letter of a mark's name, and between two names
 
 
@@ -73,7 +74,7 @@ class LineChart:
         """The SVG at one size. The style sheet shows the one that suits the screen."""
         width, height = size
         small = width < 500
-        left, right = (44.0, 92.0) if small else (54.0, 150.0)
+        left, right = (44.0 if small else 54.0), self._label_room(small)
         end = max(float(np.max(s.x)) for s in self.series) if self.x_high is None else self.x_high
         x = Scale(0.0, end, left, width - right)
         low, high = self._range()
@@ -88,6 +89,13 @@ class LineChart:
         data = f' data-left="{px(x.start)}" data-right="{px(x.end)}" data-top="16" data-bottom="{px(y.start)}"'
         data += f' data-max="{x.high:g}"'
         return svg(width, height, body, label=self.label, css="narrow" if small else "wide", data=data)
+
+    def _label_room(self, small: bool) -> float:
+        """Pixels right of the plot, for the labels: as many as the longest needs, and at most some."""
+        shown = [s for s in self.series if s.is_labelled]
+        widths = [max(LETTER * len(s.label), NOTE_LETTER * len(s.note)) for s in shown]
+        least, most = (92.0, 160.0) if small else (150.0, 210.0)
+        return min(max([least, *(18.0 + width for width in widths)]), most)
 
     def _range(self) -> tuple[float, float]:
         values = np.concatenate([s.y for s in self.series])

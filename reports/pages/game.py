@@ -101,13 +101,16 @@ def main_budget(bundles: list[_Bundle]) -> int:
     return max(budgets, key=weight)
 
 
+def _budget_note(bundle: _Bundle) -> str:
+    seeds = f", {len(bundle.runs)} seeds" if len(bundle.runs) > 1 else ""
+    return f"{numerals.frames(bundle.frames)}-frame run{'s' * bool(seeds)}{seeds}"
+
+
 def _series(bundle: _Bundle, report: Report, main: int) -> list[Series]:
     css, title = colour(report, bundle.baseline), report.catalogue.title(bundle.baseline)
-    seeds = numerals.counted(len(bundle.runs), "seed")
     if bundle.frames != main:
-        note = f"of {numerals.frames(bundle.frames)} frames, {seeds}"
-        return [Series(title, css, bundle.points, bundle.mean, note=note, style="other")]
-    series = [Series(title, css, bundle.points, bundle.mean, note=seeds)]
+        return [Series(title, css, bundle.points, bundle.mean, note=_budget_note(bundle), style="other")]
+    series = [Series(title, css, bundle.points, bundle.mean, note=numerals.counted(len(bundle.runs), "seed"))]
     if len(bundle.runs) > 1:
         series += [Series(title, css, bundle.points, r.curve, style="thin", is_labelled=False) for r in bundle.runs]
     return series
@@ -164,7 +167,7 @@ def _closer_figure(
         if inside.sum() > 1 and not np.isnan(mean).all():
             title, css = report.catalogue.title(bundle.baseline), colour(report, bundle.baseline)
             is_whole = bundle.frames == shortest
-            note = f"of {numerals.frames(bundle.frames)} frames, {numerals.counted(len(bundle.runs), 'seed')}"
+            note = _budget_note(bundle)
             style = "main" if is_whole else "other"
             series.append(Series(title, css, bundle.points[inside], mean, note=note, style=style))
     chart = LineChart(

@@ -40,6 +40,7 @@ def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, A
         "claims": claims_table(claims_of(report), report),
         "questions": claims_table([j for j in report.judgements if j.claim.family == SUITE][1:], report),
         "groups": [_group(group, report, site, number) for number, group in enumerate(report.groups)],
+        "singles": singles(report),
         "published": [_leaderboard(group, report) for group in report.published],
         "games": games(report),
         "baselines": [
@@ -165,6 +166,33 @@ def _row(
     }
 
 
+def is_single(group: Group) -> bool:
+    """Whether a group has one game, and no side more than one seed of it: such rows share a table."""
+    return len(group.games) == 1 and not group.is_unscored and all(row.seeds[1] == 1 for row in group.rows)
+
+
+def singles(report: Report) -> list[dict[str, Any]]:
+    """A row for each score of a single seed of a single game that no larger group has, by game."""
+    rows = [
+        {
+            "game": entry.game,
+            "frames": entry.frames,
+            "baseline": entry.baseline,
+            "title": report.catalogue.title(entry.baseline),
+            "has_page": report.catalogue.find(entry.baseline) is not None,
+            "css": colour(report, entry.baseline),
+            "source": entry.source,
+            "off_protocol": group.is_off_protocol,
+            "score": numerals.number(entry.hns),
+        }
+        for group in report.groups
+        if is_single(group)
+        for row in group.rows
+        for entry in row.entries
+    ]
+    return sorted(rows, key=lambda row: (row["game"], -int(str(row["frames"]))))
+
+
 def _cell(interval: Interval) -> dict[str, str]:
     ends = f"{numerals.number(interval.low)} to {numerals.number(interval.high)}" if interval.is_complete else ""
     return {"value": numerals.number(interval.estimate), "ends": ends}
@@ -185,6 +213,7 @@ def _group(group: Group, report: Report, site: Site, number: int) -> dict[str, A
         ]
     )
     view["profile"] = None if len(group.games) == 1 else _profile_figure(group, report, site, name)
+    view["is_single"] = is_single(group)
     view["game_page"] = group.games[0] if len(group.games) == 1 else ""
     view["improvements"] = [
         {
