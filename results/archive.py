@@ -15,8 +15,11 @@ from pathlib import Path, PurePosixPath
 
 from results.atomic import sync_folder, write_bytes
 from results.errors import ResultsError, shown
+from results.kept_code import kept_files
 from results.schema import (
     ACTIONS_FILE,
+    CODE_BASELINE_FILE,
+    CODE_FOLDER,
     EPISODES_FILE,
     FULL_ACTIONS_FILE,
     MANIFEST_FILE,
@@ -31,6 +34,7 @@ from results.verify import verify_run
 RUN_FILES = (MANIFEST_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE, ACTIONS_FILE)
 _ALL_FILES = (*RUN_FILES, FULL_ACTIONS_FILE)
 _RUN_PATH = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}/[A-Za-z]{1,40}/[1-9][0-9]{0,14}[kM]?/seed-(0|[1-9][0-9]{0,17})")
+_CODE_PATH = re.compile(rf"{CODE_FOLDER}/({re.escape(CODE_BASELINE_FILE)}|[A-Za-z0-9_][A-Za-z0-9_.-]{{0,200}}\.py)")
 _MAX_MANIFEST_BYTES = 1 << 20  # one has some 10 kB
 
 
@@ -45,7 +49,7 @@ class Imported:
 def export_archive(
     root: Path, out_file: Path, select: Callable[[Run], bool] = lambda run: run.is_done, *, whole_logs: bool = True
 ) -> list[RunSpec]:
-    """Packs the runs below `root` that `select` wants, manifest, tables and action log, as `<run's place>/<file>`.
+    """Packs the runs below `root` that `select` wants, manifest, tables, log and code, as `<run's place>/<file>`.
 
     Without `whole_logs`, of a long log only the witnesses.
 
@@ -67,7 +71,7 @@ def export_archive(
             problems = verify_run(run)
             if problems:
                 raise ResultsError(f"will not export {run.spec}: {problems[0]}; see: python -m suite verify")
-            for name in _ALL_FILES if whole_logs else RUN_FILES:
+            for name in (*(_ALL_FILES if whole_logs else RUN_FILES), *kept_files(run)):
                 if (run.directory / name).exists():
                     data = (run.directory / name).read_bytes()
                     member = tarfile.TarInfo(str(run.spec.directory / name))  # time 0, owner 0: equal bytes
@@ -152,7 +156,9 @@ def _checked_name(file: Path, member: tarfile.TarInfo, seen: set[str]) -> tuple[
     path = PurePosixPath(member.name)
     if _escapes(member.name) or not member.isreg() or member.issparse():
         raise ResultsError(f"{file}: {shown(member.name)} is no plain file inside the archive; nothing was imported")
-    if str(path) != member.name or path.name not in _ALL_FILES or not _RUN_PATH.fullmatch(str(path.parent)):
+    of_code = _CODE_PATH.fullmatch(f"{path.parent.name}/{path.name}") is not None
+    place, name = (path.parent.parent, f"{CODE_FOLDER}/{path.name}") if of_code else (path.parent, path.name)
+    if str(path) != member.name or not (of_code or name in _ALL_FILES) or not _RUN_PATH.fullmatch(str(place)):
         raise ResultsError(
             f"{file}: {shown(member.name)} is no file of a run "
             f"(<baseline>/<game>/<frames>/seed-<n>/{MANIFEST_FILE} or a table); nothing was imported"
@@ -162,7 +168,7 @@ def _checked_name(file: Path, member: tarfile.TarInfo, seen: set[str]) -> tuple[
     seen.add(member.name)
     if path.name == MANIFEST_FILE and member.size > _MAX_MANIFEST_BYTES:
         raise ResultsError(f"{file}: {member.name} is larger than any run's; nothing was imported")
-    return path.parent, path.name
+    return place, name
 
 
 def _escapes(name: str) -> bool:
@@ -185,7 +191,7 @@ def _is_present(run: Run, root: Path) -> bool:
     place = root / run.spec.directory
     if not place.exists():
         return False
-    if all(_bytes(run.directory / name) == _bytes(place / name) for name in RUN_FILES):
+    if all(_bytes(run.directory / name) == _bytes(place / name) for name in (*RUN_FILES, *kept_files(run))):
         return True
     raise ResultsError(
         f"{place} is taken by a run that differs from the archive's {run.spec}; move it away, or choose another "

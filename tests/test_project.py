@@ -96,6 +96,9 @@ LEAVES = {
     "baselines": {
         "agent",
         "config",
+        "code",
+        "description",
+        "families",
         "seeding",
         "returns",
         "distributional",
