@@ -66,6 +66,15 @@ def _try_one(name: str, *, measured: bool) -> OwnTried:
             notes.append(f"{source.path.name} imports {', '.join(imports)}, which the config hash does not cover")
     if is_reference(pinned.algorithm):
         _check_agent(pinned.algorithm, pinned.config, measured=measured)
+    else:
+        from baselines.memory_plan import parameter_count
+        from baselines.networks.precision import check_precision
+
+        try:
+            check_precision(pinned.config.precision)
+            parameter_count(pinned.config)  # builds its network: an encoder that there is not is refused
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
     encoder = pinned.values.get("encoder")
     if isinstance(encoder, str) and encoder in pinned.code and not is_reference(pinned.algorithm):
         from baselines.networks.trial import try_encoder
