@@ -83,6 +83,21 @@ def check_manifest(manifest: Any) -> None:
         _check_plain(value, key, depth=0)
 
 
+def matching(fits: Callable[[Any], Any], wanted: str) -> _Rule:
+    """A rule of one's own, for `check_rules`; `wanted` says in words what fits."""
+    return _Rule(lambda value: bool(fits(value)), wanted)
+
+
+def text_rule(most: int) -> _Rule:
+    """A text of at most `most` characters."""
+    return _Rule(lambda value: _is_text(value) and len(value) <= most, f"a text of at most {most} characters")
+
+
+def check_rules(mapping: Any, rules: Mapping[str, _Rule], where: str) -> None:
+    """Raises ValueError, beginning with `where`, unless `mapping` has exactly the keys of `rules`, and fits them."""
+    _check_object(mapping, rules, where)
+
+
 def _check_object(mapping: Any, rules: Mapping[str, _Rule], where: str) -> None:
     """Exactly the keys of `rules`."""
     _check_keys(mapping, tuple(rules), where)

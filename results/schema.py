@@ -97,7 +97,7 @@ MANIFEST_KEYS = (
     "actions",  # {sha256, environments, vector_steps, kept}: the packed action log; null without one
     "error",  # null, or {type, message} of what stopped a failed run
 )
-CODE_KEY = "code"  # only of a run with code of a user's own: {reference: {file, sha256}}, files of CODE_FOLDER
+CODE_KEY = "code"  # only of a user's own baseline: {reference: {file, sha256}}, files of CODE_FOLDER
 CHECKSUM_KEY = "checksum"  # in the file after all others: SHA-256 over them, so that a flipped bit is noticed
 ADDED_IN_FORMAT_2 = ("cpu_seconds", "actions")  # null in a manifest of format 1
 

@@ -15,6 +15,7 @@ from baselines.fast.paths import Paths
 from baselines.registry import load_pinned, make_agent
 from results.errors import ResultsError
 from results.games import GAMES
+from results.lock import LockLost, RunLock
 from results.schema import RunSpec
 from suite.checkpoint import ACTIONS_FILE, ActionLog, load_checkpoint
 from suite.machine import prepare
@@ -46,6 +47,7 @@ class OpenRun:
     """A run that can be trained, retraced first if it has a checkpoint."""
 
     directory: Path
+    lock: RunLock
     agent: Agent
     recorder: Recorder
     log: ActionLog
@@ -69,8 +71,10 @@ def refuse_foreign(directory: Path, spec: RunSpec, previous: dict[str, Any] | No
 
 
 @contextmanager
-def opened(spec: RunSpec, directory: Path, options: RunOptions, previous: dict[str, Any] | None) -> Iterator[OpenRun]:
-    """The run in `directory`, which this process has locked, with its agent; closed at the end.
+def opened(
+    spec: RunSpec, directory: Path, options: RunOptions, previous: dict[str, Any] | None, lock: RunLock
+) -> Iterator[OpenRun]:
+    """The run in `directory`, which this process holds by `lock`, with its agent; closed at the end.
 
     What fails from here on, in opening or in the caller's block, is written into the manifest.
 
@@ -117,10 +121,11 @@ def opened(spec: RunSpec, directory: Path, options: RunOptions, previous: dict[s
             steps = found.state["vector_steps"] if found.state else 0
             log = ActionLog(directory / ACTIONS_FILE, agent.environments, vector_steps=steps)
             stack.callback(log.close)
-            yield OpenRun(directory, agent, Recorder(agent.total_frames), log, manifest, found.state, threads)
-    except RunRefused:
+            yield OpenRun(directory, lock, agent, Recorder(agent.total_frames), log, manifest, found.state, threads)
+    except (RunRefused, LockLost):
         raise
     except BaseException as error:
+        lock.check()
         manifest.failed(error)
         raise
 

@@ -29,13 +29,13 @@ class OwnTried:
     notes: tuple[str, ...]  # what the user should know, a line each
 
 
-def keep_code(directory: Path, description: Description) -> dict[str, Any]:
+def keep_code(directory: Path, description: Description) -> dict[str, Any] | None:
     """Writes a user's baseline and its code into the run's folder.
 
-    Returns: {reference: {file, sha256}}, the manifest's `code`; empty where all code is the suite's.
+    Returns: {reference: {file, sha256}}, the manifest's `code`; None for a baseline of the suite's.
     """
     if description.path is None:
-        return {}
+        return None
     folder = directory / CODE_FOLDER
     folder.mkdir(exist_ok=True)
     write_bytes(folder / CODE_BASELINE_FILE, resolved_toml(description).encode("utf-8"))

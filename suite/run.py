@@ -63,19 +63,20 @@ def execute(
         ResultsError: another process writes this run, or its directory holds a run of another configuration, or one
             that cannot be read. Nothing of it is changed. Or its checkpoints are damaged: its manifest then says
             `failed` and why.
+        LockLost: the folder was removed or taken over by another process; nothing more was written.
         Exception: whatever stopped the run; its manifest then says `failed` and why.
     """
     for file in options.own:
         add_own(file)
     directory = run_directory(results, spec)
     directory.mkdir(parents=True, exist_ok=True)
-    with RunLock(directory):
+    with RunLock(directory) as lock:
         previous = read_manifest(directory) if (directory / MANIFEST_FILE).exists() else None
         refuse_foreign(directory, spec, previous)
         if previous is not None and previous["status"] == "done":
             _drop_packed_log(directory, previous)
             return "skipped"
-        with opened(spec, directory, options, previous) as run:
+        with opened(spec, directory, options, previous, lock) as run:
             if run.checkpoint is not None and not _resume(run, run.checkpoint, report, stop_requested):
                 return "interrupted"
             return _train(run, options.checkpoint_seconds, report, stop_requested)
@@ -95,6 +96,7 @@ def _train(run: OpenRun, checkpoint_seconds: float, report: Report, stop_request
         run.recorder.add(event, *stopwatch.lap())
         if run.recorder.diagnostics_due(frames_before):
             run.recorder.add_diagnostics(run.agent.diagnose())
+        run.lock.check()
         run.log.append(event.actions)
         report(_status(run, event.frames, 0.0))
         if event.frames >= run.agent.total_frames:
@@ -145,6 +147,7 @@ def _resume(run: OpenRun, checkpoint: dict[str, Any], report: Report, stop_reque
 
 def _save(run: OpenRun, status: str) -> None:
     """Writes the checkpoint first: a run is never further in its manifest than it can resume."""
+    run.lock.check()
     run.log.sync()
     save_checkpoint(
         run.directory,
@@ -163,6 +166,7 @@ def _save(run: OpenRun, status: str) -> None:
 
 def _write(run: OpenRun, status: str) -> None:
     """Writes tables and manifest; of a run that is done, its action log too."""
+    run.lock.check()
     files = write_tables(
         run.directory,
         episodes=episode_table(run.recorder.games),

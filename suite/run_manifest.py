@@ -85,7 +85,7 @@ class RunManifest:
             "actions": None,
             "error": None,
         }
-        if code:
+        if code is not None:
             values[CODE_KEY] = code
         if previous is None:
             return cls(directory, values, changed=[], previous_error=None)

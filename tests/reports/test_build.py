@@ -37,7 +37,7 @@ def claim(summary: dict, claim_id: str) -> dict:
 
 def test_there_is_a_page_for_everything(built: Outcome) -> None:
     site = built.index.parent
-    assert built.pages == 1 + 9 + 57 + 5 + 1
+    assert built.pages == 1 + 15 + 57 + 5 + 1
     assert len(list(site.glob("games/*.html"))) == 57
     assert (site / "claims/c51-70.html").exists()
     assert (site / "baselines/hadamax-c51.html").exists()
@@ -274,11 +274,18 @@ def test_the_suites_own_questions_stand_apart_and_settle_no_claim(tmp_path: Path
     found = claim(outcome.summary, "one-million")
     assert (found["family"], found["verdict"], found["preliminary"]) == ("suite", "ahead", False)
     page = outcome.index.read_text()
-    questions, claims = page.index('<h2 id="questions">'), page.index('<h2 id="claims">')
-    assert questions < page.index("claims/one-million.html") < claims
+    places = [page.index(f'<h2 id="{name}">') for name in ("lead", "claims", "questions")]
+    assert places == sorted(places)
+    assert places[0] < page.index("claims/one-million.html") < places[1]
+    answered = page[places[0] : places[1]]
+    assert "+60\N{NO-BREAK SPACE}%" in answered
+    assert "The gain at every frame count" in answered
+    assert "begin at 10M frames, of runs of 200M: none of it" in answered
+    assert "Estimate for 57 games" in page
     assert "none of the 8 claims has the runs that a verdict needs" in page
-    assert '<ul class="tally"' in page
-    assert "ahead" not in page[page.index('<ul class="tally"') : page.index("Rests on")]
+    assert '<ul class="tally"' not in page  # nothing is judged of the paper's
+    hero = page[page.index('class="answer"') :].split("</section>")[0]
+    assert "ahead" not in hero
     own = (tmp_path / "html/claims/one-million.html").read_text()
     assert "What is asked" in own
     assert "15 on its word" in own
