@@ -88,7 +88,7 @@ def find_source(reference: str, folder: Path) -> Source:
             f'{reference!r} is no code of your own; write "my_net.py:MyClass" or "my_package.module:MyClass"'
         )
     before = _sources.setdefault(source.reference, source)
-    if before.path != source.path:
+    if before.path != source.path and before.sha256 != source.sha256:
         raise ConfigError(
             f"{source.reference} is in {before.path} and in {source.path}; "
             "give one of the two files another name, so that results can tell them apart"
