@@ -284,6 +284,7 @@ _HARDWARE = {
     "jobs": _POSITIVE,
     "fast_paths": _TEXTS,
     "fast_paths_missed": _TEXTS,
+    "environment_groups": _POSITIVE,
 }
 _REVISION = {
     "commit": _TEXT,

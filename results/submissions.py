@@ -44,7 +44,7 @@ _ORCID = re.compile(r"(?:https://orcid\.org/)?([0-9]{4}-[0-9]{4}-[0-9]{4}-[0-9]{
 _BY = re.compile(r"\s*(?P<name>[^<>]+?)\s*<\s*(?P<link>[^<>]+?)\s*>\s*")
 _CODE = re.compile(r"code/(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/){0,3}[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.(?:py|toml)")
 _DOI = re.compile(r"\b10\.[0-9]{4,9}/[A-Za-z0-9._()/:-]*[A-Za-z0-9]")
-_ARXIV = re.compile(r"\barXiv[:\s]\s*([0-9]{4}\.[0-9]{4,5})\b", re.IGNORECASE)
+_ARXIV = re.compile(r"\barXiv[:\s]\s*([0-9]{4}\.[0-9]{4,5})(?:v[0-9]{1,2})?\b", re.IGNORECASE)
 SHA256 = r"[0-9a-f]{64}"
 
 

@@ -33,6 +33,7 @@ MAX_SEED = 2**31 - 1
 MAX_SEED_COUNT = 1000
 MAX_JOBS = 1024
 MAX_RESTARTS = 100
+MAX_GROUPS = 8
 MAX_MINUTES = 10_000
 MAX_NAME_BYTES = 200  # 255 on every usual disk, less what a temporary name adds
 MAX_PATH_BYTES = 3000  # 4096, less what a run's place adds
@@ -116,6 +117,17 @@ def parse_jobs(text: str) -> int:
 def parse_threads(text: str) -> int:
     """How many CPU threads a run computes with."""
     return parse_count(text, "--threads", MAX_JOBS)
+
+
+def parse_groups(text: str, devices: Sequence[str]) -> int:
+    """How many groups PQN's environments step in; on a GPU alone."""
+    groups = parse_count(text, "--groups", MAX_GROUPS)
+    if not devices[0].startswith("cuda"):
+        raise UserError(
+            "--groups goes with a GPU: on a CPU nothing overlaps, and another number of images at a time rounds "
+            "differently; leave it out"
+        )
+    return groups
 
 
 def parse_restarts(text: str) -> int:

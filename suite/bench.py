@@ -67,6 +67,8 @@ class Measured:
     missed: tuple[str, ...]
     peak_bytes: int  # of a process
     device_peak_bytes: int | None  # of its tensors on a GPU; None on a CPU
+    groups: int  # of environments
+    group_speeds: dict[int, float]  # rollouts without learning, agent steps a second, where the number was chosen so
     cpu_seconds_per_agent_step: float  # processor time of a run while it trains, by the median of the repeats
 
 
@@ -112,6 +114,8 @@ class Bench:
                     "missed": list(m.missed),
                     "peak_bytes": m.peak_bytes,
                     "device_peak_bytes": m.device_peak_bytes,
+                    "environment_groups": m.groups,
+                    "group_speeds": {str(number): speed for number, speed in m.group_speeds.items()},
                     "cpu_seconds_per_agent_step": m.cpu_seconds_per_agent_step,
                     "repeats": list(m.loop),
                 }
@@ -244,6 +248,19 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
     paths = prepared + agent.paths
     cpu = statistics.median(stretch.cpu_seconds / stretch.agent_steps for stretch in speed.loop)
     return (
-        Measured(job, (), speed.acting, speed.learning, speed.shares, paths.taken, paths.missed, peak, on_device, cpu),
+        Measured(
+            job,
+            (),
+            speed.acting,
+            speed.learning,
+            speed.shares,
+            paths.taken,
+            paths.missed,
+            peak,
+            on_device,
+            agent.environment_groups,
+            dict(getattr(agent, "group_speeds", {})),
+            cpu,
+        ),
         speed.loop,
     )

@@ -159,6 +159,7 @@ def _save(run: OpenRun, status: str) -> None:
             "actions_sha256": run.log.sha256,
             "torch_threads": run.torch_threads,
             "fast_paths": list(run.agent.paths.taken),
+            "environment_groups": run.agent.environment_groups,
         },
     )
     _write(run, status)

@@ -103,6 +103,7 @@ class RunManifest:
         hardware = self._values["hardware"] | {
             "fast_paths": list(paths.taken),
             "fast_paths_missed": list(paths.missed),
+            "environment_groups": agent.environment_groups,
         }
         self._values.update(
             off_protocol=list(agent.off_protocol),

@@ -8,7 +8,8 @@ and last the games: some are played again. Which ones follows from the bundle's 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TextIO
@@ -101,17 +102,23 @@ def examine(file: Path, staging: Path, results: Path, sample: Sample, stream: Te
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     verdicts = [Verdict(place) for place in places]
-    owners = {run.manifest["actions"]["sha256"]: run.spec for run in here if isinstance(run, Run) and _has_log(run)}
     for verdict in verdicts:
         _check_files(verdict, staging, members, submission)
         _check_rules(verdict, staging)
+    owners = _owners([*(run for run in here if isinstance(run, Run)), *(v.run for v in verdicts if v.run)])
+    for verdict in verdicts:
         _check_new(verdict, results, owners, credits, sha256)
     _check_games([v for v in verdicts if not v.problems and not v.is_here], sha256, sample, stream)
     return Examined(str(file), sha256, submission, sample, tuple(verdicts))
 
 
-def _has_log(run: Run) -> bool:
-    return run.manifest["actions"] is not None
+def _owners(runs: Iterable[Run]) -> dict[str, set[RunSpec]]:
+    """Digest of a whole action log -> the runs that have it."""
+    owners: dict[str, set[RunSpec]] = defaultdict(set)
+    for run in runs:
+        if run.manifest["actions"] is not None:
+            owners[run.manifest["actions"]["sha256"]].add(run.spec)
+    return owners
 
 
 def _check_files(verdict: Verdict, staging: Path, members: set[str], submission: Submission) -> None:
@@ -145,7 +152,7 @@ def _check_rules(verdict: Verdict, staging: Path) -> None:
 
 
 def _check_new(
-    verdict: Verdict, results: Path, owners: dict[str, RunSpec], credits: Credits, bundle_sha256: str
+    verdict: Verdict, results: Path, owners: dict[str, set[RunSpec]], credits: Credits, bundle_sha256: str
 ) -> None:
     """A run is new unless this very bundle brought it; two runs never have the same actions throughout."""
     if verdict.problems:
@@ -153,7 +160,7 @@ def _check_new(
     run = verdict.run
     assert run is not None
     actions = run.manifest["actions"]["sha256"]
-    owner = owners.setdefault(actions, run.spec)
+    others = owners[actions] - {run.spec}
     try:
         verdict.is_here = is_present(run, results)
     except ResultsError as error:
@@ -165,8 +172,8 @@ def _check_new(
             whose = "as one of this project's own" if credit is None else f"sent in by {credit.name} ({credit.link})"
             verdict.problems.append(f"is here already, {whose}; to check a bundle alone, give an empty --results")
             return
-    elif owner != run.spec:
-        verdict.problems.append(f"its actions are those of {owner} to the last one: it is a copy under another name")
+    elif others:  # of two in one bundle, nobody can say which is the copy
+        verdict.problems.append(f"its actions are those of {min(others)} to the last one: one of them is a copy")
         return
     verdict.passed.append("new")
 

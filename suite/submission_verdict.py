@@ -75,6 +75,7 @@ def as_data(examined: Examined) -> dict[str, Any]:
                 "checks_passed": verdict.passed,
                 "games": verdict.replayed.games if verdict.replayed else None,
                 "games_replayed": verdict.replayed.games_agreed if verdict.replayed else 0,
+                "environments_replayed": list(verdict.replayed.agreed) if verdict.replayed else [],
                 "escape_probability": verdict.replayed.escape_probability if verdict.replayed else None,
             }
             for verdict in examined.verdicts

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep, scaled_images
+from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep
 from baselines.networks.initializers import he_normal_, xavier_normal_
 from baselines.networks.pqn_encoders import (
     NORM_EPSILON,
@@ -144,7 +144,7 @@ class HadamaxVariant(Encoder):
         self.dense = DenseNorm(flat, self.features, activation) if normed else Dense(flat, self.features, activation)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = scaled_images(observations, self.dense.linear.weight.dtype)
+        hidden = self.images(observations, self.dense.linear.weight.dtype)
         for name in self.convolutions:
             hidden = keep(activations, name, self.get_submodule(name)(hidden))
         return keep(activations, "dense", self.dense(flatten_nhwc(hidden)))
@@ -182,7 +182,7 @@ class NatureVariant(Encoder):
         self.dense = DenseNorm(_NATURE_SIDE**2 * channels, self.features, F.relu)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = scaled_images(observations, self.dense.linear.weight.dtype)
+        hidden = self.images(observations, self.dense.linear.weight.dtype)
         for name in self.convolutions:
             hidden = keep(activations, name, self.get_submodule(name)(hidden))
         return keep(activations, "dense", self.dense(flatten_nhwc(hidden)))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.networks.distribution_network import HadamaxC51Torso
-from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep, scaled_images
+from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep
 from baselines.networks.initializers import uniform_by_fan_in_, uniform_layers_
 from baselines.networks.load import load_encoder
 from baselines.networks.precision import encode
@@ -35,7 +35,7 @@ class NatureTorso(Encoder):
         self.conv3 = nn.Conv2d(64, 64, 3)  # -> 7
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = scaled_images(observations, self.conv1.weight.dtype)
+        hidden = self.images(observations, self.conv1.weight.dtype)
         for name in self.layer_names:
             hidden = keep(activations, name, F.relu(getattr(self, name)(hidden)))
         return flatten_nhwc(hidden)

@@ -11,6 +11,7 @@ from reports import numerals, statistics
 from reports.judging.claims import MINIMUM_SEEDS
 from reports.judging.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
 from reports.pages.card import VERDICT_CSS
+from reports.statistics.atari5 import FITTED_ABOVE, WEIGHTS
 from reports.statistics.bootstrap import CLAIM_REPETITIONS, CURVE_REPETITIONS, TABLE_REPETITIONS
 from reports.summary import Report
 from results.reference import DOPAMINE, PAPER
@@ -35,6 +36,8 @@ def method_page(report: Report, summary: dict[str, Any]) -> dict[str, Any]:
         "minimum_seeds": MINIMUM_SEEDS,
         "repetitions": {"claims": CLAIM_REPETITIONS, "tables": TABLE_REPETITIONS, "curves": CURVE_REPETITIONS},
         "simulated": simulated(),
+        "median57_weights": list(WEIGHTS.items()),
+        "fitted_above": FITTED_ABOVE,
         "machines": sorted(machines.items()),
         "submissions": _submissions(report),
         "published": [PAPER, DOPAMINE],

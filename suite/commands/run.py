@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from baselines.registry import describe
 from results.schema import RunSpec, format_frames
 from suite import arguments, display, flags
 from suite.arguments import parse_path
@@ -56,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="CPU threads of a run (default: cores / jobs; beside a GPU all cores)",
     )
     group.add_argument(
+        "--groups",
+        metavar="N",
+        help="on a GPU, groups that PQN's environments step in (default: the fastest of 2, 3 and 4, measured)",
+    )
+    group.add_argument(
         "--restarts",
         default="1",
         metavar="N",
@@ -84,6 +88,7 @@ def run(parsed: argparse.Namespace) -> int:
     )
     threads = None if parsed.threads is None else arguments.parse_threads(parsed.threads)
     devices = arguments.parse_device(parsed.device)
+    groups = None if parsed.groups is None else arguments.parse_groups(parsed.groups, devices)
     if parsed.claim is not None and not specs:
         print('{"runs": []}' if parsed.json else f"claim {parsed.claim} lacks no run; see: python -m suite report")
         return 0
@@ -95,8 +100,11 @@ def run(parsed: argparse.Namespace) -> int:
     refuse_unusable(states)
     if parsed.dry_run:
         from suite.dry_run import DryRun
+        from suite.gpu_memory import gpu_needs
 
-        dry = DryRun.of(states, results, jobs=jobs, device=devices[0].partition(":")[0])
+        undone = [state.spec for state in states if state.state != "done" and state.spec]
+        gpus = gpu_needs(undone, [devices[i % len(devices)] for i in range(min(jobs, len(undone)))])
+        dry = DryRun.of(states, results, jobs=jobs, device=devices[0].partition(":")[0], gpus=gpus)
         print(dry.as_json() if parsed.json else dry.as_text(rows=parsed.rows))
         return 0
     if parsed.rows:
@@ -108,7 +116,13 @@ def run(parsed: argparse.Namespace) -> int:
         print(f"{display.plural(len(by_spec), 'run')} of {len(specs)} done already", file=sys.stderr)
     if left:
         slots = _slots(
-            len(left), jobs=jobs, threads=threads, devices=devices, plain=parsed.plain, own=own_files(baselines)
+            len(left),
+            jobs=jobs,
+            threads=threads,
+            devices=devices,
+            groups=groups,
+            plain=parsed.plain,
+            own=own_files(baselines),
         )
         trained = _train(left, results, slots, supervision)
         by_spec |= {outcome.spec: outcome for outcome in trained}
@@ -140,7 +154,14 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
 
 
 def _slots(
-    runs: int, *, jobs: int, threads: int | None, devices: Sequence[str], plain: bool, own: tuple[Path, ...]
+    runs: int,
+    *,
+    jobs: int,
+    threads: int | None,
+    devices: Sequence[str],
+    groups: int | None,
+    plain: bool,
+    own: tuple[Path, ...],
 ) -> list[RunOptions]:
     """The options of each of the places where so many runs are worked at."""
     from suite.machine import thread_share
@@ -156,6 +177,7 @@ def _slots(
             threads=torch_threads,
             emulator_threads=emulator_threads,
             jobs=jobs,
+            groups=groups,
             plain=plain,
             checkpoint_seconds=_CHECKPOINT_SECONDS,
             own=own,
@@ -168,29 +190,19 @@ def _train(
     specs: Sequence[RunSpec], results: Path, slots: Sequence[RunOptions], supervision: Supervision
 ) -> list[Outcome]:
     from suite.gpu_memory import refuse_crowded_gpus
+    from suite.missing_paths import missing_paths
     from suite.mps import shared_gpus
     from suite.progress import progress_display
 
     refuse_crowded_gpus(specs, [slot.device for slot in slots])
-    plain = slots[0].plain
-    if not plain and any("hadamax" in str(describe(spec.baseline).values.get("encoder")) for spec in specs):
-        _tell_of_missing_fast_path(slots[0].device)
+    if not slots[0].plain:
+        for line in missing_paths(slots[0].device, sorted({spec.baseline for spec in specs})):
+            print(f"note: runs plain, which is slower: {line}", file=sys.stderr)
     with (
         shared_gpus([slot.device for slot in slots], tell=lambda line: print(line, file=sys.stderr)),
         progress_display(sys.stderr, len(specs)) as progress,
     ):
         return LocalExecutor(results, slots, supervision).run(specs, progress)
-
-
-def _tell_of_missing_fast_path(device: str) -> None:
-    """Compiles the fused block before any run starts, if it is not there yet; says why if it cannot be had."""
-    import torch
-
-    from baselines.fast.fused_block import why_not
-
-    missing = why_not(torch.device(device))
-    if missing is not None:
-        print(f"note: the Hadamax block runs plain, which is slower: {missing}", file=sys.stderr)
 
 
 def _print_outcomes(outcomes: list[Outcome], results: Path, *, as_json: bool) -> None:
@@ -260,6 +272,7 @@ def _spell_options(parsed: argparse.Namespace) -> str:
         ("--device", parsed.device, "auto"),
         ("--jobs", parsed.jobs, "1"),
         ("--threads", parsed.threads, None),
+        ("--groups", parsed.groups, None),
         ("--restarts", parsed.restarts, "1"),
         ("--hang-minutes", parsed.hang_minutes, "30"),
         ("--results", str(parsed.results), str(flags.DEFAULT_RESULTS)),

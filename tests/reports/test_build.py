@@ -294,6 +294,44 @@ def test_the_suites_own_questions_stand_apart_and_settle_no_claim(tmp_path: Path
     assert "one million agent steps? | **ahead**" in text
 
 
+def test_folders_of_results_are_read_into_one_report_and_a_run_counts_once(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_run(first, "pqn", "Pong", 4_000_000, 0, 0.5)
+    write_run(second, "pqn", "Pong", 4_000_000, 0, 0.9)
+    write_run(second, "pqn", "Pong", 400_000, 0, 0.3)
+    outcome = build(results=first, out=tmp_path / "html", catalogue=CATALOGUE, more=(second,))
+    site = outcome.index.parent
+    assert (outcome.summary["results"]["counted"], outcome.summary["results"]["broken"]) == (2, 1)
+    assert f"has it a second time; the one in {first} is used" in "\n".join(outcome.left_out)
+    manifest = json.loads((site / "runs/pqn/Pong/4M/seed-0.json").read_text())
+    assert manifest == json.loads((first / "pqn/Pong/4M/seed-0/manifest.json").read_text())
+    game = (site / "games/Pong.html").read_text()
+    assert game.count("<figure") == 2  # every run, and the first frames closer
+    assert "of 400k frames, 1 seed" in game
+
+
+def test_a_game_has_one_figure_whatever_the_budgets_and_the_others_are_labelled(tmp_path: Path) -> None:
+    """It used to have one a budget, so that a curve stood alone."""
+    for name, frames in (("pqn", 4_000_000), ("c51", 4_000_000), ("rainbow", 2_000_000)):
+        write_run(tmp_path / "runs", name, "Pong", frames, 0, 0.5)
+    outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
+    page = (outcome.index.parent / "games/Pong.html").read_text()
+    assert page.count("<figure") == 1
+    assert page.count('class="curve main') == 2 * 2  # in two sizes
+    assert page.count('class="curve other') == 2
+    assert "of 2M frames, 1 seed" in page
+    board = outcome.index.read_text()
+    assert 'id="curve-4M' not in board
+
+
+def test_mean_and_median_of_the_last_games_stand_side_by_side(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "pqn", "Pong", 4_000_000, 0, 0.5)
+    outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
+    for page in ("games/Pong.html", "baselines/pqn.html"):
+        head = (outcome.index.parent / page).read_text()
+        assert '<th scope="col" class="n">Mean</th><th scope="col" class="n">Median</th>' in head
+
+
 def test_markdown_has_every_claim_and_row(built: Outcome) -> None:
     text = render(built.summary)
     for entry in built.summary["claims"]:
