@@ -10,6 +10,7 @@ from reports import summary as summaries
 from reports.catalogue import Catalogue
 from reports.pages.baseline import baseline_page
 from reports.pages.claim import claim_page
+from reports.pages.clips import Clips, clips_view
 from reports.pages.game import game_page
 from reports.pages.method import method_page
 from reports.pages.overview import overview
@@ -32,9 +33,13 @@ class Outcome:
     left_out: tuple[str, ...]  # a line for each run or file that was not used, with the reason
 
 
-def build(*, results: Path, out: Path, catalogue: Catalogue, claims_file: Path | None = None) -> Outcome:
+def build(
+    *, results: Path, out: Path, catalogue: Catalogue, claims_file: Path | None = None, clips: Clips | None = None
+) -> Outcome:
     """Writes the whole site to `out`: pages, data, `summary.json` and `leaderboard.csv`. Same results, same bytes.
 
+    Args:
+        clips: of games, for the games' pages.
     Raises:
         ReportsError: the claims file is unfit, or `out` cannot hold a report.
         ResultsError: `results` is no folder.
@@ -46,7 +51,8 @@ def build(*, results: Path, out: Path, catalogue: Catalogue, claims_file: Path |
     for judgement in report.judgements:
         site.page(f"claims/{judgement.claim.id}.html", "claim.html", claim_page(judgement, report, site))
     for game in ATARI57:
-        site.page(f"games/{game}.html", "game.html", game_page(game, report, site))
+        shown = None if clips is None else clips_view(game, clips, report.catalogue, site)
+        site.page(f"games/{game}.html", "game.html", {**game_page(game, report, site), "clips": shown})
     for info in report.catalogue.baselines:
         site.page(f"baselines/{info.name}.html", "baseline.html", baseline_page(info, report, site))
     site.page("method.html", "method.html", method_page(report, summary))
