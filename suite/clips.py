@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib import metadata
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ RENDERER = 1  # raise it whenever a clip of the same game would look another
 MAX_BYTES = 300_000
 MAX_AGENT_STEPS = 500_000  # of an environment, before its best game ends: some minutes of playing
 _SECONDS = (20, 10)  # a clip that is too large at every quality is made shorter
-_QUALITIES = (28, 36, 44, 52, 60)  # of VP9, the best first
+_QUALITIES = (34, 44, 54, 63)  # of VP9, the best first
 _SCALE = 2
 _PACKAGES = ("av", "pillow", "envpool", "envpool-assets", "numpy")
 
@@ -147,7 +148,7 @@ def best_part(rewards: list[float], length: int) -> tuple[int, int]:
 
 def _of_part(show: Shown, first: int, last: int, progress: WatchProgress) -> Clip | None:
     """The clip of some moments at the best quality that is small enough; None if there is none."""
-    screens = [screen for screen in show.screens(progress) if first <= screen.step < last]
+    screens = [screen for screen in takewhile(lambda s: s.step < last, show.screens(progress)) if screen.step >= first]
     run, game, title = show.played.run, show.played.game, title_of(show.played.run)
     video = _encoded(_pictures_of(screens, title), show.pictures_per_second)
     if video is None:

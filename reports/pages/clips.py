@@ -6,7 +6,7 @@ Whoever builds the report makes them and hands them over as bytes; here they are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from reports import numerals
@@ -42,7 +42,8 @@ class Clips:
 
     clips: tuple[Clip, ...] = ()
     why_none: str = ""  # a sentence, where clips could not be made at all
-    without: Mapping[str, tuple[str, ...]] | None = None  # game -> a line for each run that has none, with the reason
+    # Games of which something must be said -> a line for each run that has no clip, with the reason.
+    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def clips_view(game: str, clips: Clips, catalogue: Catalogue, site: Site) -> dict[str, Any] | None:
@@ -52,12 +53,11 @@ def clips_view(game: str, clips: Clips, catalogue: Catalogue, site: Site) -> dic
         (clip for clip in clips.clips if clip.game == game),
         key=lambda clip: (order.get(clip.baseline, len(order)), clip.baseline),
     )
-    without = () if clips.without is None else clips.without.get(game, ())
-    if not shown and not without:
+    if not shown and game not in clips.without:
         return None
     return {
         "clips": [_clip(clip, catalogue, site) for clip in shown],
-        "without": list(without),
+        "without": list(clips.without.get(game, ())),
         "why_none": "" if shown else clips.why_none,
     }
 

@@ -63,8 +63,9 @@ def run(parsed: argparse.Namespace) -> int:
         from suite.watch_progress import WatchProgress
 
         clips = make_clips(results, catalogue(), WatchProgress(sys.stderr))
-        for line in [line for lines in (clips.without or {}).values() for line in lines]:
-            print(line, file=sys.stderr)
+        for line in [clips.why_none, *(line for lines in clips.without.values() for line in lines)]:
+            if line:
+                print(line, file=sys.stderr)
     built = build(results=results, out=out, catalogue=catalogue(), claims_file=parsed.claims, clips=clips)
     for line in built.left_out:
         print(f"left out: {line}", file=sys.stderr)
