@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,24 @@ class Outcome:
 
 
 def build(
-    *, results: Path, out: Path, catalogue: Catalogue, claims_file: Path | None = None, clips: Clips | None = None
+    *,
+    results: Path,
+    out: Path,
+    catalogue: Catalogue,
+    claims_file: Path | None = None,
+    more: Sequence[Path] = (),
+    clips: Clips | None = None,
 ) -> Outcome:
     """Writes the whole site to `out`: pages, data, `summary.json` and `leaderboard.csv`. Same results, same bytes.
 
     Args:
+        more: further folders of results, read after `results`.
         clips: of games, for the games' pages.
     Raises:
         ReportsError: the claims file is unfit, or `out` cannot hold a report.
-        ResultsError: `results` is no folder.
+        ResultsError: a folder of results is none.
     """
-    report = summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file)
+    report = summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more)
     summary = summaries.summarise(report)
     site = Site(SITE_TITLE)
     site.page("index.html", "index.html", overview(report, site, summary))
@@ -58,7 +66,7 @@ def build(
     site.page("method.html", "method.html", method_page(report, summary))
     for entry in report.evidence.runs:
         if entry.run is not None:
-            manifest = results / entry.run.directory / MANIFEST_FILE
+            manifest = entry.run.root / entry.run.directory / MANIFEST_FILE
             site.files[f"runs/{entry.run.directory}.json"] = manifest.read_bytes()
     site.files["summary.json"] = summaries.json_text(summary)
     site.files["leaderboard.csv"] = summaries.leaderboard_csv(summary)
@@ -73,6 +81,10 @@ def build(
     )
 
 
-def summarise(*, results: Path, catalogue: Catalogue, claims_file: Path | None = None) -> dict[str, Any]:
+def summarise(
+    *, results: Path, catalogue: Catalogue, claims_file: Path | None = None, more: Sequence[Path] = ()
+) -> dict[str, Any]:
     """The summary alone, without writing anything. Raises as `build`."""
-    return summaries.summarise(summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file))
+    return summaries.summarise(
+        summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more)
+    )

@@ -10,12 +10,12 @@ import json
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib import metadata
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -44,9 +44,9 @@ _SCALE = 2
 _PACKAGES = ("av", "pillow", "envpool", "envpool-assets", "numpy")
 
 
-def make_clips(results: Path, catalogue: Catalogue, progress: WatchProgress) -> Clips:
-    """The clips of everything below `results`. Raises ResultsError if it is no folder."""
-    logged = _logged_runs(results, catalogue)
+def make_clips(folders: Sequence[Path], catalogue: Catalogue, progress: WatchProgress) -> Clips:
+    """The clips of everything below the folders of results. Raises ResultsError if one is no folder."""
+    logged = _logged_runs(folders, catalogue)
     without: dict[str, list[str]] = defaultdict(list)
     if not can_encode(".webm"):
         why = f"Clips of games need PyAV and Pillow, which are not installed here; {INSTALL}."
@@ -59,7 +59,7 @@ def make_clips(results: Path, catalogue: Catalogue, progress: WatchProgress) -> 
             game = choose(BEST, games_of(run), source)
             _refuse_unsound(run)
         except (ResultsError, GameDiffers, ValueError) as error:
-            without[run.spec.game].append(f"No clip of {run.spec}: {_told(error, results)}.")
+            without[run.spec.game].append(f"No clip of {run.spec}: {_told(error, run)}.")
             continue
         key = run.spec.baseline, run.spec.game
         if key not in best or _rank(run, game) > _rank(*best[key][:2]):
@@ -69,13 +69,21 @@ def make_clips(results: Path, catalogue: Catalogue, progress: WatchProgress) -> 
         try:
             clips.append(_cached(run, game, actions, progress, f"clip {number} of {len(best)}"))
         except (GameDiffers, ResultsError) as error:
-            without[run.spec.game].append(f"No clip of {run.spec}: {_told(error, results)}.")
+            without[run.spec.game].append(f"No clip of {run.spec}: {_told(error, run)}.")
     return Clips(tuple(clips), without={game: tuple(lines) for game, lines in without.items()})
 
 
-def _logged_runs(results: Path, catalogue: Catalogue) -> list[Run]:
-    """Finished runs that keep actions, but for those of another configuration than their baseline's."""
-    runs = [entry for entry in scan(results) if isinstance(entry, Run)]
+def _logged_runs(folders: Sequence[Path], catalogue: Catalogue) -> list[Run]:
+    """Finished runs that keep actions, but for those of another configuration than their baseline's.
+
+    Of a run that two folders have, the first one's.
+    """
+    found: dict[PurePosixPath, Run] = {}
+    for folder in folders:
+        for entry in scan(folder):
+            if isinstance(entry, Run):
+                found.setdefault(entry.spec.directory, entry)
+    runs = list(found.values())
     pinned = {info.name: info.config_hash for info in catalogue.baselines}
     return [
         run
@@ -96,9 +104,10 @@ def _refuse_unsound(run: Run) -> None:
         raise GameDiffers(problems[0])
 
 
-def _told(error: Exception, results: Path) -> str:
+def _told(error: Exception, run: Run) -> str:
     """Without the folder: the page says the same wherever the results lie."""
-    return str(error).replace(f"{results}/", "").rstrip(".")
+    root = str(run.directory).removesuffix(str(run.spec.directory))
+    return str(error).replace(root, "").rstrip(".")
 
 
 def _cached(run: Run, game: LoggedGame, actions: np.ndarray, progress: WatchProgress, words: str) -> Clip:

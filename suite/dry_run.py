@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from results.schema import format_frames
 from results.store import scan
 from suite import display
 from suite.estimate import Estimate, estimate
+from suite.gpu_memory import GpuNeed
 from suite.plan import STATES, RunState
 
 
@@ -28,9 +30,12 @@ class DryRun:
     needed: Estimate
     by_baseline: dict[str, Estimate]
     disk_free_bytes: int
+    gpus: Sequence[GpuNeed] = ()
 
     @classmethod
-    def of(cls, states: Sequence[RunState], results: Path, *, jobs: int, device: str) -> DryRun:
+    def of(
+        cls, states: Sequence[RunState], results: Path, *, jobs: int, device: str, gpus: Sequence[GpuNeed] = ()
+    ) -> DryRun:
         found = list(scan(results))
         names = dict.fromkeys(state.spec.baseline for state in states if state.spec)
 
@@ -45,6 +50,7 @@ class DryRun:
             needs(states),
             {name: needs([s for s in states if s.spec and s.spec.baseline == name]) for name in names},
             shutil.disk_usage(_existing(results)).free,
+            gpus,
         )
 
     def as_json(self) -> str:
@@ -56,6 +62,7 @@ class DryRun:
             "disk_bytes": self.needed.disk_bytes,
             "disk_free_bytes": self.disk_free_bytes,
             "memory_bytes": self.needed.memory_bytes,
+            "gpus": [dataclasses.asdict(gpu) for gpu in self.gpus],
             "seconds": self.needed.seconds,
             "frames_per_second": dict(self.needed.speeds),
             "unmeasured": list(self.needed.unmeasured),
@@ -86,6 +93,7 @@ class DryRun:
                 f"disk:   at most {display.size(needed.disk_bytes)} in {self.results} "
                 f"({display.size(self.disk_free_bytes)} free)",
                 f"memory: about {display.size(needed.memory_bytes)}",
+                *(f"GPU:    {gpu}{' (the command would be refused)' * gpu.is_crowded}" for gpu in self.gpus),
                 f"time:   {self._time() if needed.runs else 'none'}",
                 *([] if rows else ["every run by itself: add --rows, or --json"]),
             ]

@@ -192,6 +192,13 @@ class AtariEnvironments:
         self._pool.close()
 
 
+def number_of_actions(envpool_id: str) -> int:
+    """How many actions a game has; starts no emulator."""
+    import envpool
+
+    return int(envpool.make_spec(envpool_id).action_space.n)
+
+
 def rom_sha256(envpool_id: str) -> str:
     """SHA-256 of the ROM that envpool plays for a game id such as "Pong-v5"."""
     import envpool_assets
