@@ -72,10 +72,10 @@ def test_clips_load_only_when_played_and_then_play(visit, page, axe, width):
         }"""
     )
     assert durations == pytest.approx([2.0, 2.0], abs=0.1)
+    assert seen.complaints == []
     seen.page.evaluate(axe)
     found = seen.page.evaluate("axe.run(document.querySelector('.clips'))")["violations"]
     assert [violation["id"] for violation in found] == []
-    assert seen.complaints == []
 
 
 def test_without_scripts_the_clip_has_controls_a_poster_and_words(visit, page):
