@@ -29,7 +29,7 @@ from baselines.emulator.rollout_play import Rollout, RolloutPlay
 from baselines.exploration import linear_epsilon
 from baselines.fast.cuda_graph import Work
 from baselines.fast.paths import EPOCH_GRAPH, ROLLOUT_GRAPH, captured, rollout_path, use_fused_blocks, use_fused_norms
-from baselines.made_up import made_up
+from baselines.made_up import made_up, made_up_epochs
 from baselines.networks.diagnostics import layer_diagnostics
 from baselines.networks.precision import use_precision
 from baselines.networks.q_network import QNetwork, build_q_network
@@ -230,50 +230,30 @@ class PqnAgent:
 
     def _record_learning(self, *, plain: bool) -> None:
         """Lets a GPU replay whole epochs; minibatches, if those can't be trusted."""
-        config, network, optimizer = self.config, self.network, self.optimizer
+        where = (self.network, self.optimizer, self.device)
+        size, most = self.config.minibatch, self.config.max_gradient_norm
+        rollout = self._play.observations.flatten(0, 1)  # read where it is: 115 MB that no replay copies
 
         def epoch(order: Tensor, actions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-            return train_epoch(
-                network,
-                optimizer,
-                self._play.observations.flatten(0, 1),  # where they are: 115 MB that no replay copies
-                actions,
-                targets,
-                order,
-                minibatch=config.minibatch,
-                max_gradient_norm=config.max_gradient_norm,
-            )
+            learner = self.network, self.optimizer
+            return train_epoch(*learner, rollout, actions, targets, order, minibatch=size, max_gradient_norm=most)
 
         def minibatch(observations: Tensor, actions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-            return train_minibatch(network, optimizer, observations, actions, targets, config.max_gradient_norm)
+            return train_minibatch(self.network, self.optimizer, observations, actions, targets, most)
 
-        self._train_epoch, paths = captured(
-            epoch, network, optimizer, self.device, plain=plain, batches=self._made_up_epochs, name=EPOCH_GRAPH
-        )
+        def epochs() -> list[tuple[Tensor, ...]]:
+            return [*made_up_epochs(rollout, size, self._num_actions, self.device)]
+
+        def minibatches() -> list[tuple[Tensor, ...]]:
+            return [made_up(size, self._num_actions, seed, self.device) for seed in range(2)]
+
+        self._train_epoch, paths = captured(epoch, *where, plain=plain, batches=epochs, name=EPOCH_GRAPH)
         self._by_epochs = EPOCH_GRAPH in paths.taken
         self._train_minibatch: Work = minibatch
         if not self._by_epochs:
-            self._train_minibatch, more = captured(
-                minibatch,
-                network,
-                optimizer,
-                self.device,
-                plain=plain,
-                batches=lambda: [made_up(config.minibatch, self._num_actions, seed, self.device) for seed in range(2)],
-            )
+            self._train_minibatch, more = captured(minibatch, *where, plain=plain, batches=minibatches)
             paths += more
         self.paths += paths
-
-    def _made_up_epochs(self) -> list[tuple[Tensor, ...]]:
-        """Order, actions and targets of two epochs, of two minibatches each; the rollout's memory is written over."""
-        rollout = self._play.observations.flatten(0, 1)
-        size = min(2 * self.config.minibatch, len(rollout))
-        epochs: list[tuple[Tensor, ...]] = []
-        for seed in range(2):
-            rollout[:size], actions, targets = made_up(size, self._num_actions, seed, self.device)
-            order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
-            epochs.append((order.to(self.device), actions, targets))
-        return epochs
 
     # The algorithm ------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from reports import summary as summaries
 from reports.catalogue import Catalogue
 from reports.pages.baseline import baseline_page
 from reports.pages.claim import claim_page
+from reports.pages.clips import Clips, clips_view
 from reports.pages.game import game_page
 from reports.pages.method import method_page
 from reports.pages.overview import overview
@@ -40,11 +41,13 @@ def build(
     catalogue: Catalogue,
     claims_file: Path | None = None,
     more: Sequence[Path] = (),
+    clips: Clips | None = None,
 ) -> Outcome:
     """Writes the whole site to `out`: pages, data, `summary.json` and `leaderboard.csv`. Same results, same bytes.
 
     Args:
         more: further folders of results, read after `results`.
+        clips: of games, for the games' pages.
     Raises:
         ReportsError: the claims file is unfit, or `out` cannot hold a report.
         ResultsError: a folder of results is none.
@@ -56,7 +59,8 @@ def build(
     for judgement in report.judgements:
         site.page(f"claims/{judgement.claim.id}.html", "claim.html", claim_page(judgement, report, site))
     for game in ATARI57:
-        site.page(f"games/{game}.html", "game.html", game_page(game, report, site))
+        shown = None if clips is None else clips_view(game, clips, report.catalogue, site)
+        site.page(f"games/{game}.html", "game.html", {**game_page(game, report, site), "clips": shown})
     for info in report.catalogue.baselines:
         site.page(f"baselines/{info.name}.html", "baseline.html", baseline_page(info, report, site))
     site.page("method.html", "method.html", method_page(report, summary))

@@ -15,8 +15,11 @@ from pathlib import Path, PurePosixPath
 
 from results.atomic import sync_folder, write_bytes
 from results.errors import ResultsError, shown
+from results.kept_code import kept_files
 from results.schema import (
     ACTIONS_FILE,
+    CODE_BASELINE_FILE,
+    CODE_FOLDER,
     EPISODES_FILE,
     FULL_ACTIONS_FILE,
     MANIFEST_FILE,
@@ -31,6 +34,7 @@ from results.verify import verify_run
 RUN_FILES = (MANIFEST_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE, ACTIONS_FILE)
 ALL_FILES = (*RUN_FILES, FULL_ACTIONS_FILE)
 RUN_PATH = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}/[A-Za-z]{1,40}/[1-9][0-9]{0,14}[kM]?/seed-(0|[1-9][0-9]{0,17})")
+_CODE_PATH = re.compile(rf"{CODE_FOLDER}/({re.escape(CODE_BASELINE_FILE)}|[A-Za-z0-9_][A-Za-z0-9_.-]{{0,200}}\.py)")
 _MAX_MANIFEST_BYTES = 1 << 20  # one has some 10 kB
 
 
@@ -45,7 +49,7 @@ class Imported:
 def export_archive(
     root: Path, out_file: Path, select: Callable[[Run], bool] = lambda run: run.is_done, *, whole_logs: bool = True
 ) -> list[RunSpec]:
-    """Packs the runs below `root` that `select` wants, manifest, tables and action log, as `<run's place>/<file>`.
+    """Packs the runs below `root` that `select` wants, manifest, tables, log and code, as `<run's place>/<file>`.
 
     Without `whole_logs`, of a long log only the witnesses.
 
@@ -63,7 +67,7 @@ def export_archive(
         if problems:
             raise ResultsError(f"will not export {run.spec}: {problems[0]}; see: python -m suite verify")
     names = ALL_FILES if whole_logs else RUN_FILES
-    paths = [(run, name) for run in chosen for name in names if (run.directory / name).exists()]
+    paths = [(run, name) for run in chosen for name in (*names, *kept_files(run)) if (run.directory / name).exists()]
     members = ((str(run.spec.directory / name), (run.directory / name).read_bytes()) for run, name in paths)
     write_bytes(Path(out_file), pack_members(members))
     return [run.spec for run in chosen]
@@ -98,7 +102,7 @@ def import_archive(file: Path, root: Path) -> Imported:
     with tempfile.TemporaryDirectory(prefix="suite-import-") as folder:
         staging = Path(folder)
         names = unpack(Path(file), staging)
-        runs = [_checked(staging, place) for place in dict.fromkeys(name.parent for name in names)]
+        runs = [_checked(staging, place) for place in dict.fromkeys(map(_place_of, names))]
         new = [run for run in runs if not is_present(run, Path(root))]
         land(new, Path(root))
     added = {run.spec for run in new}
@@ -183,7 +187,7 @@ def _checked_name(
     if _escapes(member.name) or not member.isreg() or member.issparse():
         raise ResultsError(f"{file}: {shown(member.name)} is no plain file inside the archive; nothing was imported")
     of_run = path.name in ALL_FILES and RUN_PATH.fullmatch(str(path.parent)) is not None
-    if str(path) != member.name or not (of_run or also(member.name, member.size)):
+    if str(path) != member.name or not (of_run or _is_kept_code(path) or also(member.name, member.size)):
         raise ResultsError(
             f"{file}: {shown(member.name)} is no file of a run "
             f"(<baseline>/<game>/<frames>/seed-<n>/{MANIFEST_FILE} or a table); nothing was imported"
@@ -194,6 +198,17 @@ def _checked_name(
     if path.name == MANIFEST_FILE and member.size > _MAX_MANIFEST_BYTES:
         raise ResultsError(f"{file}: {member.name} is larger than any run's; nothing was imported")
     return path
+
+
+def _is_kept_code(path: PurePosixPath) -> bool:
+    """Whether a name is that of a file of a user's own code, in its run's folder."""
+    place = str(path.parent.parent)
+    return RUN_PATH.fullmatch(place) is not None and _CODE_PATH.fullmatch(f"{path.parent.name}/{path.name}") is not None
+
+
+def _place_of(path: PurePosixPath) -> PurePosixPath:
+    """The run's place that a file of it lies in."""
+    return path.parent.parent if _is_kept_code(path) else path.parent
 
 
 def _escapes(name: str) -> bool:
@@ -216,7 +231,7 @@ def is_present(run: Run, root: Path) -> bool:
     place = root / run.spec.directory
     if not place.exists():
         return False
-    if all(_bytes(run.directory / name) == _bytes(place / name) for name in RUN_FILES):
+    if all(_bytes(run.directory / name) == _bytes(place / name) for name in (*RUN_FILES, *kept_files(run))):
         return True
     raise ResultsError(
         f"{place} is taken by a run that differs from the archive's {run.spec}; move it away, or choose another "

@@ -19,6 +19,7 @@ from results.lock import LockLost, RunLock
 from results.schema import RunSpec
 from suite.checkpoint import ACTIONS_FILE, ActionLog, load_checkpoint
 from suite.machine import prepare
+from suite.own_code import keep_code
 from suite.protocol import chosen_protocol, full_config, run_spec
 from suite.recorder import Recorder
 from suite.run_manifest import RunManifest, hardware, write_failure
@@ -35,6 +36,7 @@ class RunOptions:
     groups: int | None = None  # of environments; None: what the run had, or what is fastest
     plain: bool = False  # every fast path off; a run that goes on keeps the paths it began with
     checkpoint_seconds: float = 60.0
+    own: tuple[Path, ...] = ()  # files of baselines of a user's own, which every process reads itself
 
 
 class RunRefused(ResultsError):
@@ -60,7 +62,8 @@ def refuse_foreign(directory: Path, spec: RunSpec, previous: dict[str, Any] | No
     pinned = load_pinned(spec.baseline)
     ours = run_spec(pinned, chosen_protocol(), game=spec.game, frames=spec.frames, seed=spec.seed)
     if spec != ours:
-        raise RunRefused(f"{spec}: config hash {spec.config_hash} is not the pinned one, {ours.config_hash}")
+        why = "; its files were changed after the command began: start it again" if pinned.path is not None else ""
+        raise RunRefused(f"{spec}: config hash {spec.config_hash} is not the pinned one, {ours.config_hash}{why}")
     if previous is not None and previous["spec"]["config_hash"] != spec.config_hash:
         raise RunRefused(
             f"{directory} holds a run of another configuration (config hash {previous['spec']['config_hash']}, "
@@ -98,6 +101,7 @@ def opened(
         hardware(device, torch_threads=threads, emulator_threads=options.emulator_threads, jobs=options.jobs),
         previous=previous if found.state else None,
         damaged=found.damaged,
+        code=keep_code(directory, pinned),
     )
     task = Task(
         GAMES[spec.game].envpool_id,

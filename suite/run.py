@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.agent import FinishedGame, RetraceMismatch, Tick
+from baselines.agent import FinishedGame, Progress, RetraceMismatch, Tick
+from baselines.registry import add_own
 from results.actions import pack, write_log
+from results.errors import ResultsError
 from results.schema import MANIFEST_FILE, RunSpec
 from results.store import (
     RunLock,
@@ -37,6 +40,10 @@ class RunStatus:
     mean_return: float | None  # of the last 100 training games
 
 
+class Diverged(ResultsError):
+    """Training that gives no numbers any more."""
+
+
 Report = Callable[[RunStatus], None]
 
 
@@ -59,6 +66,8 @@ def execute(
         LockLost: the folder was removed or taken over by another process; nothing more was written.
         Exception: whatever stopped the run; its manifest then says `failed` and why.
     """
+    for file in options.own:
+        add_own(file)
     directory = run_directory(results, spec)
     directory.mkdir(parents=True, exist_ok=True)
     with RunLock(directory) as lock:
@@ -83,6 +92,7 @@ def _train(run: OpenRun, checkpoint_seconds: float, report: Report, stop_request
             report(_status(run, event.frames, stopwatch.seconds()))
             continue
         frames_before = run.recorder.frames
+        _refuse_divergence(run, event)
         run.recorder.add(event, *stopwatch.lap())
         if run.recorder.diagnostics_due(frames_before):
             run.recorder.add_diagnostics(run.agent.diagnose())
@@ -102,6 +112,16 @@ def _train(run: OpenRun, checkpoint_seconds: float, report: Report, stop_request
     keep_only_the_newest(run.directory)
     (run.directory / ACTIONS_FILE).unlink()  # packed
     return "done"
+
+
+def _refuse_divergence(run: OpenRun, progress: Progress) -> None:
+    """Raises Diverged if an update's loss is no number: every weight is one neither, and nothing will be learned."""
+    loss = progress.metrics.get("loss")
+    if loss is not None and not math.isfinite(loss):
+        raise Diverged(
+            f"the loss of {run.manifest.baseline} is {loss} by update {progress.updates} ({progress.frames} frames), "
+            "so nothing is learned any more; lower its learning rate, or look for a division, root or logarithm of 0"
+        )
 
 
 def _resume(run: OpenRun, checkpoint: dict[str, Any], report: Report, stop_requested: Callable[[], bool]) -> bool:

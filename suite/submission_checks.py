@@ -96,14 +96,16 @@ def examine(file: Path, staging: Path, results: Path, sample: Sample, stream: Te
         raise ResultsError(f"{file}: has no {SUBMISSION_FILE}; make one with: python -m suite export --submission")
     submission = read_submission(staging / SUBMISSION_FILE, f"{file}: {SUBMISSION_FILE}")
     members = {str(name) for name in names} - {SUBMISSION_FILE}
-    places = sorted({place_of(name) for name in (*members, *submission.files)})
-    if not places:
+    names_of: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(members | submission.files.keys()):
+        names_of[place_of(name)].append(name)
+    if not names_of:
         raise ResultsError(f"{file}: holds no runs")
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    verdicts = [Verdict(place) for place in places]
+    verdicts = [Verdict(place) for place in sorted(names_of)]
     for verdict in verdicts:
-        _check_files(verdict, staging, members, submission)
+        _check_files(verdict, names_of[verdict.place], staging, members, submission)
         _check_rules(verdict, staging)
     owners = _owners([*(run for run in here if isinstance(run, Run)), *(v.run for v in verdicts if v.run)])
     for verdict in verdicts:
@@ -121,11 +123,11 @@ def _owners(runs: Iterable[Run]) -> dict[str, set[RunSpec]]:
     return owners
 
 
-def _check_files(verdict: Verdict, staging: Path, members: set[str], submission: Submission) -> None:
+def _check_files(
+    verdict: Verdict, names: Sequence[str], staging: Path, members: set[str], submission: Submission
+) -> None:
     """The files of a run are those that `submission.json` lists, and have the checksums that it says."""
-    for name in sorted(members | submission.files.keys()):
-        if place_of(name) != verdict.place:
-            continue
+    for name in names:
         if name not in members:
             verdict.problems.append(f"{name}: {SUBMISSION_FILE} lists it, and it is not in the bundle")
         elif name not in submission.files:

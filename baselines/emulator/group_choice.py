@@ -5,6 +5,7 @@ What is measured are fresh environments of the run's own seeds, closed again; no
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 
@@ -37,3 +38,5 @@ def rollout_speed(start: Callable[[int], RolloutPlay], clock: Callable[[], float
         return _STEPS * environments / min(seconds[1:])
     finally:
         play.close()
+        del play
+        gc.collect()  # a recorded graph and what it records hold each other, and memory of the GPU

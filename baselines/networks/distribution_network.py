@@ -19,6 +19,7 @@ from baselines.fast.block_shape import Norm, Pooling
 from baselines.fast.fused_block import fused_block, joint_block, why_not_shape
 from baselines.networks.encoder import FRAMES, Encoder, keep, one_convolution
 from baselines.networks.initializers import uniform_layers_
+from baselines.networks.load import load_encoder
 from baselines.networks.precision import encode
 
 NORM_EPSILON = 1e-5
@@ -69,6 +70,23 @@ class HadamaxC51Encoder(Encoder):
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         uniform_layers_(self, generator)
+
+
+class HadamaxC51Torso(HadamaxC51Encoder):
+    """The three blocks of `HadamaxC51Encoder`, flattened: for Rainbow, whose noisy heads begin with a dense layer."""
+
+    features = 64 * 11 * 11
+    layer_names = ("conv1", "conv2", "conv3")
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self.dense
+
+    def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
+        hidden = self.images(observations, self.conv1.conv_a.weight.dtype)
+        for name in self.layer_names:
+            hidden = keep(activations, name, getattr(self, name)(hidden))
+        return hidden.flatten(1)
 
 
 class HadamaxC51Conv(nn.Module):
@@ -136,9 +154,7 @@ class DistributionNetwork(nn.Module):
 
 
 def build_c51_network(encoder: str, actions: int, atoms: int, generator: torch.Generator) -> DistributionNetwork:
-    """A float32 network on the CPU, initial weights drawn from a CPU generator. Raises ValueError: unknown encoder."""
-    if encoder not in C51_ENCODERS:
-        raise ValueError(f"unknown encoder {encoder!r}; the encoders are: {', '.join(C51_ENCODERS)}")
-    network = DistributionNetwork(C51_ENCODERS[encoder](), actions, atoms)
+    """A float32 network on the CPU, initial weights drawn from a CPU generator. Raises ConfigError: unknown encoder."""
+    network = DistributionNetwork(load_encoder(encoder, C51_ENCODERS), actions, atoms)
     network.reset_parameters(generator)
     return network

@@ -31,6 +31,10 @@ class Encoder(nn.Module):
         """
         raise NotImplementedError
 
+    def layer(self, name: str) -> nn.Module:
+        """The part of the network that one of `layer_names` names."""
+        return self.get_submodule(name)
+
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draws new weights from a CPU generator, biases 0, LayerNorm scale 1, as the official code initialises."""
         raise NotImplementedError

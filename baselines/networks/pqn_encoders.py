@@ -49,7 +49,7 @@ class NatureLayerNormEncoder(Encoder):
         return keep(activations, "dense", self.dense(flatten_nhwc(hidden)))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        _reset(self, he_normal_, generator, dense=he_normal_)
+        reset_weights(self, he_normal_, generator, dense=he_normal_)
 
 
 class HadamaxEncoder(Encoder):
@@ -72,7 +72,7 @@ class HadamaxEncoder(Encoder):
         return keep(activations, "dense", self.dense(flatten_nhwc(hidden)))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        _reset(self, xavier_normal_, generator, dense=he_normal_)
+        reset_weights(self, xavier_normal_, generator, dense=he_normal_)
 
 
 class ImpalaEncoder(Encoder):
@@ -98,7 +98,7 @@ class ImpalaEncoder(Encoder):
         return keep(activations, "dense", F.relu(self.dense(flatten_nhwc(F.relu(hidden)))))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        _reset(self, lecun_normal_, generator, dense=lecun_normal_)
+        reset_weights(self, lecun_normal_, generator, dense=lecun_normal_)
 
 
 # name in a pinned configuration -> class, built without arguments
@@ -113,13 +113,13 @@ PQN_ENCODERS: dict[str, Callable[[], Encoder]] = {
 
 
 class ConvNormRelu(nn.Module):
-    """VALID convolution -> LayerNorm over channels -> ReLU."""
+    """Convolution, VALID unless padded -> LayerNorm over channels -> ReLU."""
 
     fused_norm = False  # `fast.use_fused_norms` sets it
 
-    def __init__(self, in_channels: int, channels: int, *, kernel_size: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, *, kernel_size: int, stride: int, padding: int = 0) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, kernel_size, stride)
+        self.conv = nn.Conv2d(in_channels, channels, kernel_size, stride, padding)
         self.norm = nn.LayerNorm(channels, NORM_EPSILON)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -280,13 +280,14 @@ def same_max_pool(images: Tensor, size: int, stride: int) -> Tensor:
     return F.max_pool2d(padded, size, stride)
 
 
-def _reset(
+def reset_weights(
     encoder: nn.Module,
     convolution: Callable[[Tensor, torch.Generator], Tensor],
     generator: torch.Generator,
     *,
     dense: Callable[[Tensor, torch.Generator], Tensor],
 ) -> None:
+    """Draws the weights of convolutions and dense layers by the given rules; biases 0, LayerNorms as they begin."""
     for layer in encoder.modules():
         if isinstance(layer, nn.Conv2d):
             convolution(layer.weight, generator)

@@ -17,6 +17,7 @@ from typing import Any
 from baselines.registry import BASELINES
 from suite import arguments, display, flags
 from suite.errors import UserError
+from suite.own_code import tell, try_own
 
 NAME = "bench"
 SUMMARY = "measure how fast the baselines train here, part by part"
@@ -37,7 +38,7 @@ _COLUMNS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--baselines", metavar="LIST", help="which ones (default: all)")
+    flags.add_baselines(parser, "default: all")
     parser.add_argument("--game", default="breakout", metavar="NAME", help="the game to play (default: breakout)")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
@@ -73,6 +74,7 @@ def run(parsed: argparse.Namespace) -> int:
             "and ratios may be wrong",
             file=sys.stderr,
         )
+    tell(try_own(baselines, measured=True), sys.stderr)
     found = bench.run_bench(
         baselines,
         game=game,

@@ -26,6 +26,7 @@ EXAMPLES = """\
   python -m suite doctor
   python -m suite doctor --games pong --device cuda
   python -m suite doctor --games atari57 --full
+  python -m suite doctor --games pong --baselines narrow.toml
 """
 
 
@@ -33,12 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--games", default="atari10", metavar="LIST", help="games to check (default: atari10)")
     parser.add_argument("--full", action="store_true", help="1,200 agent steps a game instead of 100")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
+    flags.add_baselines(parser, "default: those of the suite; of your own, each is tried out")
     flags.add_results(parser)
     flags.add_json(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
     games = arguments.parse_games(parsed.games)
+    baselines = () if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
     from suite import device_checks, preflight
 
     checks = []
@@ -48,6 +51,7 @@ def run(parsed: argparse.Namespace) -> int:
         [device_checks.check_cuda()],
         _paths(parsed.device),
         preflight.check_pinned(),
+        preflight.check_own(baselines),
         preflight.check_games(games, full=parsed.full),
     ):
         checks.append(check)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from baselines.registry import BASELINES, VARIANTS
+from baselines.families import PINNED_NAMES
 from results.errors import ResultsError
 from suite import arguments, display, flags
 from suite.arguments import parse_path
@@ -193,7 +193,7 @@ def _import_scores(parsed: argparse.Namespace, results: Path) -> int:
 
     name = parsed.name or re.sub(r"[^a-z0-9.-]+", "-", parsed.file.stem.lower()).strip("-.")
     new = () if parsed.new_baselines is None else tuple(name.strip() for name in parsed.new_baselines.split(","))
-    scores = read_scores_csv(parsed.file, (*BASELINES, *VARIANTS, *new))
+    scores = read_scores_csv(parsed.file, (*PINNED_NAMES, *new))
     stored = store_scores(results, name, scores, source=parsed.source or parsed.file.name, protocol=parsed.protocol)
     return _tell_scores(stored, parsed.json)
 

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--claims", type=parse_path, metavar="FILE", help="claims of your own, as TOML, beside the suite's"
     )
+    parser.add_argument("--no-clips", action="store_true", help="leave out the short videos of games")
     parser.add_argument("--open", action="store_true", help="show the report in the browser")
     parser.add_argument("--markdown", action="store_true", help="print Markdown instead of writing the report")
     parser.add_argument(
@@ -54,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    folders = [arguments.results_folder(folder) for folder in parsed.results or [flags.DEFAULT_RESULTS]]
-    results, *more = dict.fromkeys(folders)
+    given = [arguments.results_folder(folder) for folder in parsed.results or [flags.DEFAULT_RESULTS]]
+    results, *more = folders = list(dict.fromkeys(given))
     if parsed.markdown and (parsed.json or parsed.open):
         raise UserError("--markdown writes no report; leave out --json and --open")
     from reports.build import build, summarise
@@ -66,7 +67,16 @@ def run(parsed: argparse.Namespace) -> int:
 
         print(render(summarise(results=results, catalogue=catalogue(), claims_file=parsed.claims, more=more)))
         return 0
-    built = build(results=results, out=_out(parsed.out), catalogue=catalogue(), claims_file=parsed.claims, more=more)
+    out, clips = _out(parsed.out), None
+    if not parsed.no_clips:
+        from suite.clips import make_clips
+        from suite.watch_progress import WatchProgress
+
+        clips = make_clips(folders, catalogue(), WatchProgress(sys.stderr))
+        for line in [clips.why_none, *(line for lines in clips.without.values() for line in lines)]:
+            if line:
+                print(line, file=sys.stderr)
+    built = build(results=results, out=out, catalogue=catalogue(), claims_file=parsed.claims, more=more, clips=clips)
     for line in built.left_out:
         print(f"left out: {line}", file=sys.stderr)
     if parsed.open:
@@ -77,6 +87,7 @@ def run(parsed: argparse.Namespace) -> int:
             "summary": str(built.summary_file),
             "pages": built.pages,
             "runs": built.runs,
+            "clips": 0 if clips is None else len(clips.clips),
             "left_out": list(built.left_out),
         }
         print(json.dumps(facts, indent=2))

@@ -20,6 +20,7 @@ from suite import arguments, display, flags
 from suite.arguments import parse_path
 from suite.errors import UserError
 from suite.executors import LocalExecutor, Outcome, Supervision
+from suite.own_code import own_files, tell, try_own
 from suite.plan import refuse_small_budget, refuse_unusable, wanted_states
 from suite.run_process import LOG_FILE
 
@@ -34,6 +35,7 @@ EXAMPLES = """\
   python -m suite run --games atari10 --frames 40M --device cuda --jobs 4
   python -m suite run --games atari57 --frames 200M --dry-run
   python -m suite run --claim c51-70 --dry-run
+  python -m suite run --games atari5 --frames 40M --baselines pqn,narrow.toml    # with one of your own
 """
 _CHECKPOINT_SECONDS = 60.0
 
@@ -90,6 +92,8 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.claim is not None and not specs:
         print('{"runs": []}' if parsed.json else f"claim {parsed.claim} lacks no run; see: python -m suite report")
         return 0
+    baselines = dict.fromkeys(spec.baseline for spec in specs)
+    tell(try_own(baselines), sys.stderr)
     for frames in {spec.frames for spec in specs}:
         refuse_small_budget(dict.fromkeys(spec.baseline for spec in specs if spec.frames == frames), frames)
     states = wanted_states(specs, results)
@@ -111,7 +115,15 @@ def run(parsed: argparse.Namespace) -> int:
     if by_spec:
         print(f"{display.plural(len(by_spec), 'run')} of {len(specs)} done already", file=sys.stderr)
     if left:
-        slots = _slots(len(left), jobs=jobs, threads=threads, devices=devices, groups=groups, plain=parsed.plain)
+        slots = _slots(
+            len(left),
+            jobs=jobs,
+            threads=threads,
+            devices=devices,
+            groups=groups,
+            plain=parsed.plain,
+            own=own_files(baselines),
+        )
         trained = _train(left, results, slots, supervision)
         by_spec |= {outcome.spec: outcome for outcome in trained}
     outcomes = [by_spec[spec] for spec in specs]
@@ -142,7 +154,14 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
 
 
 def _slots(
-    runs: int, *, jobs: int, threads: int | None, devices: Sequence[str], groups: int | None, plain: bool
+    runs: int,
+    *,
+    jobs: int,
+    threads: int | None,
+    devices: Sequence[str],
+    groups: int | None,
+    plain: bool,
+    own: tuple[Path, ...],
 ) -> list[RunOptions]:
     """The options of each of the places where so many runs are worked at."""
     from suite.machine import thread_share
@@ -161,6 +180,7 @@ def _slots(
             groups=groups,
             plain=plain,
             checkpoint_seconds=_CHECKPOINT_SECONDS,
+            own=own,
         )
         for i in range(jobs)
     ]

@@ -91,3 +91,8 @@ def test_a_gpu_that_fails_at_everything_is_told_row_by_row():
     assert len(found) == 4 + 4 + 2 + 2 + 4  # blocks, one convolution, input, norm, graphs
     assert not any(trial.proven for trial in found)
     assert all(trial.why_not for trial in found)
+
+
+@pytest.mark.gpu
+def test_every_path_proves_itself_on_a_gpu(cuda):
+    assert {trial.name: trial.why_not for trial in trials(cuda) if trial.why_not is not None} == {}

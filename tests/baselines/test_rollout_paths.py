@@ -18,7 +18,16 @@ from baselines.emulator.group_choice import GROUP_NUMBERS, rollout_speed
 from baselines.emulator.groups import all_observations, make_groups
 from baselines.emulator.rollout_play import RolloutPlay
 from baselines.fast.cuda_graph import Captured, cuda_graph, remember_learner
-from baselines.fast.paths import EPOCH_GRAPH, ROLLOUT_GRAPH, Paths, rollout_path
+from baselines.fast.paths import (
+    EPOCH_GRAPH,
+    FUSED_BLOCK,
+    FUSED_INPUT,
+    FUSED_NORM,
+    ONE_CONVOLUTION,
+    ROLLOUT_GRAPH,
+    Paths,
+    rollout_path,
+)
 from baselines.fast.trials import why_not_captured
 from baselines.pqn import PqnAgent
 from baselines.registry import load_pinned
@@ -188,20 +197,20 @@ def test_a_graph_of_stacks_that_fails_is_left_out_with_its_reason():
     assert paths == Paths(missed=(f"{ROLLOUT_GRAPH}: RuntimeError: operation not permitted",))
 
 
-def test_a_speed_is_the_best_of_rollouts_after_the_first_and_leaves_nothing_open():
+def test_a_speed_is_the_best_of_rollouts_after_the_first_and_leaves_nothing_open(monkeypatch):
     agent = make()
     task = Task("Breakout-v5", PROTOCOL, 0, 3, CPU, emulator_threads=2)
-    started = []
+    groups, close = [], RolloutPlay.close
 
-    def start(steps):
-        started.append(agent._start_play(task, 3, steps, stacked=False))
-        return started[0]
+    def closed(play):
+        groups.append(len(play._groups))
+        close(play)
 
+    monkeypatch.setattr(RolloutPlay, "close", closed)
     ticks = iter([0, 100, 100, 108, 108, 112, 112, 120])  # seconds of four rollouts: 100, 8, 4, 8
+    start = partial(agent._start_play, task, 3, stacked=False)
     assert rollout_speed(start, clock=lambda: next(ticks)) == 16 * 5 / 4
-    assert len(started[0]._groups) == 3
-    with pytest.raises(RuntimeError, match=r"closed|clos"):
-        started[0]._groups[0].begin(np.zeros(3))
+    assert groups == [3]
     agent.close()
 
 
@@ -256,6 +265,19 @@ def test_a_cuda_graph_stacks_and_evaluates_what_the_plain_path_does(cuda):
         group.begin(rng.integers(0, group.environments.num_actions, size=5))
         group.finish()
     group.environments.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["pqn", "hadamax-pqn", "pqn-bf16", "hadamax-pqn-bf16"])
+def test_on_a_gpu_pqn_takes_every_path_it_has(cuda, name):
+    config = dataclasses.replace(load_pinned(name).config, **SMALL)
+    agent = PqnAgent(config, Task("Breakout-v5", PROTOCOL, config.frames_per_update, 3, cuda, 2))
+    hadamax = (FUSED_BLOCK, ONE_CONVOLUTION, FUSED_INPUT)
+    own = (FUSED_INPUT, FUSED_NORM)
+    assert agent.paths == Paths(taken=(*(hadamax if "hadamax" in name else own), ROLLOUT_GRAPH, EPOCH_GRAPH))
+    assert agent.environment_groups in GROUP_NUMBERS
+    assert list(agent.group_speeds) == list(GROUP_NUMBERS)
+    agent.close()
 
 
 @pytest.mark.gpu
