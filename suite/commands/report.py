@@ -11,12 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from suite import arguments, display, flags
 from suite.arguments import parse_path
 from suite.errors import UserError
+
+if TYPE_CHECKING:  # it reads the pinned files
+    from reports.catalogue import Catalogue
 
 NAME = "report"
 SUMMARY = "build the HTML report and summary.json"
@@ -25,6 +31,7 @@ EXAMPLES = """\
   python -m suite report --results other/runs --out other/report
   python -m suite report --results results/runs --results mine/runs     # yours beside the suite's
   python -m suite report --claims my-claims.toml --open
+  python -m suite report --against pqn                  # does what you brought gain over PQN?
   python -m suite report --markdown > results.md
 """
 DEFAULT_OUT = Path("reports/html")
@@ -41,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--claims", type=parse_path, metavar="FILE", help="claims of your own, as TOML, beside the suite's"
     )
+    flags.add_baselines(parser, "with --against: whose gain is asked for; default: every one of your own with runs")
+    parser.add_argument("--against", metavar="BASELINE", help="ask whether they gain over this one, as claims of yours")
     parser.add_argument("--open", action="store_true", help="show the report in the browser")
     parser.add_argument("--markdown", action="store_true", help="print Markdown instead of writing the report")
     parser.add_argument(
@@ -58,15 +67,21 @@ def run(parsed: argparse.Namespace) -> int:
     results, *more = dict.fromkeys(folders)
     if parsed.markdown and (parsed.json or parsed.open):
         raise UserError("--markdown writes no report; leave out --json and --open")
+    if parsed.baselines is not None and parsed.against is None:
+        raise UserError("--baselines goes with --against BASELINE; a report shows whatever has runs, so leave it out")
     from reports.build import build, summarise
     from suite.catalogue import catalogue
+    from suite.own_catalogue import with_own
 
-    if parsed.markdown:
-        from reports.markdown import render
+    known = with_own(catalogue(), [results, *more])
+    with tempfile.TemporaryDirectory(prefix="suite-claims-") as folder:
+        claims = _claims(parsed, known, [results, *more], Path(folder))
+        if parsed.markdown:
+            from reports.markdown import render
 
-        print(render(summarise(results=results, catalogue=catalogue(), claims_file=parsed.claims, more=more)))
-        return 0
-    built = build(results=results, out=_out(parsed.out), catalogue=catalogue(), claims_file=parsed.claims, more=more)
+            print(render(summarise(results=results, catalogue=known, claims_file=claims, more=more)))
+            return 0
+        built = build(results=results, out=_out(parsed.out), catalogue=known, claims_file=claims, more=more)
     for line in built.left_out:
         print(f"left out: {line}", file=sys.stderr)
     if parsed.open:
@@ -83,6 +98,27 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     print(f"{display.plural(built.pages, 'page')} from {display.plural(built.runs, 'run')}: {built.index}")
     return 0
+
+
+def _claims(parsed: argparse.Namespace, known: Catalogue, folders: Sequence[Path], scratch: Path) -> Path | None:
+    """The file of claims beside the suite's: the user's, and those that --against asks for."""
+    if parsed.against is None:
+        return parsed.claims
+    from suite.own_catalogue import claims_against
+
+    (reference, *others) = arguments.parse_baselines(parsed.against)
+    if others:
+        raise UserError("--against takes one baseline")
+    own = [info.name for info in known.baselines if info.is_own]
+    names = own if parsed.baselines is None else [*arguments.parse_baselines(parsed.baselines)]
+    if not names:
+        raise UserError(
+            "--against compares baselines of your own, and none has runs here; name others with --baselines"
+        )
+    given = "" if parsed.claims is None else parsed.claims.read_text(encoding="utf-8")
+    path = scratch / "claims.toml"
+    path.write_text(f"{given}\n{claims_against(reference, names, folders, known)}", encoding="utf-8")
+    return path
 
 
 def _out(path: Path) -> Path:
