@@ -6,7 +6,7 @@ The report imports neither; whoever builds it fills these.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -22,6 +22,8 @@ class BaselineInfo:
     references: Mapping[str, str]  # what each source's short name stands for
     deviations_markdown: str  # from the official code, numbered; "" where none are written down
     is_variant: bool = False  # of another one: shown only where it has results
+    is_own: bool = False  # a user's, as its runs keep it
+    code: Mapping[str, str] = field(default_factory=dict)  # of a user's own: file name -> text; shown, never executed
 
 
 @dataclass(frozen=True)

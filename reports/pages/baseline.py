@@ -37,6 +37,8 @@ def baseline_page(info: BaselineInfo, report: Report, site: Site) -> dict[str, A
             "values": _values(info.values.items(), info.sources),
             "references": sorted(info.references.items()),
             "deviations": info.deviations_markdown,
+            "is_own": info.is_own,
+            "code": sorted(info.code.items()),
         },
         "protocol": {
             "name": report.catalogue.protocol.name,

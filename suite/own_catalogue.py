@@ -1,0 +1,97 @@
+"""Baselines of a user's own in a report: what their runs keep of them, and the claim that one of them gains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from baselines.families import PINNED_NAMES
+from reports.catalogue import BaselineInfo, Catalogue
+from results.kept_code import has_kept_code, read_kept
+from results.schema import format_frames
+from results.store import Run, scan
+from suite.errors import UserError
+
+
+def with_own(catalogue: Catalogue, folders: Sequence[Path]) -> Catalogue:
+    """`catalogue` with the baselines of a user's own that the runs below `folders` keep. Nothing of them is executed.
+
+    Of one name with several configurations, the one of the run that began last; the report says of the others why
+    they do not count.
+    """
+    newest: dict[str, Run] = {}
+    for run in own_runs(folders):
+        before = newest.get(run.spec.baseline)
+        if before is None or _began(run) > _began(before):
+            newest[run.spec.baseline] = run
+    infos = tuple(info for name in sorted(newest) if (info := _info(newest[name])) is not None)
+    return replace(catalogue, baselines=(*catalogue.baselines, *infos))
+
+
+def own_runs(folders: Iterable[Path]) -> list[Run]:
+    """The runs of users' own baselines below `folders`."""
+    found = (run for folder in folders if folder.is_dir() for run in scan(folder))
+    return [
+        run for run in found if isinstance(run, Run) and run.spec.baseline not in PINNED_NAMES and has_kept_code(run)
+    ]
+
+
+def _began(run: Run) -> tuple[str, str]:
+    return run.manifest["started_at"], run.spec.config_hash
+
+
+def _info(run: Run) -> BaselineInfo | None:
+    """None for a run whose code cannot be read: `verify` says why, and the report shows it by its name alone."""
+    try:
+        kept = read_kept(run)
+    except ValueError:
+        return None
+    return BaselineInfo(
+        name=kept.name,
+        title=f"{kept.title} (yours)",
+        config_hash=run.spec.config_hash,
+        values=kept.values,
+        sources=kept.sources,
+        references=kept.references,
+        deviations_markdown="",
+        is_variant=True,
+        is_own=True,
+        code=kept.files,
+    )
+
+
+def claims_against(reference: str, names: Sequence[str], folders: Sequence[Path], catalogue: Catalogue) -> str:
+    """A claims file, as text: whether each of `names` gains over `reference`, on its games at its largest budget.
+
+    Raises UserError: one of them has no finished run, or is the reference itself.
+    """
+    blocks = []
+    for name in names:
+        if name == reference:
+            raise UserError(f"--against {reference} compares {name} with itself; give another one")
+        runs = [run for folder in folders if folder.is_dir() for run in scan(folder) if isinstance(run, Run)]
+        done = [run for run in runs if run.spec.baseline == name and run.is_done]
+        if not done:
+            raise UserError(f"{name} has no finished run to compare; train it with: python -m suite run --help")
+        frames = max(run.spec.frames for run in done)
+        games = sorted({run.spec.game for run in done if run.spec.frames == frames})
+        title, other = catalogue.title(name), catalogue.title(reference)
+        facts: dict[str, Any] = {
+            "id": f"{name}-against-{reference}",
+            "family": "suite",
+            "kind": "ahead",
+            "title": f"Does {title} gain over {other}?",
+            "statement": f"At {format_frames(frames)} frames, on the games that {title} was trained on: is its median "
+            f"human-normalised score ahead of {other}'s, and by how much?",
+            "source": "asked on the command line",
+            "baseline": name,
+            "reference": reference,
+            "games": games,
+            "frames": format_frames(frames),
+            "measure": "median",
+        }
+        blocks.append("[[claim]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items()))
+    return "\n".join(blocks)
