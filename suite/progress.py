@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from suite.run import RunStatus
+    from suite.run_messages import RunStatus
 
 PLAIN_INTERVAL_SECONDS = 30.0
 _STOPPING = "stopping: every run writes a checkpoint when its update ends; Ctrl-C again leaves at once"
@@ -106,6 +106,9 @@ class PlainProgress(ProgressDisplay):
     def stopping(self) -> None:
         self._print(_STOPPING)
 
+    def note(self, line: str) -> None:
+        self._print(line)
+
     def _print(self, line: str) -> None:
         with suppress(OSError):  # a full disk below the log of a batch job is no reason to end its runs
             print(line, file=self._stream, flush=True)
@@ -162,3 +165,6 @@ class LiveProgress(ProgressDisplay):
 
     def stopping(self) -> None:
         self._progress.console.print(_STOPPING, markup=False)
+
+    def note(self, line: str) -> None:
+        self._progress.console.print(line, markup=False)
