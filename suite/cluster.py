@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from baselines.memory_plan import memory_plan
-from baselines.registry import load_pinned
 from results.schema import RunSpec
 from suite import display
 from suite.errors import UserError
 from suite.node_checks import NodeFacts, own_facts, probe, problems
+
+if TYPE_CHECKING:
+    from baselines.memory_plan import MemoryPlan
 
 _ANSWER_SECONDS = 5.0
 _CHECK_SECONDS = 300.0  # torch, envpool and some games, from a slow disk
@@ -34,7 +36,7 @@ class Needs:
 
     def memory_bytes(self, spec: RunSpec) -> int:
         """Of the host: on a GPU the frames and the learner lie there."""
-        plan = memory_plan(load_pinned(spec.baseline).config, spec.frames)
+        plan = _memory_plan(spec)
         return _HOST_BYTES + (plan.bookkeeping + plan.process if self.gpus else plan.total)
 
 
@@ -78,7 +80,7 @@ def connect(address: str) -> None:
                 "start a cluster with: ray start --head, or give the address that it printed"
             ) from None
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error", configure_logging=True)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         if address == "auto":
             raise UserError("no Ray cluster is found from here; start one with: ray start --head") from None
@@ -122,7 +124,7 @@ class Nodes:
         self._needs = needs
         self._device = device
         self._shared = shared
-        self._tell = tell
+        self.tell = tell
         self._games = tuple(dict.fromkeys(spec.game for spec in specs))
         self._largest = max(specs, key=needs.memory_bytes, default=None)
         self._memory = self._largest and needs.memory_bytes(self._largest)
@@ -173,7 +175,7 @@ class Nodes:
         self._refreshed_at = time.monotonic()
         alive = {row["NodeID"]: row for row in ray.nodes() if row["Alive"]}
         for node_id in self._nodes.keys() - alive.keys():
-            self._tell(f"node {self._nodes.pop(node_id).name} was lost")
+            self.tell(f"node {self._nodes.pop(node_id).name} was lost")
         for node_id in alive.keys() - self._nodes.keys():
             row = alive[node_id]
             self._nodes[node_id] = Node(node_id, f"{row['NodeManagerAddress']}-{node_id[:6]}", dict(row["Resources"]))
@@ -251,14 +253,14 @@ class Nodes:
         node.problems = found
         if found:
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-            self._tell(f"node {node.name} gets no run: {found[0]}{more}")
+            self.tell(f"node {node.name} gets no run: {found[0]}{more}")
 
     def _crowded(self, node: Node) -> list[str]:
         """More runs on a GPU than its memory holds."""
         if not self._needs.gpus or node.facts is None or not node.facts.gpus or self._largest is None:
             return []
         at_once = max(1, int(1 / self._needs.gpus + 1e-9))
-        plan = memory_plan(load_pinned(self._largest.baseline).config, self._largest.frames)
+        plan = _memory_plan(self._largest)
         name, has = node.facts.gpus[0]
         if at_once * plan.on_device <= has:
             return []
@@ -266,6 +268,13 @@ class Nodes:
             f"{at_once} runs on a GPU need {display.size(at_once * plan.on_device)}, its {name} has "
             f"{display.size(has)}; give a larger --gpus-per-run"
         ]
+
+
+def _memory_plan(spec: RunSpec) -> MemoryPlan:
+    from baselines.memory_plan import memory_plan  # it imports torch, and so does the agent's configuration
+    from baselines.registry import load_pinned
+
+    return memory_plan(load_pinned(spec.baseline).config, spec.frames)
 
 
 def _draining() -> list[str]:

@@ -7,6 +7,7 @@ run whose node is lost or taken away starts elsewhere from what the keeper has, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,7 +71,7 @@ class RayExecutor:
     def run(self, specs: Sequence[RunSpec], audience: Audience) -> list[Outcome]:
         """Call from the main thread: it takes over SIGINT and SIGTERM until it returns."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        keeper = (
+        keeper: Any = (
             ray.remote(Keeper).options(num_cpus=0, scheduling_strategy=here).remote(self._results, shared=self._shared)
         )
         try:
@@ -143,7 +144,7 @@ class _Campaign:
                 self._active[reference] = start
             ready, _ = ray.wait(list(self._active), timeout=_POLL_SECONDS) if self._active else ([], None)
             if not self._active:
-                self._signals.wait(_POLL_SECONDS)  # no node is there: one may come
+                time.sleep(_POLL_SECONDS)  # no node is there: one may come
             self._hear(ray.get(self._keeper.news.remote()))
             for reference in ready:
                 self._settle(reference, self._active.pop(reference))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from results.schema import RunSpec
+from suite.plan import RunState
 
 
 class RunQueue:
@@ -59,3 +60,18 @@ def time_to_end(specs: Iterable[RunSpec], seconds: Callable[[RunSpec], float], p
         end = max(end, done)
         heapq.heappush(free_at, done)
     return end
+
+
+def expected_seconds(states: Sequence[RunState], speeds: Mapping[str, float]) -> Callable[[RunSpec], float]:
+    """How long a run will take, at measured frames/s of its baseline; of one that is not measured, at the slowest."""
+    left = {state.spec: state.spec.frames - state.frames_done for state in states if state.spec}
+    unknown = min(speeds.values(), default=1.0)
+    return lambda spec: left[spec] / speeds.get(spec.baseline, unknown)
+
+
+def plan_seconds(states: Sequence[RunState], speeds: Mapping[str, float], slots: int) -> float | None:
+    """Of the runs that are left, on so many places; None unless every baseline has a measured speed."""
+    left = [state.spec for state in states if state.spec and state.state not in ("done", "running")]
+    if any(spec.baseline not in speeds for spec in left):
+        return None
+    return time_to_end(left, expected_seconds(states, speeds), slots)
