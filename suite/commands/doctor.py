@@ -12,7 +12,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from suite import arguments, cluster_flags, display, flags
 from suite.errors import UserError
@@ -79,7 +79,7 @@ def _nodes(parsed: argparse.Namespace, games: Sequence[str]) -> int:
     connect(parsed.address or "auto")
     nodes = Nodes(Needs(1, gpus), specs, device="cuda" if gpus else "cpu")
     nodes.wait_for_answers()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for node in sorted(nodes.all, key=lambda node: node.name):
         facts = node.facts
         rows.append(
