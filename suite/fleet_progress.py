@@ -66,7 +66,7 @@ class Fleet:
 
     def line(self) -> str:
         ended = sum(self.results.values())
-        parts = [f"{display.count(ended)} of {display.plural(len(self._budgets), 'run')} ended"]
+        parts = [f"{display.count(ended)} of {display.count(len(self._budgets))} runs ended"]
         parts += [f"{number} {result}" for result, number in self.results.items() if result != "done"]
         parts.append(f"{len(self._active)} under way")
         if self.frames_per_second:

@@ -19,7 +19,7 @@ def test_runs_start_in_the_order_of_the_plan():
 
 def test_a_run_as_long_as_all_that_waits_goes_first():
     specs = [spec_of(seed) for seed in range(9)]
-    seconds = {spec: 1.0 for spec in specs} | {specs[8]: 4.0}
+    seconds = dict.fromkeys(specs, 1.0) | {specs[8]: 4.0}
     # 12 seconds of work on 2 places: with 8 left, the long one of 4 can wait no longer.
     assert starts(RunQueue(specs, seconds.get), 2) == [*specs[:4], specs[8], *specs[4:8]]
 
@@ -48,7 +48,7 @@ def test_a_run_comes_out_as_often_as_it_went_in():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_1425_runs_on_64_gpus_end_within_5_percent_of_the_bound(seed):
-    """57 games, five baselines, five seeds, with speeds as far apart as measured ones, and a spread between machines."""
+    """57 games, five baselines, five seeds; speeds as far apart as measured ones, spread between machines."""
     generator = random.Random(seed)
     hours = {"pqn": 1.0, "hadamax-pqn": 2.3, "c51": 5.5, "hadamax-c51": 8.0, "rainbow": 7.0}
     specs = [
