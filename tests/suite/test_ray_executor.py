@@ -68,7 +68,7 @@ def once_under_way(act):
 
 
 def test_a_node_lost_in_the_middle_of_runs_changes_none_of_their_bytes(tmp_path):
-    specs = [spec_of("pqn", updates=15), spec_of("c51", updates=15), spec_of("pqn", seed=1, updates=15)]
+    specs = [spec_of("pqn", updates=15), spec_of("c51", updates=20), spec_of("pqn", seed=1, updates=15)]
     with cluster_of(3) as cluster:
         lost = next(iter(cluster.worker_nodes))
         events = Events(once_under_way(lambda: kill_node(lost)))
