@@ -169,17 +169,27 @@ def _is_table_or_manifest(name: str) -> bool:
 
 def _write(directory: Path, parcel: Parcel) -> None:
     """Raises OSError; what lies in `directory` can be gone on from then too."""
-    if ACTION_LOG_FILE in parcel.present:
-        _append(directory / ACTION_LOG_FILE, parcel.actions_offset, parcel.actions)
-    manifest_last = sorted(parcel.files, key=lambda name: (name == MANIFEST_FILE, not name.startswith("checkpoint")))
-    for name in manifest_last:
-        write_bytes(directory / _safe(name, parcel.files[name]), parcel.files[name])
-    for path in directory.iterdir():
-        if (CHECKPOINT_NAME.fullmatch(path.name) or path.name == ACTION_LOG_FILE) and path.name not in parcel.present:
-            path.unlink()
+    if MANIFEST_FILE in parcel.files:
+        _write_save(directory, parcel)
+    elif parcel.files:
+        raise OSError(0, "is no file of a save without its manifest", next(iter(parcel.files)))
     if parcel.printed:
         with (directory / RUN_LOG_FILE).open("ab") as file:
             file.write(parcel.printed)
+
+
+def _write_save(directory: Path, parcel: Parcel) -> None:
+    """The action log first, then the checkpoint, the tables and the manifest; what the run removed goes last."""
+    order = sorted(parcel.files, key=lambda name: (name == MANIFEST_FILE, not name.startswith("checkpoint")))
+    for name in order:
+        _refuse_unfit(name, parcel.files[name])
+    if ACTION_LOG_FILE in parcel.present:
+        _append(directory / ACTION_LOG_FILE, parcel.actions_offset, parcel.actions)
+    for name in order:
+        write_bytes(directory / name, parcel.files[name])
+    for path in directory.iterdir():
+        if (CHECKPOINT_NAME.fullmatch(path.name) or path.name == ACTION_LOG_FILE) and path.name not in parcel.present:
+            path.unlink()
 
 
 def _append(log: Path, offset: int, data: bytes) -> None:
@@ -193,14 +203,13 @@ def _append(log: Path, offset: int, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _safe(name: str, data: bytes) -> str:
+def _refuse_unfit(name: str, data: bytes) -> None:
     """Raises OSError for a name that is no file of a run, or a checkpoint whose bytes are not those of its name."""
     checkpoint = CHECKPOINT_NAME.fullmatch(name)
     if (checkpoint is None and not _is_table_or_manifest(name)) or "/" in name:
         raise OSError(0, "is no file of a run", name)
     if checkpoint is not None and hashlib.sha256(data).hexdigest() != checkpoint["sha256"]:
         raise OSError(0, "its bytes changed on the way", name)
-    return name
 
 
 def _problems_of_finished(directory: Path) -> list[str]:

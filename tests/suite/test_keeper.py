@@ -90,6 +90,20 @@ def test_actions_beyond_the_newest_checkpoint_at_home_are_cut_off(tmp_path):
     assert log.read_bytes()[: len(kept)] == kept
 
 
+def test_words_alone_change_nothing_else_at_home(tmp_path):
+    """A run that goes on from the older of its checkpoints must not shorten the log before it has saved again."""
+    keeper = Keeper(tmp_path / "home")
+    courier = Courier(run_directory(tmp_path / "node", SPEC), keeper.open(SPEC, 1, "node"))
+    for _ in range(2):
+        train(tmp_path / "node", updates=2)
+        send_all(courier, keeper)
+    before = files_of(tmp_path / "home")
+    courier = Courier(run_directory(tmp_path / "other", SPEC), keeper.open(SPEC, 2, "other"))
+    (run_directory(tmp_path / "other", SPEC) / "run.log").write_text("a library chatters")
+    assert len(send_all(courier, keeper, 2)) == 1
+    assert files_of(tmp_path / "home") == before | {"run.log": b"a library chatters"}
+
+
 def test_a_full_disk_at_home_is_named_and_what_was_kept_is_gone_on_from(tmp_path, monkeypatch):
     keeper = Keeper(tmp_path / "home")
     courier = Courier(run_directory(tmp_path / "node", SPEC), keeper.open(SPEC, 1, "node"))
@@ -138,11 +152,14 @@ def test_a_parcel_whose_checkpoint_changed_on_the_way_is_refused(tmp_path):
     assert not list(run_directory(tmp_path / "home", SPEC).glob("checkpoint*"))
 
 
-@pytest.mark.parametrize("name", ["../manifest.json", "run.py", ".lock"])
+@pytest.mark.parametrize("name", ["../episodes.parquet", "run.py", ".lock"])
 def test_a_file_that_no_run_has_is_refused(tmp_path, name):
     keeper = Keeper(tmp_path)
     keeper.open(SPEC, 1, "node")
-    assert "is no file of a run" in keeper.keep(SPEC, 1, Parcel(0, b"", {name: b"x"}, frozenset())).trouble
+    assert (
+        "is no file of a run"
+        in keeper.keep(SPEC, 1, Parcel(0, b"", {name: b"x", MANIFEST_FILE: b"{}"}, frozenset())).trouble
+    )
 
 
 def test_only_the_latest_start_of_a_run_is_listened_to(tmp_path):
