@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +20,7 @@ from results.store import run_directory
 from suite.courier import Courier
 from suite.executors import Outcome, RunProcess
 from suite.keeper import GO_ON, KILL, STOP, Answer, Luggage, Parcel
+from suite.run_files import RUN_LOG_FILE
 from suite.run_messages import RunOptions
 
 _POLL_SECONDS = 0.2
@@ -66,6 +69,7 @@ def run_here(spec: RunSpec, home: Home, options: RunOptions, place: Place, execu
         if not place.shared:
             results = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hadamax-run-")))
             courier = Courier(run_directory(results, spec), luggage)
+        _say_where(run_directory(results, spec), place.node)
         process = RunProcess(spec, results, options, execute)
         try:
             ending = _watch(process, home, place, courier, leaves)
@@ -131,6 +135,13 @@ def _opened(home: Home, node: str) -> Luggage | str:
     while isinstance(luggage := home.open(node), str) and "another process" in luggage and time.monotonic() < until:
         time.sleep(1.0)
     return luggage
+
+
+def _say_where(directory: Path, node: str) -> None:
+    """Begins the run's log with the machine, for whoever reads it elsewhere."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / RUN_LOG_FILE).open("a", encoding="utf-8") as log:
+        log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} on {socket.gethostname()}, node {node[:6]}\n")
 
 
 @contextmanager

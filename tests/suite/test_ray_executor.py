@@ -17,6 +17,7 @@ from suite.cluster import Needs, Nodes
 from suite.errors import UserError
 from suite.executors import Supervision
 from suite.run_messages import RunOptions
+from suite.run_process import LOG_FILE
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of the processes and sockets that it leaves open
@@ -77,6 +78,8 @@ def test_a_node_lost_in_the_middle_of_runs_changes_none_of_their_bytes(tmp_path)
     assert results_of(outcomes) == ["done", "done", "done"], outcomes
     assert any("was lost" in reason for _, reason in events.restarts)
     assert executor.parcels >= 3
+    printed = (run_directory(tmp_path / "ray", events.restarts[0][0]) / LOG_FILE).read_text()
+    assert printed.count(", node ") >= 2  # where it began, and where it went on
     assert_same_as_here(tmp_path / "ray", tmp_path / "here", specs)
 
 
