@@ -40,6 +40,7 @@ class Task:
     device: torch.device  # of the learner
     emulator_threads: int  # changes no byte of a result
     plain: bool = False  # every fast path off
+    groups: int | None = None  # of environments, for PQN; None: one, or on a GPU the fastest number
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Agent(Protocol):
     total_updates: int
     updates: int  # done so far
     environments: int  # bytes a vector step in the action log
+    environment_groups: int  # that step on their own; changes no result
     off_protocol: list[str]  # what a short budget scaled, in words; empty for a run that counts
     unreported_game_ends: int  # games whose end only their lives told
     paths: Paths  # which fast paths it takes

@@ -46,18 +46,30 @@ def read_pinned(path: Path, *, header: tuple[str, ...]) -> PinnedFile:
     Raises:
         ConfigError: the file is absent or no TOML, a top-level key is missing or unknown, or a value lacks its source.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read pinned file {path}: {error}") from error
+    document = read_toml(path)
     _require_keys(document.keys(), {*header, "sources", "values"}, f"{path}")
-    values, sources = {}, {}
-    for key, entry in document["values"].items():
-        if not isinstance(entry, dict):
-            raise ConfigError(f'{path}: {key} must be written {{ value = ..., source = "..." }}')
-        _require_keys(entry.keys(), {"value", "source"}, f"{path}: {key}")
-        values[key], sources[key] = entry["value"], entry["source"]
+    values, sources = read_sourced(document["values"], where=f"{path}")
     return PinnedFile(path, {key: document[key] for key in header}, document["sources"], values, sources)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file. Raises ConfigError if it is absent or no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigError(f"cannot read pinned file {path}: {reason}") from error
+
+
+def read_sourced(entries: Mapping[str, Any], *, where: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Values and their sources, of entries written { value = ..., source = "..." }. Raises ConfigError."""
+    values, sources = {}, {}
+    for key, entry in entries.items():
+        if not isinstance(entry, dict):
+            raise ConfigError(f'{where}: {key} must be written {{ value = ..., source = "..." }}')
+        _require_keys(entry.keys(), {"value", "source"}, f"{where}: {key}")
+        values[key], sources[key] = entry["value"], entry["source"]
+    return values, sources
 
 
 def fill(config: type[Config], values: Mapping[str, Any], *, where: str) -> Config:
@@ -68,6 +80,12 @@ def fill(config: type[Config], values: Mapping[str, Any], *, where: str) -> Conf
     """
     types = get_type_hints(config)
     fields = {field.name: types[field.name] for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    left_out = {  # what a file may leave out: a field with a default, which its class gives a reason for
+        field.name
+        for field in dataclasses.fields(config)  # type: ignore[arg-type]
+        if field.name not in values and field.default is not dataclasses.MISSING
+    }
+    fields = {name: wanted for name, wanted in fields.items() if name not in left_out}
     _require_keys(values.keys(), fields.keys(), where)
     checked = {}
     for key, wanted in fields.items():

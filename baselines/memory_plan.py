@@ -7,27 +7,42 @@ activations) was measured once, and rounded up.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from baselines.c51 import C51Config
+from baselines.code import is_reference
 from baselines.networks.distribution_network import C51_ENCODERS, DistributionNetwork
-from baselines.networks.rainbow_network import RainbowNetwork
+from baselines.networks.load import load_encoder
+from baselines.networks.pqn_variants import ALL_PQN_ENCODERS
+from baselines.networks.q_network import QNetwork
+from baselines.networks.rainbow_network import RAINBOW_ENCODERS, RainbowNetwork
 from baselines.pqn import PqnConfig
 from baselines.rainbow import RainbowConfig
 from baselines.replay.schedule import ReplayConfig, replay_layout
 
 ALL_ACTIONS = 18  # the most a game has
 _PROCESS_BYTES = 600_000_000  # measured 0.56 GB: python, torch, envpool with 16 environments, what malloc keeps
+_OWN_AGENT_BYTES = 2_000_000_000  # a guess: nothing is known of an agent of a user's own
 _FLOATS_PER_PARAMETER = 5  # weights, gradients, two moments, target network
 _DIAGNOSED = 256  # observations in the largest forward pass
 # Activations of one observation, forward only: measured at the peak of diagnostics.
-_BYTES_PER_OBSERVATION = {"nature": 600_000, "rainbow": 600_000, "hadamax-c51": 4_000_000}
+_BYTES_PER_OBSERVATION = {
+    "nature": 600_000,
+    "nature-torso": 600_000,
+    "hadamax-c51": 4_000_000,
+    "hadamax-torso": 4_000_000,
+}
 
 # PQN beside its rollout: measured peaks are 0.95 GB (PQN) and 2.04 GB (Hadamax-PQN).
 _PQN_PROCESS_BYTES = 700_000_000  # interpreter, torch, emulators, network
 _STACK_BYTES = 4 * 84 * 84
-_MINIBATCH_BYTES_PER_SAMPLE = {"nature-layernorm": 1_200_000, "hadamax": 10_000_000}  # activations, gradients
+_MINIBATCH_BYTES_PER_SAMPLE = {
+    "nature-layernorm": 1_200_000,
+    "hadamax": 10_000_000,
+    "hadamax-double-width": 20_000_000,
+}  # activations, gradients
 # What CUDA keeps for a process before the first tensor: context, libraries, workspaces, graphs. Not measured: no GPU
 # has been here. 0.5 to 0.8 GB are usual.
 _CUDA_BYTES = 1_000_000_000
@@ -52,13 +67,22 @@ class MemoryPlan:
         return self.frames + self.learner + _CUDA_BYTES
 
 
-def memory_plan(config: ReplayConfig | PqnConfig, budget_frames: int, *, actions: int = ALL_ACTIONS) -> MemoryPlan:
-    """What a run of this budget takes at its peak."""
+def memory_plan(config: Any, budget_frames: int, *, actions: int = ALL_ACTIONS) -> MemoryPlan:
+    """What a run of this budget takes at its peak; of an agent of a user's own, a guess.
+
+    Args:
+        config: of an algorithm of the suite's, or of an agent of a user's own.
+
+    Raises ConfigError: code of a user's own cannot be loaded.
+    """
     if isinstance(config, PqnConfig):
-        return _pqn_plan(config)
+        return _pqn_plan(config, actions)
+    if not isinstance(config, ReplayConfig):
+        return MemoryPlan(frames=0, bookkeeping=0, learner=0, process=_OWN_AGENT_BYTES)
     layout = replay_layout(config, budget_frames)
     priorities = 9 * layout.slots * layout.environments if isinstance(config, RainbowConfig) else 0
-    kind, parameters = _network(config, actions)
+    parameters = parameter_count(config, actions=actions)
+    kind = getattr(config, "encoder", "")
     return MemoryPlan(
         frames=layout.frame_bytes,
         bookkeeping=layout.bookkeeping_bytes + priorities,
@@ -69,21 +93,28 @@ def memory_plan(config: ReplayConfig | PqnConfig, budget_frames: int, *, actions
     )
 
 
-def _pqn_plan(config: PqnConfig) -> MemoryPlan:
+def _pqn_plan(config: PqnConfig, actions: int) -> MemoryPlan:
     of_a_sample = _MINIBATCH_BYTES_PER_SAMPLE.get(config.encoder, max(_MINIBATCH_BYTES_PER_SAMPLE.values()))
     return MemoryPlan(
         frames=config.rollout_agent_steps * config.train_environments * _STACK_BYTES,
         bookkeeping=0,
-        learner=config.minibatch * of_a_sample,
+        learner=config.minibatch * of_a_sample
+        + (4 * _FLOATS_PER_PARAMETER * parameter_count(config, actions=actions) if is_reference(config.encoder) else 0),
         process=_PQN_PROCESS_BYTES,
     )
 
 
-def _network(config: ReplayConfig, actions: int) -> tuple[str, int]:
-    with torch.device("meta"):
+def parameter_count(config: Any, *, actions: int = ALL_ACTIONS) -> int:
+    """Weights of a run's network; 0 for an agent of a user's own, whose network only itself knows."""
+    if not isinstance(config, PqnConfig | C51Config | RainbowConfig):
+        return 0
+    # The suite's own take no memory to be counted; a user's may want to compute with what they make.
+    with torch.device("cpu" if is_reference(config.encoder) else "meta"):
         network: torch.nn.Module
-        if isinstance(config, C51Config):
-            kind, network = config.encoder, DistributionNetwork(C51_ENCODERS[config.encoder](), actions, config.atoms)
+        if isinstance(config, PqnConfig):
+            network = QNetwork(load_encoder(config.encoder, ALL_PQN_ENCODERS), actions)
+        elif isinstance(config, C51Config):
+            network = DistributionNetwork(load_encoder(config.encoder, C51_ENCODERS), actions, config.atoms)
         else:
-            kind, network = "rainbow", RainbowNetwork(actions, config.atoms)
-    return kind, sum(parameter.numel() for parameter in network.parameters())
+            network = RainbowNetwork(load_encoder(config.encoder, RAINBOW_ENCODERS), actions, config.atoms)
+    return sum(parameter.numel() for parameter in network.parameters())

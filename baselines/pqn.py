@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,13 +21,15 @@ from torch import Tensor
 
 from baselines.agent import FinishedGame, Progress, Task, Tick
 from baselines.config import ConfigError
-from baselines.emulator.envs import FRAME_SKIP
+from baselines.emulator.envs import FRAME_SKIP, number_of_actions
 from baselines.emulator.frame_stacks import why_not_stacked
+from baselines.emulator.group_choice import GROUP_NUMBERS, rollout_speed
 from baselines.emulator.groups import make_groups
 from baselines.emulator.rollout_play import Rollout, RolloutPlay
 from baselines.exploration import linear_epsilon
-from baselines.fast.paths import ROLLOUT_GRAPH, TWO_GROUPS, captured, rollout_paths, use_fused_blocks
-from baselines.made_up import made_up
+from baselines.fast.cuda_graph import Work
+from baselines.fast.paths import EPOCH_GRAPH, ROLLOUT_GRAPH, captured, rollout_path, use_fused_blocks, use_fused_norms
+from baselines.made_up import made_up, made_up_epochs
 from baselines.networks.diagnostics import layer_diagnostics
 from baselines.networks.precision import use_precision
 from baselines.networks.q_network import QNetwork, build_q_network
@@ -126,6 +129,35 @@ def train_minibatch(
     return loss.detach(), gradient_norm
 
 
+def train_epoch(
+    network: QNetwork,
+    optimizer: RAdam,
+    observations: Tensor,
+    actions: Tensor,
+    targets: Tensor,
+    order: Tensor,
+    *,
+    minibatch: int,
+    max_gradient_norm: float,
+) -> tuple[Tensor, Tensor]:
+    """`train_minibatch` for one minibatch of a rollout after the other, as one piece of work for a GPU.
+
+    Args: observations [M, 4, 84, 84] uint8, actions [M] int64, targets [M] float; order: places in them, int64.
+    Returns: losses and gradient norms, a number a minibatch.
+    """
+    steps = [
+        train_minibatch(network, optimizer, observations[chosen], actions[chosen], targets[chosen], max_gradient_norm)
+        for chosen in order.split(minibatch)
+    ]
+    losses, norms = zip(*steps, strict=True)
+    return torch.stack(losses), torch.stack(norms)
+
+
+def measures_groups(task: Task) -> bool:
+    """Whether the fastest number of groups is looked for: nobody asked for one, and there is a GPU to overlap with."""
+    return task.groups is None and task.device.type == "cuda" and not task.plain
+
+
 class PqnAgent:
     """PQN on one game; see `baselines.agent.Agent` for what its methods promise."""
 
@@ -149,21 +181,16 @@ class PqnAgent:
             "train_seeds": self._streams.environment_seeds("train", config.train_environments),
             "greedy_seeds": self._streams.environment_seeds("greedy", config.greedy_environments),
         }
-        rollout = rollout_paths(task.device, plain=task.plain, why_not_stacked=why_not_stacked)
-        groups = make_groups(
-            task.envpool_id,
-            self._seeds["train_seeds"],
-            self._seeds["greedy_seeds"],
-            task.environment,
-            threads=task.emulator_threads,
-            groups=2 if TWO_GROUPS in rollout.taken else 1,
-        )
-        self._num_actions = groups[0].environments.num_actions
-
+        self._num_actions = number_of_actions(task.envpool_id)
         network = build_q_network(config.encoder, self._num_actions, self._streams.torch_generator())
         self.network = network.to(task.device)
         use_precision(self.network, config.precision)
-        self.paths = use_fused_blocks(self.network, task.device, plain=task.plain) + rollout
+        rollout = rollout_path(task.device, plain=task.plain, why_not_stacked=why_not_stacked)
+        self.paths = (
+            use_fused_blocks(self.network, task.device, plain=task.plain)
+            + use_fused_norms(self.network, task.device, plain=task.plain)
+            + rollout
+        )
         self.optimizer = RAdam(
             self.network.parameters(),
             lr=config.learning_rate,
@@ -171,26 +198,62 @@ class PqnAgent:
             eps=config.adam_epsilon,
             capturable=task.device.type != "cpu",
         )
-        self._train_minibatch, captured_paths = captured(
-            lambda observations, chosen, targets: train_minibatch(
-                self.network, self.optimizer, observations, chosen, targets, config.max_gradient_norm
-            ),
-            self.network,
-            self.optimizer,
-            task.device,
-            plain=task.plain,
-            batches=lambda: [made_up(config.minibatch, self._num_actions, seed, task.device) for seed in range(2)],
-        )
-        self.paths += captured_paths
-        self._play = RolloutPlay(
-            groups,
-            lambda observations: greedy_policy(self.network, observations),
-            agent_steps=config.rollout_agent_steps,
-            device=task.device,
-            spans=self.spans,
-            stacked=ROLLOUT_GRAPH in rollout.taken,
-        )
+        stacked = ROLLOUT_GRAPH in rollout.taken
+        self.group_speeds: dict[int, float] = {}  # agent steps a second by number of groups, where it was measured
+        if measures_groups(task):
+            for number in GROUP_NUMBERS:
+                start = partial(self._start_play, task, number, stacked=stacked)
+                self.group_speeds[number] = rollout_speed(start)
+        fastest = max(self.group_speeds, key=self.group_speeds.__getitem__, default=1)
+        self.environment_groups = task.groups or fastest
+        self._play = self._start_play(task, self.environment_groups, config.rollout_agent_steps, stacked=stacked)
+        self._record_learning(plain=task.plain)
         self._resume_digest: str | None = None
+
+    def _start_play(self, task: Task, groups: int, agent_steps: int, *, stacked: bool) -> RolloutPlay:
+        """All environments, fresh, in so many groups."""
+        return RolloutPlay(
+            make_groups(
+                task.envpool_id,
+                self._seeds["train_seeds"],
+                self._seeds["greedy_seeds"],
+                task.environment,
+                threads=task.emulator_threads,
+                groups=groups,
+            ),
+            lambda observations: greedy_policy(self.network, observations),
+            agent_steps=agent_steps,
+            device=self.device,
+            spans=self.spans,
+            stacked=stacked,
+        )
+
+    def _record_learning(self, *, plain: bool) -> None:
+        """Lets a GPU replay whole epochs; minibatches, if those can't be trusted."""
+        where = (self.network, self.optimizer, self.device)
+        size, most = self.config.minibatch, self.config.max_gradient_norm
+        rollout = self._play.observations.flatten(0, 1)  # read where it is: 115 MB that no replay copies
+
+        def epoch(order: Tensor, actions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+            learner = self.network, self.optimizer
+            return train_epoch(*learner, rollout, actions, targets, order, minibatch=size, max_gradient_norm=most)
+
+        def minibatch(observations: Tensor, actions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+            return train_minibatch(self.network, self.optimizer, observations, actions, targets, most)
+
+        def epochs() -> list[tuple[Tensor, ...]]:
+            return [*made_up_epochs(rollout, size, self._num_actions, self.device)]
+
+        def minibatches() -> list[tuple[Tensor, ...]]:
+            return [made_up(size, self._num_actions, seed, self.device) for seed in range(2)]
+
+        self._train_epoch, paths = captured(epoch, *where, plain=plain, batches=epochs, name=EPOCH_GRAPH)
+        self._by_epochs = EPOCH_GRAPH in paths.taken
+        self._train_minibatch: Work = minibatch
+        if not self._by_epochs:
+            self._train_minibatch, more = captured(minibatch, *where, plain=plain, batches=minibatches)
+            paths += more
+        self.paths += paths
 
     # The algorithm ------------------------------------------------------------------------------------------------
 
@@ -236,9 +299,17 @@ class PqnAgent:
         observations = rollout.observations.flatten(0, 1)
         actions, targets = rollout.actions.flatten(), targets.flatten()
         size, total = len(actions) // config.minibatches, config.epochs * config.minibatches
-        losses, norms = [], []
+        losses: list[Tensor] = []
+        norms: list[Tensor] = []
         orders = np.stack([self._streams.minibatches.permutation(len(actions)) for _ in range(config.epochs)])
         for order in torch.from_numpy(orders).to(self.device):
+            if self._by_epochs:
+                with self.spans("learning"):
+                    epoch_losses, epoch_norms = self._train_epoch(order, actions, targets)
+                losses += epoch_losses
+                norms += epoch_norms
+                yield len(losses) / total
+                continue
             for chosen in order.split(size):
                 with self.spans("learning"):
                     loss, norm = self._train_minibatch(observations[chosen], actions[chosen], targets[chosen])
@@ -311,11 +382,14 @@ class PqnAgent:
         return self.config.train_environments
 
     def ready_batch(self) -> tuple[Tensor, ...]:
-        """One minibatch out of the last rollout, with targets of zero."""
-        targets = torch.zeros(self.config.minibatch, device=self.device)
-        return self._play.sample_observations(len(targets)), targets.long(), targets
+        """One minibatch out of the last rollout, or its epoch where a GPU replays those, with targets of zero."""
+        count = self.config.minibatch * (self.config.minibatches if self._by_epochs else 1)
+        targets = torch.zeros(count, device=self.device)
+        if self._by_epochs:
+            return torch.randperm(count, device=self.device), targets.long(), targets
+        return self._play.sample_observations(count), targets.long(), targets
 
     def learn_once(self, batch: tuple[Tensor, ...]) -> int:
-        loss, _ = self._train_minibatch(*batch)
-        loss.item()  # a GPU has only been told what to do until somebody asks
+        loss, _ = self._train_epoch(*batch) if self._by_epochs else self._train_minibatch(*batch)
+        loss.sum().item()  # a GPU has only been told what to do until somebody asks
         return len(batch[0]) // self.config.epochs

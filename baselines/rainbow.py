@@ -20,7 +20,7 @@ from baselines.agent import FinishedGame, Progress, Task, Tick
 from baselines.distributional import action_values, cross_entropy, double_q_targets, support
 from baselines.emulator.envs import AtariEnvironments
 from baselines.emulator.frame_stacks import why_not_stacked
-from baselines.fast.paths import acting_path, captured
+from baselines.fast.paths import acting_path, captured, use_fused_blocks
 from baselines.networks.diagnostics import layer_diagnostics
 from baselines.networks.noise import FactorisedNoise
 from baselines.networks.precision import use_precision
@@ -47,6 +47,8 @@ class RainbowConfig(ReplayConfig):
     uniform_sample_probability: float
     importance_exponent_start: float
     importance_exponent_end: float
+    # Not in rainbow.toml, which is older than it and whose hash stays: a file that names none means the published one.
+    encoder: str = "nature-torso"
 
 
 def rainbow_update(
@@ -90,6 +92,8 @@ def noisy_greedy_actions(
 class RainbowAgent:
     """Rainbow on one game; see `baselines.agent.Agent` for what its methods promise."""
 
+    environment_groups = 1
+
     def __init__(self, config: RainbowConfig, task: Task):
         self.config = config
         self.device = task.device
@@ -115,10 +119,15 @@ class RainbowAgent:
         self._resume_digest: str | None = None
 
         network = build_rainbow_network(
-            self._envs.num_actions, config.atoms, config.noise_scale, self._streams.torch_generator()
+            config.encoder,
+            self._envs.num_actions,
+            config.atoms,
+            config.noise_scale,
+            self._streams.torch_generator(),
         )
         self.network = network.to(task.device)
         use_precision(self.network, config.precision)
+        fused = use_fused_blocks(self.network, task.device, plain=task.plain)
         self.target = copy.deepcopy(self.network)
         self.atoms = support(config.value_min, config.value_max, config.atoms).to(task.device, torch.float32)
         self._noise = FactorisedNoise(self._streams.noise, task.device)
@@ -131,7 +140,7 @@ class RainbowAgent:
             fused=True,
             capturable=task.device.type != "cpu",
         )
-        self._update, self.paths = captured(
+        self._update, captured_paths = captured(
             lambda weights, noise, *batch: rainbow_update(
                 self.network,
                 self.target,
@@ -150,7 +159,7 @@ class RainbowAgent:
         )
 
         acting = acting_path(task.device, plain=task.plain, why_not_stacked=why_not_stacked)
-        self.paths += acting
+        self.paths = fused + captured_paths + acting
         self._evaluate = self._play.evaluator(
             lambda observations, noise: noisy_greedy_actions(self.network, observations, noise, self.atoms),
             task.device,

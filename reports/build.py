@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from reports import summary as summaries
 from reports.catalogue import Catalogue
 from reports.pages.baseline import baseline_page
 from reports.pages.claim import claim_page
+from reports.pages.clips import Clips, clips_view
 from reports.pages.game import game_page
 from reports.pages.method import method_page
 from reports.pages.overview import overview
@@ -32,27 +34,39 @@ class Outcome:
     left_out: tuple[str, ...]  # a line for each run or file that was not used, with the reason
 
 
-def build(*, results: Path, out: Path, catalogue: Catalogue, claims_file: Path | None = None) -> Outcome:
+def build(
+    *,
+    results: Path,
+    out: Path,
+    catalogue: Catalogue,
+    claims_file: Path | None = None,
+    more: Sequence[Path] = (),
+    clips: Clips | None = None,
+) -> Outcome:
     """Writes the whole site to `out`: pages, data, `summary.json` and `leaderboard.csv`. Same results, same bytes.
 
+    Args:
+        more: further folders of results, read after `results`.
+        clips: of games, for the games' pages.
     Raises:
         ReportsError: the claims file is unfit, or `out` cannot hold a report.
-        ResultsError: `results` is no folder.
+        ResultsError: a folder of results is none.
     """
-    report = summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file)
+    report = summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more)
     summary = summaries.summarise(report)
     site = Site(SITE_TITLE)
     site.page("index.html", "index.html", overview(report, site, summary))
     for judgement in report.judgements:
         site.page(f"claims/{judgement.claim.id}.html", "claim.html", claim_page(judgement, report, site))
     for game in ATARI57:
-        site.page(f"games/{game}.html", "game.html", game_page(game, report, site))
+        shown = None if clips is None else clips_view(game, clips, report.catalogue, site)
+        site.page(f"games/{game}.html", "game.html", {**game_page(game, report, site), "clips": shown})
     for info in report.catalogue.baselines:
         site.page(f"baselines/{info.name}.html", "baseline.html", baseline_page(info, report, site))
     site.page("method.html", "method.html", method_page(report, summary))
     for entry in report.evidence.runs:
         if entry.run is not None:
-            manifest = results / entry.run.directory / MANIFEST_FILE
+            manifest = entry.run.root / entry.run.directory / MANIFEST_FILE
             site.files[f"runs/{entry.run.directory}.json"] = manifest.read_bytes()
     site.files["summary.json"] = summaries.json_text(summary)
     site.files["leaderboard.csv"] = summaries.leaderboard_csv(summary)
@@ -67,6 +81,10 @@ def build(*, results: Path, out: Path, catalogue: Catalogue, claims_file: Path |
     )
 
 
-def summarise(*, results: Path, catalogue: Catalogue, claims_file: Path | None = None) -> dict[str, Any]:
+def summarise(
+    *, results: Path, catalogue: Catalogue, claims_file: Path | None = None, more: Sequence[Path] = ()
+) -> dict[str, Any]:
     """The summary alone, without writing anything. Raises as `build`."""
-    return summaries.summarise(summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file))
+    return summaries.summarise(
+        summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more)
+    )

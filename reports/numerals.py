@@ -29,7 +29,7 @@ def score(value: float | None) -> str:
     if value is None:
         return "\N{EN DASH}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}".replace(",", "\N{THIN SPACE}").replace("-", MINUS)
+    return f"{value:,.{digits}f}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", MINUS)
 
 
 def percent(value: float | None, *, signed: bool = False, digits: int = 0) -> str:
@@ -52,7 +52,7 @@ def frames(value: float) -> str:
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """'1 seed', '3 seeds'."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}".replace(",", "\N{THIN SPACE}")
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def listed(items: Sequence[str]) -> str:

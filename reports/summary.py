@@ -23,7 +23,7 @@ from reports.judging.leaderboard import Group, Row, build_groups, published_grou
 from reports.statistics.aggregate import METRICS
 from reports.statistics.power import Seeds
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 SCHEMA_FILE = Path(__file__).parent / "summary.schema.json"
 
 
@@ -52,17 +52,25 @@ class Report:
         return [entry for entry in self.evidence.entries if entry.standing == standing]
 
 
-def gather(*, results: Path, catalogue: Catalogue, claims_file: Path | None = None) -> Report:
+def gather(
+    *, results: Path, catalogue: Catalogue, claims_file: Path | None = None, more: Sequence[Path] = ()
+) -> Report:
     """Reads the results and judges every claim.
 
+    Args:
+        more: further folders of results, read after `results`.
     Raises:
-        ReportsError: the claims file is unfit. ResultsError: `results` is no folder.
+        ReportsError: the claims file is unfit. ResultsError: a folder of results is none.
     """
     claims = load_claims(claims_file)
     fractions = [claim.at_frames / claim.frames for claim in claims if claim.at_frames is not None]
-    external, broken_sets = imported_entries(results, catalogue)
-    evidence = load(results, catalogue, fractions=fractions, external=external)
-    evidence = Evidence(evidence.entries, (*evidence.broken, *broken_sets), evidence.results)
+    imported = [imported_entries(root, catalogue) for root in (results, *more)]
+    external = [entry for entries, _ in imported for entry in entries]
+    evidence = load(results, catalogue, fractions=fractions, external=external, more=more)
+    broken_sets = [line for _, broken in imported for line in broken]
+    evidence = Evidence(
+        evidence.entries, (*evidence.broken, *broken_sets), evidence.results, submissions=evidence.submissions
+    )
     shown = catalogue.shown_with(evidence.baselines)
     return Report(
         catalogue=shown,
@@ -146,6 +154,9 @@ def _missing(judgement: Judgement) -> dict[str, Any]:
     missing = judgement.missing
     return {
         "runs": len(missing.runs),
+        "there": missing.there,
+        "needed": missing.needed,
+        "next_command": missing.next_command,
         "baselines": list(missing.unpinned),
         "command": missing.command,
         "commands": list(missing.commands),
@@ -167,6 +178,7 @@ def _row(group: Group, row: Row) -> dict[str, Any]:
         "seeds": {"min": row.seeds[0], "max": row.seeds[1]},
         "runs": row.runs,
         **{name: row.metrics[name].as_dict() for name in METRICS},
+        "median57_estimate": None if row.median57 is None else row.median57.as_dict(),
         "origin": row.origin,
         "protocol": row.protocol,
     }

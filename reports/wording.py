@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reports.catalogue import Catalogue
 from reports.judging.claims import MINIMUM_SEEDS, Seen
+from reports.judging.evidence import OBSERVATIONS
 from reports.judging.judge import Judgement
 from reports.judging.leaderboard import SET_TITLES, games_title
 from reports.judging.missing import Missing
@@ -35,8 +36,13 @@ def conditions(judgement: Judgement) -> str:
     """The games and budget a claim is about: 'Atari-57, 200M frames'."""
     claim = judgement.claim
     if claim.kind.is_timed:
-        return "any games and budget, the same hardware"
+        return f"any games and budget, {timed_on(judgement)}"
     return f"{games_title(claim.games)}, {frames(claim.frames)} frames"
+
+
+def timed_on(judgement: Judgement) -> str:
+    """Where both sides of a claim about time must have run."""
+    return {"": "the same hardware", "cpu": "the same CPU", "gpu": "the same GPU"}[judgement.claim.on]
 
 
 def rests_on(judgement: Judgement) -> str:
@@ -111,6 +117,12 @@ def lacks(judgement: Judgement, catalogue: Catalogue) -> str:
     assert judgement.verdict == INSUFFICIENT
     missing = judgement.missing
     parts = []
+    if missing.has_coarse:
+        return (
+            f"The claim needs diagnostics over {judgement.claim.observations:,} observations. Runs of this suite take "
+            f"them over {OBSERVATIONS}, and no rank is above that number: a difference shrinks, and none of these runs "
+            "settles the claim."
+        )
     if missing.unpinned:
         needs = listed(list(missing.unpinned))
         parts.append(f"The suite does not have {needs} yet.")
@@ -118,7 +130,7 @@ def lacks(judgement: Judgement, catalogue: Catalogue) -> str:
         total = len(judgement.claim.sides) * len(judgement.claim.games) * MINIMUM_SEEDS
         have = total - len(missing.runs) - MINIMUM_SEEDS * len(judgement.claim.games) * len(missing.unpinned)
         if judgement.claim.kind.is_timed:
-            parts.append(f"Needs {MINIMUM_SEEDS} seeds of both sides, timed on the same hardware with like paths.")
+            parts.append(f"Needs {MINIMUM_SEEDS} seeds of both sides, timed on {timed_on(judgement)} with like paths.")
             untimed = sum(len(side.set_aside) for side in judgement.full_sides)
             if untimed:
                 parts.append(f"Of {counted(untimed, 'run')} the time is not known well enough to compare it.")

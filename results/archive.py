@@ -9,14 +9,17 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from results.atomic import sync_folder, write_bytes
 from results.errors import ResultsError, shown
+from results.kept_code import kept_files
 from results.schema import (
     ACTIONS_FILE,
+    CODE_BASELINE_FILE,
+    CODE_FOLDER,
     EPISODES_FILE,
     FULL_ACTIONS_FILE,
     MANIFEST_FILE,
@@ -29,8 +32,9 @@ from results.tar_check import UNREADABLE, check_tar, unreadable
 from results.verify import verify_run
 
 RUN_FILES = (MANIFEST_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE, ACTIONS_FILE)
-_ALL_FILES = (*RUN_FILES, FULL_ACTIONS_FILE)
-_RUN_PATH = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}/[A-Za-z]{1,40}/[1-9][0-9]{0,14}[kM]?/seed-(0|[1-9][0-9]{0,17})")
+ALL_FILES = (*RUN_FILES, FULL_ACTIONS_FILE)
+RUN_PATH = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}/[A-Za-z]{1,40}/[1-9][0-9]{0,14}[kM]?/seed-(0|[1-9][0-9]{0,17})")
+_CODE_PATH = re.compile(rf"{CODE_FOLDER}/({re.escape(CODE_BASELINE_FILE)}|[A-Za-z0-9_][A-Za-z0-9_.-]{{0,200}}\.py)")
 _MAX_MANIFEST_BYTES = 1 << 20  # one has some 10 kB
 
 
@@ -45,7 +49,7 @@ class Imported:
 def export_archive(
     root: Path, out_file: Path, select: Callable[[Run], bool] = lambda run: run.is_done, *, whole_logs: bool = True
 ) -> list[RunSpec]:
-    """Packs the runs below `root` that `select` wants, manifest, tables and action log, as `<run's place>/<file>`.
+    """Packs the runs below `root` that `select` wants, manifest, tables, log and code, as `<run's place>/<file>`.
 
     Without `whole_logs`, of a long log only the witnesses.
 
@@ -58,24 +62,30 @@ def export_archive(
     chosen = [run for run in scan(root) if isinstance(run, Run) and select(run)]
     if not chosen:
         raise ResultsError(f"no run to export below {root}; see what is there with: python -m suite status")
+    for run in chosen:
+        problems = verify_run(run)
+        if problems:
+            raise ResultsError(f"will not export {run.spec}: {problems[0]}; see: python -m suite verify")
+    names = ALL_FILES if whole_logs else RUN_FILES
+    paths = [(run, name) for run in chosen for name in (*names, *kept_files(run)) if (run.directory / name).exists()]
+    members = ((str(run.spec.directory / name), (run.directory / name).read_bytes()) for run, name in paths)
+    write_bytes(Path(out_file), pack_members(members))
+    return [run.spec for run in chosen]
+
+
+def pack_members(members: Iterable[tuple[str, bytes]]) -> memoryview:
+    """A tar.gz of (name, content), in their order: the same members give the same bytes."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0, filename="") as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for run in chosen:
-            problems = verify_run(run)
-            if problems:
-                raise ResultsError(f"will not export {run.spec}: {problems[0]}; see: python -m suite verify")
-            for name in _ALL_FILES if whole_logs else RUN_FILES:
-                if (run.directory / name).exists():
-                    data = (run.directory / name).read_bytes()
-                    member = tarfile.TarInfo(str(run.spec.directory / name))  # time 0, owner 0: equal bytes
-                    member.size = len(data)
-                    member.mode = 0o644
-                    archive.addfile(member, io.BytesIO(data))
-    write_bytes(Path(out_file), packed.getbuffer())
-    return [run.spec for run in chosen]
+        for name, data in members:
+            member = tarfile.TarInfo(name)  # time 0, owner 0: equal bytes
+            member.size = len(data)
+            member.mode = 0o644
+            archive.addfile(member, io.BytesIO(data))
+    return packed.getbuffer()
 
 
 def import_archive(file: Path, root: Path) -> Imported:
@@ -89,7 +99,21 @@ def import_archive(file: Path, root: Path) -> Imported:
         ResultsError: no readable archive, a member that is no file of a run or points elsewhere, a run that does not
             pass its checks, or one that would replace a different run.
     """
-    root = Path(root)
+    with tempfile.TemporaryDirectory(prefix="suite-import-") as folder:
+        staging = Path(folder)
+        names = unpack(Path(file), staging)
+        runs = [_checked(staging, place) for place in dict.fromkeys(map(_place_of, names))]
+        new = [run for run in runs if not is_present(run, Path(root))]
+        land(new, Path(root))
+    added = {run.spec for run in new}
+    return Imported(tuple(sorted(added)), tuple(sorted(run.spec for run in runs if run.spec not in added)))
+
+
+def land(runs: Sequence[Run], root: Path) -> None:
+    """Puts checked runs, which lie anywhere, in their places below the results folder `root`: all, or on an error none.
+
+    Raises ResultsError if a place is taken or the folder cannot be written.
+    """
     if root.exists() and not root.is_dir():
         raise ResultsError(f"{root} is a file, not a folder of results; choose another --results")
     first_made = next((folder for folder in [*reversed(root.parents), root] if not folder.exists()), None)
@@ -99,22 +123,30 @@ def import_archive(file: Path, root: Path) -> Imported:
     except OSError as error:
         raise ResultsError(f"{root}: cannot be written ({error.strerror or error})") from None
     try:
-        runs = [_checked(staging, place) for place in _unpack(Path(file), staging)]
-        new = [run for run in runs if not _is_present(run, root)]
-        _place(new, root)
-    except BaseException:
+        for run in runs:
+            shutil.copytree(run.directory, staging / run.spec.directory)
+        _place(runs, staging, root)
+    except BaseException as error:
         shutil.rmtree(staging)
         if first_made is not None:
             _remove_empty(root, first_made)
+        if isinstance(error, OSError):  # shutil.Error too
+            raise ResultsError(f"{root}: cannot be written ({error.strerror or error}); nothing was imported") from None
         raise
     shutil.rmtree(staging)
-    added = {run.spec for run in new}
-    return Imported(tuple(sorted(added)), tuple(sorted(run.spec for run in runs if run.spec not in added)))
 
 
-def _unpack(file: Path, staging: Path) -> list[PurePosixPath]:
-    """Writes the archive's files below `staging`, having checked it whole. Returns the places of its runs."""
-    places: dict[PurePosixPath, None] = {}
+def unpack(
+    file: Path, staging: Path, *, also: Callable[[str, int], bool] = lambda name, size: False
+) -> list[PurePosixPath]:
+    """Writes the archive's files below `staging`, having checked it whole. Returns their names.
+
+    Args:
+        also: whether a name, of that size in bytes, is allowed that is no file of a run.
+    Raises:
+        ResultsError: no readable archive, one beyond the bounds, or a member that is not allowed.
+    """
+    names: list[PurePosixPath] = []
     seen: set[str] = set()
     try:
         with file.open("rb") as stream:
@@ -124,18 +156,18 @@ def _unpack(file: Path, staging: Path) -> list[PurePosixPath]:
                 for member in archive:
                     if member.isdir() and not _escapes(member.name):
                         continue
-                    place, name = _checked_name(file, member, seen)
+                    name = _checked_name(file, member, seen, also)
                     content = archive.extractfile(member)
                     assert content is not None  # a regular file, as checked
-                    _stage(staging / place / name, content.read())
-                    places[place] = None
+                    _stage(staging / name, content.read())
+                    names.append(name)
     except ResultsError:
         raise
     except UNREADABLE as error:
         raise ResultsError(unreadable(str(file), error)) from None
-    if not places:
+    if not names:
         raise ResultsError(f"{file}: holds no runs")
-    return list(places)
+    return names
 
 
 def _stage(path: Path, data: bytes) -> None:
@@ -147,12 +179,15 @@ def _stage(path: Path, data: bytes) -> None:
         raise ResultsError(f"{path.parent}: cannot be written ({error.strerror}); nothing was imported") from None
 
 
-def _checked_name(file: Path, member: tarfile.TarInfo, seen: set[str]) -> tuple[PurePosixPath, str]:
-    """(place of the run, file name) of a member that is a file of a run."""
+def _checked_name(
+    file: Path, member: tarfile.TarInfo, seen: set[str], also: Callable[[str, int], bool]
+) -> PurePosixPath:
+    """The name of a member that is a file of a run, or allowed by `also`."""
     path = PurePosixPath(member.name)
     if _escapes(member.name) or not member.isreg() or member.issparse():
         raise ResultsError(f"{file}: {shown(member.name)} is no plain file inside the archive; nothing was imported")
-    if str(path) != member.name or path.name not in _ALL_FILES or not _RUN_PATH.fullmatch(str(path.parent)):
+    of_run = path.name in ALL_FILES and RUN_PATH.fullmatch(str(path.parent)) is not None
+    if str(path) != member.name or not (of_run or _is_kept_code(path) or also(member.name, member.size)):
         raise ResultsError(
             f"{file}: {shown(member.name)} is no file of a run "
             f"(<baseline>/<game>/<frames>/seed-<n>/{MANIFEST_FILE} or a table); nothing was imported"
@@ -162,7 +197,18 @@ def _checked_name(file: Path, member: tarfile.TarInfo, seen: set[str]) -> tuple[
     seen.add(member.name)
     if path.name == MANIFEST_FILE and member.size > _MAX_MANIFEST_BYTES:
         raise ResultsError(f"{file}: {member.name} is larger than any run's; nothing was imported")
-    return path.parent, path.name
+    return path
+
+
+def _is_kept_code(path: PurePosixPath) -> bool:
+    """Whether a name is that of a file of a user's own code, in its run's folder."""
+    place = str(path.parent.parent)
+    return RUN_PATH.fullmatch(place) is not None and _CODE_PATH.fullmatch(f"{path.parent.name}/{path.name}") is not None
+
+
+def _place_of(path: PurePosixPath) -> PurePosixPath:
+    """The run's place that a file of it lies in."""
+    return path.parent.parent if _is_kept_code(path) else path.parent
 
 
 def _escapes(name: str) -> bool:
@@ -180,12 +226,12 @@ def _checked(staging: Path, place: PurePosixPath) -> Run:
     return found
 
 
-def _is_present(run: Run, root: Path) -> bool:
+def is_present(run: Run, root: Path) -> bool:
     """Whether `root` has this very run. Raises ResultsError if its place is taken by anything else."""
     place = root / run.spec.directory
     if not place.exists():
         return False
-    if all(_bytes(run.directory / name) == _bytes(place / name) for name in RUN_FILES):
+    if all(_bytes(run.directory / name) == _bytes(place / name) for name in (*RUN_FILES, *kept_files(run))):
         return True
     raise ResultsError(
         f"{place} is taken by a run that differs from the archive's {run.spec}; move it away, or choose another "
@@ -197,19 +243,17 @@ def _bytes(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def _place(runs: list[Run], root: Path) -> None:
+def _place(runs: Sequence[Run], staging: Path, root: Path) -> None:
     """Renames every run from the staging folder to its place; takes them back if one fails."""
     placed: list[Path] = []
     try:
         for run in runs:
             place = root / run.spec.directory
-            sync_folder(run.directory)
+            for folder, _, _ in os.walk(staging / run.spec.directory):
+                sync_folder(Path(folder))
             place.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(run.directory, place)
+            os.rename(staging / run.spec.directory, place)
             placed.append(place)
-    except OSError as error:
-        _take_back(placed, root)
-        raise ResultsError(f"{root}: cannot be written ({error.strerror or error}); nothing was imported") from None
     except BaseException:
         _take_back(placed, root)
         raise

@@ -19,9 +19,13 @@ from results.atomic import remove_leftovers
 from results.errors import ResultsError
 
 _LARGEST_PID = 2**31 - 1
-_CLOCK_SECONDS = 2.0  # a clock that was set right moves the start of every process a little
+_START_SECONDS = 2.0  # the system tells its own start in whole seconds, and not always the same one
 LOCK_FILE = ".lock"
 _HOLDER_FILE = ".holder.lock"  # beside it: to take a lock can empty the locked file, so the names lie in another one
+
+
+class LockLost(ResultsError):
+    """This process no longer holds the folder that it wrote; another may, so nothing more of it is to be written."""
 
 
 class RunLock:
@@ -34,6 +38,7 @@ class RunLock:
     def __init__(self, directory: Path):
         self._directory = directory
         self._lock = filelock.FileLock(directory / LOCK_FILE, blocking=False)
+        self._signature = b""
 
     def __enter__(self) -> Self:
         try:
@@ -45,8 +50,16 @@ class RunLock:
         except OSError as error:
             raise ResultsError(f"cannot write {self._directory}: {error.strerror or error}") from error
         try:
-            holder = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": socket.gethostname()}
-            (self._directory / _HOLDER_FILE).write_text(json.dumps(holder), encoding="utf-8")
+            # The lock of a living holder can be had if its lock file was removed.
+            holder = _read_holder(self._directory)
+            if holder is not None and holder.host == socket.gethostname() and holder.is_alive():
+                raise ResultsError(
+                    f"another process ({holder}) is writing {self._directory}, though its lock file was removed; "
+                    f"wait for it, or stop it first"
+                )
+            signature = {"pid": os.getpid(), "since_boot": _since_boot(os.getpid()), "host": socket.gethostname()}
+            self._signature = json.dumps(signature).encode()
+            (self._directory / _HOLDER_FILE).write_bytes(self._signature)
             remove_leftovers(self._directory)
         except BaseException:
             self._lock.release()
@@ -56,8 +69,34 @@ class RunLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        (self._directory / _HOLDER_FILE).unlink(missing_ok=True)
+        if self._signed() == self._signature:
+            (self._directory / _HOLDER_FILE).unlink(missing_ok=True)
         self._lock.release()
+
+    def check(self) -> None:
+        """Call before anything is written: a lock guards nothing once its folder or its files were taken away.
+
+        Two machines whose shared folder does not carry locks from one to the other are told apart here too: the
+        later one signs, the earlier one finds a signature that is not its own.
+
+        Raises:
+            LockLost: the folder was removed or replaced, or another process signed it.
+        """
+        signed = self._signed()
+        if signed == self._signature:
+            return
+        if not self._directory.is_dir():
+            raise LockLost(f"{self._directory} was removed while this run was written to it")
+        holder = _read_holder(self._directory)
+        if holder is None:
+            raise LockLost(f"the lock of {self._directory} was removed while this run was written to it")
+        raise LockLost(f"another process ({holder}) has taken over {self._directory}; this one writes nothing more")
+
+    def _signed(self) -> bytes | None:
+        try:
+            return (self._directory / _HOLDER_FILE).read_bytes()
+        except OSError:
+            return None
 
     def _holder(self) -> str:
         holder = _read_holder(self._directory)
@@ -68,7 +107,7 @@ class RunLock:
 @dataclass(frozen=True)
 class _Holder:
     pid: int
-    started: float | None  # seconds since 1970; None from a suite that did not write it down
+    since_boot: float | None  # seconds from the system's start to the process's; None where that was not written down
     host: str
 
     def __str__(self) -> str:
@@ -79,10 +118,15 @@ class _Holder:
         if self.host != socket.gethostname():
             return True
         try:
-            started = psutil.Process(self.pid).create_time()
+            since_boot = _since_boot(self.pid)
         except psutil.NoSuchProcess:
             return False
-        return self.started is None or abs(started - self.started) <= _CLOCK_SECONDS
+        return self.since_boot is None or abs(since_boot - self.since_boot) <= _START_SECONDS
+
+
+def _since_boot(pid: int) -> float:
+    """Seconds from the system's start to the process's: a clock that is set moves both. Raises psutil.NoSuchProcess."""
+    return psutil.Process(pid).create_time() - psutil.boot_time()
 
 
 def writer(directory: Path) -> str | None:
@@ -98,14 +142,14 @@ def _read_holder(directory: Path) -> _Holder | None:
     """None where nobody signed, or where what stands there is no signature."""
     try:
         signed = json.loads((directory / _HOLDER_FILE).read_text(encoding="utf-8"))
-        pid, started, host = signed["pid"], signed.get("started"), signed["host"]
+        pid, since_boot, host = signed["pid"], signed.get("since_boot"), signed["host"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     sound = (
         type(pid) is int
         and 0 < pid <= _LARGEST_PID
-        and (started is None or (isinstance(started, float) and math.isfinite(started)))
+        and (since_boot is None or (isinstance(since_boot, float) and math.isfinite(since_boot)))
         and isinstance(host, str)
         and re.fullmatch(r"[\w.-]{1,255}", host, re.ASCII) is not None
     )
-    return _Holder(pid, started, host) if sound else None
+    return _Holder(pid, since_boot, host) if sound else None

@@ -11,7 +11,15 @@ from results.atomic import write_json
 from results.errors import ResultsError
 from results.hashing import sha256_hex
 from results.manifest_rules import check_manifest
-from results.schema import ADDED_IN_FORMAT_2, CHECKSUM_KEY, FORMAT_VERSION, MANIFEST_FILE, MANIFEST_KEYS, RunSpec
+from results.schema import (
+    ADDED_IN_FORMAT_2,
+    CHECKSUM_KEY,
+    CODE_KEY,
+    FORMAT_VERSION,
+    MANIFEST_FILE,
+    MANIFEST_KEYS,
+    RunSpec,
+)
 
 
 def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
@@ -21,7 +29,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     """
     values = {**manifest, "format_version": FORMAT_VERSION}
     check_manifest(values)
-    ordered = {key: values[key] for key in MANIFEST_KEYS}
+    ordered = {key: values[key] for key in (*MANIFEST_KEYS, CODE_KEY) if key in values}
     write_json(directory / MANIFEST_FILE, {**ordered, CHECKSUM_KEY: _checksum(ordered)})
 
 

@@ -16,6 +16,7 @@ from results.games import GAMES
 from results.hashing import CONFIG_HASH_LENGTH
 from results.schema import (
     ACTIONS_FILE,
+    CODE_KEY,
     EPISODE_KINDS,
     EPISODES_FILE,
     FORMAT_VERSION,
@@ -51,11 +52,13 @@ def check_manifest(manifest: Any) -> None:
             f"was made by a newer suite (format {_short(version)}, this one reads up to {FORMAT_VERSION}): "
             f"upgrade the suite"
         )
-    _check_keys(manifest, MANIFEST_KEYS, "")
+    _check_keys(manifest, MANIFEST_KEYS, "", optional=(CODE_KEY,))
     _check_values(manifest, _RULES, "")
     _check_object(manifest["spec"], _SPEC, "spec: ")
-    _check_keys(manifest["config"], ("baseline", "protocol"), "config: ")
-    _check_values(manifest["config"], dict.fromkeys(("baseline", "protocol"), _OBJECT), "config: ")
+    _check_keys(manifest["config"], ("baseline", "protocol"), "config: ", optional=(CODE_KEY,))
+    _check_values(manifest["config"], dict.fromkeys(("baseline", "protocol", CODE_KEY), _OBJECT), "config: ")
+    for reference, entry in manifest.get(CODE_KEY, {}).items():
+        _check_object(entry, _CODE, f"code of {_short(reference)}: ")
     _check_keys(manifest["score"], EPISODE_KINDS, "score: ")
     for kind, score in manifest["score"].items():
         _check_object(score, _SCORE, f"score of {kind}: ")
@@ -80,17 +83,32 @@ def check_manifest(manifest: Any) -> None:
         _check_plain(value, key, depth=0)
 
 
+def matching(fits: Callable[[Any], Any], wanted: str) -> _Rule:
+    """A rule of one's own, for `check_rules`; `wanted` says in words what fits."""
+    return _Rule(lambda value: bool(fits(value)), wanted)
+
+
+def text_rule(most: int) -> _Rule:
+    """A text of at most `most` characters."""
+    return _Rule(lambda value: _is_text(value) and len(value) <= most, f"a text of at most {most} characters")
+
+
+def check_rules(mapping: Any, rules: Mapping[str, _Rule], where: str) -> None:
+    """Raises ValueError, beginning with `where`, unless `mapping` has exactly the keys of `rules`, and fits them."""
+    _check_object(mapping, rules, where)
+
+
 def _check_object(mapping: Any, rules: Mapping[str, _Rule], where: str) -> None:
     """Exactly the keys of `rules`."""
     _check_keys(mapping, tuple(rules), where)
     _check_values(mapping, rules, where)
 
 
-def _check_keys(mapping: Any, wanted: tuple[str, ...], where: str) -> None:
+def _check_keys(mapping: Any, wanted: tuple[str, ...], where: str, *, optional: tuple[str, ...] = ()) -> None:
     if not isinstance(mapping, Mapping):
         raise ValueError(f"{where}must be an object with {', '.join(wanted)}, is {_short(mapping)}")
     missing = [key for key in wanted if key not in mapping]
-    unknown = sorted(_name(key) for key in mapping if key not in wanted)
+    unknown = sorted(_name(key) for key in mapping if key not in (*wanted, *optional))
     if missing:
         raise ValueError(f"{where}missing {', '.join(missing)}")
     if unknown:
@@ -203,6 +221,7 @@ _RULES = {
     "spec": _OBJECT,
     "protocol": _Rule(_is_text, "a name"),
     "config": _OBJECT,
+    CODE_KEY: _OBJECT,
     "off_protocol": _TEXTS,
     "status": _Rule(_is_one_of(STATUSES), f"one of {', '.join(STATUSES)}"),
     "path": _Rule(_is_one_of(_PATHS), f"one of {', '.join(_PATHS)}"),
@@ -241,6 +260,10 @@ _ACTIONS = {
     "vector_steps": _COUNT,
     "kept": _Rule(_is_one_of(_KEPT), f"one of {', '.join(_KEPT)}"),
 }
+_CODE = {
+    "file": _Rule(_matches(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.py"), "the name of a Python file"),
+    "sha256": _SHA256,
+}
 # Of the keys from here on down to the revision some may be missing, and unknown ones are plain data.
 _ENVIRONMENT = {
     "envpool_id": _TEXT,
@@ -261,6 +284,7 @@ _HARDWARE = {
     "jobs": _POSITIVE,
     "fast_paths": _TEXTS,
     "fast_paths_missed": _TEXTS,
+    "environment_groups": _POSITIVE,
 }
 _REVISION = {
     "commit": _TEXT,

@@ -7,6 +7,7 @@ A run's directory is `<results>/<baseline>/<game>/<frames>/seed-<n>/` and holds
     metrics.parquet    training metrics and diagnostics, long form (`METRIC_SCHEMA`)
     timing.parquet     how fast it went (`TIMING_SCHEMA`); the one table that differs between two equal runs
     actions.parquet    its action log, or a few environments' (`results.actions`); what runs of format 1 lack
+    code/              of a user's own baseline: `baseline.toml`, every value with its source, and its source files
 
 and, never committed, `actions-full.parquet` (the whole of a long log), `checkpoint-*.pt`, `actions.bin` (one byte an
 action) and `run.log`.
@@ -27,6 +28,8 @@ METRICS_FILE = "metrics.parquet"
 TIMING_FILE = "timing.parquet"
 ACTIONS_FILE = "actions.parquet"
 FULL_ACTIONS_FILE = "actions-full.parquet"
+CODE_FOLDER = "code"
+CODE_BASELINE_FILE = "baseline.toml"
 
 STATUSES = ("running", "interrupted", "failed", "done")
 EPISODE_KINDS = ("train", "greedy")
@@ -94,6 +97,7 @@ MANIFEST_KEYS = (
     "actions",  # {sha256, environments, vector_steps, kept}: the packed action log; null without one
     "error",  # null, or {type, message} of what stopped a failed run
 )
+CODE_KEY = "code"  # only of a user's own baseline: {reference: {file, sha256}}, files of CODE_FOLDER
 CHECKSUM_KEY = "checksum"  # in the file after all others: SHA-256 over them, so that a flipped bit is noticed
 ADDED_IN_FORMAT_2 = ("cpu_seconds", "actions")  # null in a manifest of format 1
 

@@ -14,6 +14,7 @@ import pandas as pd
 from results.actions import read_log
 from results.errors import ResultsError
 from results.hashing import config_hash, sha256_hex
+from results.kept_code import check_kept_code
 from results.schema import ACTIONS_FILE, EPISODE_ENDS, EPISODE_KINDS, EPISODES_FILE, METRICS_FILE, TIMING_FILE
 from results.scores import SCORE_WINDOW_GAMES, score_at
 from results.store import TABLE_SCHEMAS, BrokenRun, Run, parse_table, scan
@@ -32,8 +33,9 @@ def verify_run(run: Run, *, packed: bool = True) -> list[str]:
     """What is wrong with `run`, a line each, empty if nothing.
 
     Recomputed: checksum, rows and columns of every table; the order and the bounds of frames; that returns are finite
-    and kinds and ends known; the scores, from the games; the config hash, from the configuration; and that a finished
-    run spent its budget; and, if `packed`, every digest of its action log. Nothing is played again.
+    and kinds and ends known; the scores, from the games; the config hash, from the configuration; that a finished
+    run spent its budget; the checksums of a user's own code; and, if `packed`, every digest of its action log. Nothing
+    is played again, and no code of a user's is executed.
     """
     problems = list(_check_config(run))
     tables: dict[str, pd.DataFrame] = {}
@@ -50,6 +52,7 @@ def verify_run(run: Run, *, packed: bool = True) -> list[str]:
     if run.is_done:
         problems += _check_finished(run.manifest)
         problems += _check_actions(run) if packed else ()
+    problems += check_kept_code(run)
     return problems
 
 

@@ -11,18 +11,29 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from baselines.registry import BASELINES, BF16, VARIANTS
+from baselines.families import BASELINES, BF16, FAMILIES, PINNED_NAMES
+from baselines.registry import add_own
 from results.games import ATARI5, ATARI10, ATARI57, find_game
 from suite.errors import UserError
 
 Item = TypeVar("Item")
 
-GAME_SETS = {"atari57": ATARI57, "atari10": ATARI10, "atari5": ATARI5}
+# Of the paper's discussion: games in which exploration is what fails, and games that ask for precise positions.
+EXPLORATION = ("MontezumaRevenge", "Pitfall", "PrivateEye", "Venture")
+SPATIAL = ("Amidar", "Hero")
+GAME_SETS = {
+    "atari57": ATARI57,
+    "atari10": ATARI10,
+    "atari5": ATARI5,
+    "exploration": EXPLORATION,
+    "spatial": SPATIAL,
+}
 MAX_FRAMES = 10**12
 MAX_SEED = 2**31 - 1
 MAX_SEED_COUNT = 1000
 MAX_JOBS = 1024
 MAX_RESTARTS = 100
+MAX_GROUPS = 8
 MAX_MINUTES = 10_000
 MAX_NAME_BYTES = 200  # 255 on every usual disk, less what a temporary name adds
 MAX_PATH_BYTES = 3000  # 4096, less what a run's place adds
@@ -58,15 +69,26 @@ def parse_games(text: str) -> tuple[str, ...]:
 
 
 def parse_baselines(text: str) -> tuple[str, ...]:
-    """Names of baselines, in the order given, each once."""
-    names = []
-    known = (*BASELINES, *VARIANTS)
+    """Names of baselines, in the order given, each once; of a family, all of it; of a user's TOML, the one it has.
+
+    A TOML is read, and its code found; nothing of it is executed.
+    """
+    names: list[str] = []
     for item in _items(text, "--baselines", ",".join(BASELINES)):
-        if item.lower() not in known:
-            nearest = difflib.get_close_matches(item.lower(), known, n=1)
+        lowered = item.lower()
+        if lowered.endswith(".toml"):
+            names.append(add_own(Path(item)))
+        elif lowered in FAMILIES:
+            names += FAMILIES[lowered]
+        elif lowered in PINNED_NAMES:
+            names.append(lowered)
+        else:
+            nearest = difflib.get_close_matches(lowered, (*PINNED_NAMES, *FAMILIES), n=1)
             hint = f" (nearest: {nearest[0]})" if nearest else ""
-            raise UserError(f"unknown baseline {item!r}{hint}; allowed: {', '.join(BASELINES)}, or NAME{BF16}")
-        names.append(item.lower())
+            raise UserError(
+                f"unknown baseline {item!r}{hint}; allowed: {', '.join(BASELINES)}, or NAME{BF16}, a family "
+                f"({', '.join(FAMILIES)}), or a file of your own, FILE.toml"
+            )
     return _once(names)
 
 
@@ -95,6 +117,17 @@ def parse_jobs(text: str) -> int:
 def parse_threads(text: str) -> int:
     """How many CPU threads a run computes with."""
     return parse_count(text, "--threads", MAX_JOBS)
+
+
+def parse_groups(text: str, devices: Sequence[str]) -> int:
+    """How many groups PQN's environments step in; on a GPU alone."""
+    groups = parse_count(text, "--groups", MAX_GROUPS)
+    if not devices[0].startswith("cuda"):
+        raise UserError(
+            "--groups goes with a GPU: on a CPU nothing overlaps, and another number of images at a time rounds "
+            "differently; leave it out"
+        )
+    return groups
 
 
 def parse_restarts(text: str) -> int:

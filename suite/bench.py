@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -20,6 +21,7 @@ import psutil
 from baselines.emulator.envs import FRAME_SKIP
 from results.games import GAMES
 from suite.mps import shared_gpus
+from suite.own_code import own_files
 from suite.protocol import chosen_protocol
 
 if TYPE_CHECKING:  # it imports torch
@@ -41,6 +43,7 @@ class Job:
     threads: int
     repeats: int
     at_once: int = 1  # processes that train at the same time, a run each
+    own: tuple[Path, ...] = ()  # the baseline's file, if it is a user's own
 
     @property
     def label(self) -> str:
@@ -64,6 +67,8 @@ class Measured:
     missed: tuple[str, ...]
     peak_bytes: int  # of a process
     device_peak_bytes: int | None  # of its tensors on a GPU; None on a CPU
+    groups: int  # of environments
+    group_speeds: dict[int, float]  # rollouts without learning, agent steps a second, where the number was chosen so
     cpu_seconds_per_agent_step: float  # processor time of a run while it trains, by the median of the repeats
 
 
@@ -109,6 +114,8 @@ class Bench:
                     "missed": list(m.missed),
                     "peak_bytes": m.peak_bytes,
                     "device_peak_bytes": m.device_peak_bytes,
+                    "environment_groups": m.groups,
+                    "group_speeds": {str(number): speed for number, speed in m.group_speeds.items()},
                     "cpu_seconds_per_agent_step": m.cpu_seconds_per_agent_step,
                     "repeats": list(m.loop),
                 }
@@ -133,11 +140,12 @@ def run_bench(
         at_once: if above 1, also this many runs of each baseline together on the fast path, the threads shared out.
         tell: hears what is measured next.
     """
-    jobs = [Job(name, path, game, device, threads, repeats) for name in baselines for path in paths]
+    own = {name: own_files([name]) for name in baselines}
+    jobs = [Job(name, path, game, device, threads, repeats, own=own[name]) for name in baselines for path in paths]
     jobs = [job for job in jobs if job.path != SINGLE or _learns_from_replay(job.baseline)]
     if at_once > 1:
         shared = threads if device.startswith("cuda") else max(1, threads // at_once)
-        jobs += [Job(name, FAST, game, device, shared, repeats, at_once) for name in baselines]
+        jobs += [Job(name, FAST, game, device, shared, repeats, at_once, own[name]) for name in baselines]
     emulator, measured = {}, []
     for environments in (136, 16):
         tell(f"the emulator alone, {environments} environments")
@@ -210,13 +218,15 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
     import torch
 
     from baselines.agent import Task
-    from baselines.registry import load_pinned, make_agent
+    from baselines.registry import add_own, load_pinned, make_agent
     from baselines.speed import measure
     from suite.machine import prepare, thread_share
 
     device = torch.device(job.device)
     torch_threads, emulator_threads = thread_share(job.device, threads=job.threads, jobs=1, cores=job.threads)
     prepared = prepare(device, threads=torch_threads, plain=job.path != FAST)
+    for file in job.own:
+        add_own(file)
     pinned = load_pinned(job.baseline)
     config, frames = pinned.config.for_measuring(
         on_gpu=device.type == "cuda", environments=1 if job.path == SINGLE else None
@@ -238,6 +248,19 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
     paths = prepared + agent.paths
     cpu = statistics.median(stretch.cpu_seconds / stretch.agent_steps for stretch in speed.loop)
     return (
-        Measured(job, (), speed.acting, speed.learning, speed.shares, paths.taken, paths.missed, peak, on_device, cpu),
+        Measured(
+            job,
+            (),
+            speed.acting,
+            speed.learning,
+            speed.shares,
+            paths.taken,
+            paths.missed,
+            peak,
+            on_device,
+            agent.environment_groups,
+            dict(getattr(agent, "group_speeds", {})),
+            cpu,
+        ),
         speed.loop,
     )

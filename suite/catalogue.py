@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.registry import BASELINES, VARIANTS, base_of, describe
+from baselines.families import BASELINES, PINNED_NAMES, STUDIES, base_of
+from baselines.registry import describe
 from reports.catalogue import BaselineInfo, Catalogue, ProtocolInfo
 from suite.protocol import chosen_protocol, pinned_hash
 
@@ -14,7 +15,7 @@ DOCS_FOLDER = Path(__file__).parent.parent / "docs" / "baselines"  # absent wher
 def catalogue(docs: Path = DOCS_FOLDER) -> Catalogue:
     """Every baseline and variant under the chosen protocol. Raises ConfigError for a pinned file that can't be read."""
     protocol = chosen_protocol()
-    described = [describe(name) for name in (*BASELINES, *VARIANTS)]
+    described = [describe(name) for name in PINNED_NAMES]
     return Catalogue(
         baselines=tuple(
             BaselineInfo(
@@ -24,13 +25,17 @@ def catalogue(docs: Path = DOCS_FOLDER) -> Catalogue:
                 values=d.values,
                 sources=d.sources,
                 references=d.references,
-                deviations_markdown=deviations(docs / f"{base_of(d.name)}.md"),
-                is_variant=d.name in VARIANTS,
+                deviations_markdown=deviations(docs / _page(d.name)),
+                is_variant=d.name not in BASELINES,
             )
             for d in described
         ),
         protocol=ProtocolInfo(name=protocol.name, values=protocol.values, sources=protocol.sources),
     )
+
+
+def _page(name: str) -> str:
+    return "variants.md" if base_of(name) in STUDIES else f"{base_of(name)}.md"
 
 
 def deviations(page: Path) -> str:

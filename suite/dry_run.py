@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from results.schema import format_frames
 from results.store import scan
 from suite import display
 from suite.estimate import Estimate, estimate, measured_speeds
+from suite.gpu_memory import GpuNeed
 from suite.plan import STATES, RunState
 from suite.run_queue import plan_seconds
 
@@ -29,12 +31,20 @@ class DryRun:
     needed: Estimate
     by_baseline: dict[str, Estimate]
     disk_free_bytes: int
+    gpus: Sequence[GpuNeed] = ()
     nodes: int | None = None  # of a cluster that are fit; None for this machine
     cluster_seconds: float | None = None  # the plan's time there, in the order of its queue
 
     @classmethod
     def of(
-        cls, states: Sequence[RunState], results: Path, *, jobs: int, device: str, nodes: int | None = None
+        cls,
+        states: Sequence[RunState],
+        results: Path,
+        *,
+        jobs: int,
+        device: str,
+        gpus: Sequence[GpuNeed] = (),
+        nodes: int | None = None,
     ) -> DryRun:
         found = list(scan(results))
         names = dict.fromkeys(state.spec.baseline for state in states if state.spec)
@@ -50,6 +60,7 @@ class DryRun:
             needs(states),
             {name: needs([s for s in states if s.spec and s.spec.baseline == name]) for name in names},
             shutil.disk_usage(_existing(results)).free,
+            gpus,
             nodes,
             None if nodes is None else plan_seconds(states, measured_speeds(found, device), jobs),
         )
@@ -63,6 +74,7 @@ class DryRun:
             "disk_bytes": self.needed.disk_bytes,
             "disk_free_bytes": self.disk_free_bytes,
             "memory_bytes": self.needed.memory_bytes,
+            "gpus": [dataclasses.asdict(gpu) for gpu in self.gpus],
             "seconds": self._seconds,
             "nodes": self.nodes,
             "frames_per_second": dict(self.needed.speeds),
@@ -94,6 +106,7 @@ class DryRun:
                 f"disk:   at most {display.size(needed.disk_bytes)} in {self.results} "
                 f"({display.size(self.disk_free_bytes)} free)",
                 f"memory: about {display.size(needed.memory_bytes)}",
+                *(f"GPU:    {gpu}{' (the command would be refused)' * gpu.is_crowded}" for gpu in self.gpus),
                 f"time:   {self._time() if needed.runs else 'none'}",
                 *([] if rows else ["every run by itself: add --rows, or --json"]),
             ]

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from baselines.emulator.envs import FRAME_SKIP
-from baselines.memory_plan import memory_plan
+from baselines.families import BASELINES
+from baselines.memory_plan import memory_plan, parameter_count
 from baselines.registry import load_pinned
 from baselines.replay.schedule import ReplayConfig
 from results.schema import RunSpec
@@ -18,6 +19,7 @@ from suite.plan import RunState
 _SPARE_CHECKPOINTS = 2  # while a run trains: the one before, and the one that is being written
 _TABLES_BYTES = 5_000_000  # episodes, metrics and timing of a 40M run
 _PQN_CHECKPOINT_BYTES = 60_000_000  # Hadamax-PQN: 4.1 M weights with two moments each
+_PQN_BYTES_PER_WEIGHT, _REPLAY_BYTES_PER_WEIGHT = 13, 17  # float32: itself, two moments, a target copy
 _REPLAY_CHECKPOINT_BYTES = 150_000_000  # Rainbow: 7.5 M weights, a target copy, two moments each
 
 
@@ -71,16 +73,19 @@ def measured_speeds(found: Iterable[Run | BrokenRun], device: str) -> dict[str, 
 def disk_bytes(spec: RunSpec) -> int:
     """At most what a run leaves on disk: an action log of one byte a step, a checkpoint, tables."""
     config = load_pinned(spec.baseline).config
-    replays = isinstance(config, ReplayConfig)
-    environments = config.train_environments + (0 if replays else config.greedy_environments)
-    log = spec.frames / FRAME_SKIP * environments / config.train_environments
+    train, greedy = getattr(config, "train_environments", 1), getattr(config, "greedy_environments", 0)
+    log = spec.frames / FRAME_SKIP * (train + greedy) / train
     return int(log) + checkpoint_bytes(spec) + _TABLES_BYTES
 
 
 def checkpoint_bytes(spec: RunSpec) -> int:
     """At most what one checkpoint of a run has."""
-    replays = isinstance(load_pinned(spec.baseline).config, ReplayConfig)
-    return _REPLAY_CHECKPOINT_BYTES if replays else _PQN_CHECKPOINT_BYTES
+    config = load_pinned(spec.baseline).config
+    replays = isinstance(config, ReplayConfig)
+    usual = _REPLAY_CHECKPOINT_BYTES if replays else _PQN_CHECKPOINT_BYTES
+    if spec.baseline in BASELINES:
+        return usual
+    return max(usual, parameter_count(config) * (_REPLAY_BYTES_PER_WEIGHT if replays else _PQN_BYTES_PER_WEIGHT))
 
 
 def memory_bytes(spec: RunSpec) -> int:

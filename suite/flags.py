@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from baselines.registry import BASELINES, BF16
+from baselines.registry import BASELINES, BF16, describe
 from results.schema import RunSpec, format_frames
 from suite import arguments
 from suite.arguments import parse_path
@@ -31,12 +32,22 @@ def add_json(parser: Flags) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON on stdout, for scripts")
 
 
+def add_baselines(parser: Flags, default: str) -> None:
+    parser.add_argument(
+        "--baselines",
+        metavar="LIST",
+        help=f"of {', '.join(BASELINES)} ({default}), NAME{BF16}, a family (see: list), or FILE.toml of your own",
+    )
+
+
 def add_selection(parser: argparse.ArgumentParser, purpose: str) -> None:
     """`--games --frames --baselines --seeds`, each optional."""
     group = parser.add_argument_group(purpose)
-    group.add_argument("--games", metavar="LIST", help="atari57, atari10, atari5 or names: pong,breakout")
+    group.add_argument(
+        "--games", metavar="LIST", help="atari57, atari10, atari5, exploration, spatial or names: pong,breakout"
+    )
     group.add_argument("--frames", metavar="N", help="budget in emulator frames (4 an agent step): 200k, 40M, 1e6")
-    group.add_argument("--baselines", metavar="LIST", help=f"of {', '.join(BASELINES)} (default: all), or NAME{BF16}")
+    add_baselines(group, "default: all")
     group.add_argument("--seeds", metavar="N|LIST", help="a count (3 is 0,1,2) or a list (0,4; one alone: 4,)")
 
 
@@ -83,11 +94,16 @@ def spell_selection(specs: list[RunSpec]) -> list[str]:
     if len(specs) == len(baselines) * len(games) * len(seeds):
         return [
             f"--games {','.join(games)} --frames {format_frames(budgets[0])} "
-            f"--baselines {','.join(baselines)} --seeds {arguments.spell_seeds(sorted(seeds))}"
+            f"--baselines {','.join(map(_spell_baseline, baselines))} --seeds {arguments.spell_seeds(sorted(seeds))}"
         ]
     # No full matrix: one after another, along whatever has the most values.
     key, values = max((("baseline", baselines), ("game", games), ("seed", seeds)), key=lambda pair: len(pair[1]))
     return [line for value in values for line in spell_selection([s for s in specs if getattr(s, key) == value])]
+
+
+def _spell_baseline(name: str) -> str:
+    path = describe(name).path
+    return name if path is None else shlex.quote(str(path))
 
 
 def _distinct(specs: list[RunSpec], key: str) -> list:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from baselines.memory_plan import memory_plan
 from baselines.registry import load_pinned
@@ -36,26 +37,60 @@ def device_bytes(spec: RunSpec) -> int:
     return memory_plan(load_pinned(spec.baseline).config, spec.frames).on_device
 
 
+@dataclass(frozen=True)
+class GpuNeed:
+    """What the runs that may meet on one GPU need of it, against what is free there."""
+
+    device: str
+    jobs: int  # at once on this GPU
+    needed: int  # bytes, by the largest runs: any may meet any other
+    free: int | None  # bytes; None where that can't be learned
+    fit: int | None  # of the largest runs, at most how many there are
+
+    @property
+    def is_crowded(self) -> bool:
+        return self.free is not None and self.needed > self.free
+
+    def __str__(self) -> str:
+        runs = f"{self.device}: {display.plural(self.jobs, 'run')} at once need about {display.size(self.needed)}"
+        if self.free is None:
+            return f"{runs}; how much is free could not be learned"
+        return f"{runs}, {display.size(self.free)} are free; {self.fit} fit"
+
+
+def gpu_needs(
+    specs: Sequence[RunSpec], devices: Sequence[str], *, free: Callable[[str], int | None] = free_bytes
+) -> list[GpuNeed]:
+    """What runs need of every GPU among `devices`.
+
+    Args:
+        specs: the runs that are left to do.
+        devices: what each job computes on, one entry a job.
+    """
+    needs = sorted((device_bytes(spec) for spec in specs), reverse=True)
+    found = []
+    for device, jobs in Counter(device for device in devices if device.startswith("cuda")).items():
+        at_once = min(jobs, len(needs))
+        if at_once == 0:
+            continue
+        available = free(device)
+        fit = None if available is None else max(n for n in range(len(needs) + 1) if sum(needs[:n]) <= available)
+        found.append(GpuNeed(device, at_once, sum(needs[:at_once]), available, fit))
+    return found
+
+
 def refuse_crowded_gpus(
     specs: Sequence[RunSpec], devices: Sequence[str], *, free: Callable[[str], int | None] = free_bytes
 ) -> None:
     """Refuses more runs at once than fit.
 
-    Args:
-        specs: the runs; any of them may meet any other, so the largest count.
-        devices: what each job computes on, one entry a job.
+    Args: as of `gpu_needs`.
     Raises: UserError with the number of jobs that fits. A GPU whose free memory can't be learned is let pass.
     """
-    needs = sorted((device_bytes(spec) for spec in specs), reverse=True)
-    at_once = Counter(device for device in devices if device.startswith("cuda"))
-    for device, jobs in at_once.items():
-        needed = sum(needs[:jobs])
-        available = free(device)
-        if available is None or needed <= available:
+    needs = gpu_needs(specs, devices, free=free)
+    for need in needs:
+        if not need.is_crowded:
             continue
-        fit = max(count for count in range(jobs) if sum(needs[:count]) <= available)
-        of_them = display.plural(min(jobs, len(needs)), "run")
-        crowded = f"{device}: {of_them} at once need about {display.size(needed)}, {display.size(available)} are free"
-        if fit == 0:
-            raise UserError(f"{crowded}; not even the largest run alone fits: free that GPU, or take another --device")
-        raise UserError(f"{crowded}; {fit} fit: give --jobs {fit * len(at_once)}")
+        if not need.fit:
+            raise UserError(f"{need}; not even the largest run alone fits: free that GPU, or take another --device")
+        raise UserError(f"{need}: give --jobs {need.fit * len(needs)}")

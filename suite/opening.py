@@ -15,9 +15,11 @@ from baselines.fast.paths import Paths
 from baselines.registry import load_pinned, make_agent
 from results.errors import ResultsError
 from results.games import GAMES
+from results.lock import LockLost, RunLock
 from results.schema import RunSpec
 from suite.checkpoint import ACTIONS_FILE, ActionLog, load_checkpoint
 from suite.machine import prepare
+from suite.own_code import keep_code
 from suite.protocol import chosen_protocol, full_config, run_spec
 from suite.recorder import Recorder
 from suite.run_manifest import RunManifest, hardware, write_failure
@@ -33,6 +35,7 @@ class OpenRun:
     """A run that can be trained, retraced first if it has a checkpoint."""
 
     directory: Path
+    lock: RunLock
     agent: Agent
     recorder: Recorder
     log: ActionLog
@@ -46,7 +49,8 @@ def refuse_foreign(directory: Path, spec: RunSpec, previous: dict[str, Any] | No
     pinned = load_pinned(spec.baseline)
     ours = run_spec(pinned, chosen_protocol(), game=spec.game, frames=spec.frames, seed=spec.seed)
     if spec != ours:
-        raise RunRefused(f"{spec}: config hash {spec.config_hash} is not the pinned one, {ours.config_hash}")
+        why = "; its files were changed after the command began: start it again" if pinned.path is not None else ""
+        raise RunRefused(f"{spec}: config hash {spec.config_hash} is not the pinned one, {ours.config_hash}{why}")
     if previous is not None and previous["spec"]["config_hash"] != spec.config_hash:
         raise RunRefused(
             f"{directory} holds a run of another configuration (config hash {previous['spec']['config_hash']}, "
@@ -55,8 +59,10 @@ def refuse_foreign(directory: Path, spec: RunSpec, previous: dict[str, Any] | No
 
 
 @contextmanager
-def opened(spec: RunSpec, directory: Path, options: RunOptions, previous: dict[str, Any] | None) -> Iterator[OpenRun]:
-    """The run in `directory`, which this process has locked, with its agent; closed at the end.
+def opened(
+    spec: RunSpec, directory: Path, options: RunOptions, previous: dict[str, Any] | None, lock: RunLock
+) -> Iterator[OpenRun]:
+    """The run in `directory`, which this process holds by `lock`, with its agent; closed at the end.
 
     What fails from here on, in opening or in the caller's block, is written into the manifest.
 
@@ -82,6 +88,7 @@ def opened(spec: RunSpec, directory: Path, options: RunOptions, previous: dict[s
         hardware(device, torch_threads=threads, emulator_threads=options.emulator_threads, jobs=options.jobs),
         previous=previous if found.state else None,
         damaged=found.damaged,
+        code=keep_code(directory, pinned),
     )
     task = Task(
         GAMES[spec.game].envpool_id,
@@ -91,6 +98,7 @@ def opened(spec: RunSpec, directory: Path, options: RunOptions, previous: dict[s
         device=device,
         emulator_threads=options.emulator_threads,
         plain=not found.state["fast_paths"] if found.state else options.plain,
+        groups=options.groups or (found.state or {}).get("environment_groups"),
     )
     try:
         with ExitStack() as stack:
@@ -102,10 +110,11 @@ def opened(spec: RunSpec, directory: Path, options: RunOptions, previous: dict[s
             steps = found.state["vector_steps"] if found.state else 0
             log = ActionLog(directory / ACTIONS_FILE, agent.environments, vector_steps=steps)
             stack.callback(log.close)
-            yield OpenRun(directory, agent, Recorder(agent.total_frames), log, manifest, found.state, threads)
-    except RunRefused:
+            yield OpenRun(directory, lock, agent, Recorder(agent.total_frames), log, manifest, found.state, threads)
+    except (RunRefused, LockLost):
         raise
     except BaseException as error:
+        lock.check()
         manifest.failed(error)
         raise
 

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from baselines.registry import BASELINES, VARIANTS, describe, load_pinned
+from baselines.families import PINNED_NAMES
+from baselines.registry import describe, is_own, load_pinned
 from results.lock import writer
 from results.schema import MANIFEST_FILE, RunSpec, format_frames
 from results.store import BrokenRun, Run, open_run, run_directory
@@ -106,7 +107,10 @@ def state_of(run: Run | BrokenRun) -> RunState:
     elif state in ("running", "interrupted"):
         holder = writer(run.directory)
         state, note = ("running", f"by {holder}") if holder else ("part done", "")
-    if spec.baseline in (*BASELINES, *VARIANTS) and spec.config_hash != _pinned_hash(spec.baseline):
+    if is_own(spec.baseline) and spec.config_hash != (now := pinned_hash(describe(spec.baseline))):
+        note = f"config hash {spec.config_hash}, now {now}: its TOML or its code is another"
+        state = "other configuration"
+    elif spec.baseline in PINNED_NAMES and spec.config_hash != _pinned_hash(spec.baseline):
         state, note = "other configuration", f"config hash {spec.config_hash}, pinned: {_pinned_hash(spec.baseline)}"
     return RunState(state, run.directory, spec, run.frames_done, spec.frames, note, manifest)
 
@@ -117,6 +121,11 @@ def refuse_unusable(states: Iterable[RunState]) -> None:
     if not unusable:
         return
     first, more = unusable[0], f" (and {len(unusable) - 1} more)" if len(unusable) > 1 else ""
+    if first.spec is not None and first.state != "broken" and is_own(first.spec.baseline):
+        raise UserError(
+            f"{first.directory}: made with another configuration ({first.note}){more}; give the baseline a new name, "
+            "move the run away or choose another --results"
+        )
     reason = first.note if first.state == "broken" else f"{first.directory}: made with another configuration"
     raise UserError(f"{reason}{more}; move it away or choose another --results")
 

@@ -22,6 +22,7 @@ from results.games import GAMES
 from suite import display
 from suite.arguments import parse_device, writable_folder
 from suite.errors import UserError
+from suite.own_code import try_own
 from suite.protocol import chosen_protocol
 from suite.provenance import available_cores
 
@@ -97,6 +98,17 @@ def check_machine(device: str, results: Path) -> Iterator[Check]:
     yield Check(
         "disk", free >= LEAST_DISK_BYTES, f"{display.size(free)} free (a run needs {display.size(LEAST_DISK_BYTES)})"
     )
+
+
+def check_own(baselines: Sequence[str]) -> Iterator[Check]:
+    """Baselines of a user's own among `baselines`: whether they can be trained."""
+    for name in baselines:
+        try:
+            for own in try_own([name]):
+                notes = "".join(f"; note: {note}" for note in own.notes)
+                yield Check(f"own {name}", True, f"{own.facts}{notes}")
+        except ConfigError as error:
+            yield Check(f"own {name}", False, str(error))
 
 
 def check_pinned() -> Iterator[Check]:

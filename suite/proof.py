@@ -181,7 +181,7 @@ def _compare(
     finally:
         environments.close()
     for environment in chosen:
-        differences = _differences(recorded[environment], played[environment], name_of(environment))
+        differences = differences_of(recorded[environment], played[environment], name_of(environment))
         outcome.problems += differences
         if not differences:
             outcome.agreed[f"{environment[0]} {environment[1]}"] = len(played[environment])
@@ -227,18 +227,18 @@ def _play(
     played: dict[Environment, list[Game]] = defaultdict(list)
     for t, taken in enumerate(actions, start=1):
         for game in tracker.update(environments.step(taken), t * frames_per_step):
-            played[(game.kind, members[game.kind][game.environment])].append(_as_recorded(game))
+            played[(game.kind, members[game.kind][game.environment])].append(as_recorded(game))
         if t % _STEPS_BETWEEN_TICKS == 0:
             tick(_STEPS_BETWEEN_TICKS * len(chosen))
     tick(len(actions) % _STEPS_BETWEEN_TICKS * len(chosen))
     return played
 
 
-def _as_recorded(game: FinishedGame) -> Game:
+def as_recorded(game: FinishedGame) -> Game:
     return Game(game.frames, game.episode_return, game.length, game.end)
 
 
-def _differences(recorded: list[Game], played: list[Game], name: str) -> list[str]:
+def differences_of(recorded: list[Game], played: list[Game], name: str) -> list[str]:
     """What of an environment's games differs, a line a game; the rest of many is counted."""
     lines = []
     if len(recorded) != len(played):

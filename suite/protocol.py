@@ -54,11 +54,16 @@ def chosen_protocol() -> Protocol:
 
 
 def full_config(pinned: Description, protocol: Protocol) -> dict[str, Any]:
-    """Everything that shapes a run of a baseline under a protocol, as plain data: what the config hash covers."""
-    return {
+    """Everything that shapes a run of a baseline under a protocol, as plain data: what the config hash covers.
+
+    Of code of a user's own that is the source file, not what it imports."""
+    config: dict[str, Any] = {
         "baseline": {"algorithm": pinned.algorithm, **pinned.values},
         "protocol": {"name": protocol.name, **protocol.values},
     }
+    if pinned.code:  # edited code is another configuration; the suite's own is named by the manifest's revision
+        config["code"] = {reference: source.sha256 for reference, source in sorted(pinned.code.items())}
+    return config
 
 
 def pinned_hash(pinned: Description) -> str:

@@ -110,7 +110,8 @@ def _watch(
     outcome = process.outcome(was_stopped=obeyed > GO_ON)
     home.tell(status)
     if courier is not None:
-        trouble = _bring_home(courier, home, place.patience_seconds if unkept_since is None else 0.0)
+        waited = 0.0 if unkept_since is None else time.monotonic() - unkept_since
+        trouble = _bring_home(courier, home, place.patience_seconds - waited)
         if trouble and outcome.result != "failed":
             outcome = Outcome(outcome.spec, "failed", f"its last save cannot be kept: {trouble}")
     return Ending(outcome, crashed=process.crashed and not trouble, node_leaves=leaves())

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from baselines.agent import Progress, Task
+from baselines.families import PINNED_NAMES
 from baselines.registry import load_pinned, make_agent
 from results.actions import read_log
 from results.errors import ResultsError
@@ -67,6 +68,11 @@ def retrain(run: Run, *, updates: int) -> Retrained:
         raise ResultsError(f"{run.directory}: keeps no action log")
     if updates > run.manifest["updates_done"]:
         raise ResultsError(f"{run.spec} has {run.manifest['updates_done']} updates; ask for no more with --retrain")
+    if run.spec.baseline not in PINNED_NAMES:
+        raise ResultsError(
+            f"{run.spec}: is no baseline of the suite's, and no code of a user's own is executed to verify a run; "
+            "run it anew into another --results, and compare"
+        )
     pinned, protocol = load_pinned(run.spec.baseline), load_protocol(run.manifest["protocol"])
     if run.spec != run_spec(pinned, protocol, game=run.spec.game, frames=run.spec.frames, seed=run.spec.seed):
         raise ResultsError(f"{run.spec}: its configuration is not the one that is pinned now, so it can't be trained")

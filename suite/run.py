@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from baselines.agent import FinishedGame, RetraceMismatch, Tick
+from baselines.agent import FinishedGame, Progress, RetraceMismatch, Tick
+from baselines.registry import add_own
 from results.actions import pack, write_log
+from results.errors import ResultsError
 from results.schema import MANIFEST_FILE, RunSpec
 from results.store import (
     RunLock,
@@ -24,6 +27,10 @@ from suite.opening import OpenRun, opened, refuse_foreign
 from suite.run_messages import RunOptions, RunStatus
 
 __all__ = ["Report", "RunOptions", "RunStatus", "execute"]
+
+
+class Diverged(ResultsError):
+    """Training that gives no numbers any more."""
 
 
 Report = Callable[[RunStatus], None]
@@ -45,17 +52,20 @@ def execute(
         ResultsError: another process writes this run, or its directory holds a run of another configuration, or one
             that cannot be read. Nothing of it is changed. Or its checkpoints are damaged: its manifest then says
             `failed` and why.
+        LockLost: the folder was removed or taken over by another process; nothing more was written.
         Exception: whatever stopped the run; its manifest then says `failed` and why.
     """
+    for file in options.own:
+        add_own(file)
     directory = run_directory(results, spec)
     directory.mkdir(parents=True, exist_ok=True)
-    with RunLock(directory):
+    with RunLock(directory) as lock:
         previous = read_manifest(directory) if (directory / MANIFEST_FILE).exists() else None
         refuse_foreign(directory, spec, previous)
         if previous is not None and previous["status"] == "done":
             _drop_packed_log(directory, previous)
             return "skipped"
-        with opened(spec, directory, options, previous) as run:
+        with opened(spec, directory, options, previous, lock) as run:
             if run.checkpoint is not None and not _resume(run, run.checkpoint, report, stop_requested):
                 return "interrupted"
             return _train(run, options.checkpoint_seconds, report, stop_requested)
@@ -71,9 +81,11 @@ def _train(run: OpenRun, checkpoint_seconds: float, report: Report, stop_request
             report(_status(run, event.frames, stopwatch.seconds()))
             continue
         frames_before = run.recorder.frames
+        _refuse_divergence(run, event)
         run.recorder.add(event, *stopwatch.lap())
         if run.recorder.diagnostics_due(frames_before):
             run.recorder.add_diagnostics(run.agent.diagnose())
+        run.lock.check()
         run.log.append(event.actions)
         report(_status(run, event.frames, 0.0))
         if event.frames >= run.agent.total_frames:
@@ -89,6 +101,16 @@ def _train(run: OpenRun, checkpoint_seconds: float, report: Report, stop_request
     keep_only_the_newest(run.directory)
     (run.directory / ACTIONS_FILE).unlink()  # packed
     return "done"
+
+
+def _refuse_divergence(run: OpenRun, progress: Progress) -> None:
+    """Raises Diverged if an update's loss is no number: every weight is one neither, and nothing will be learned."""
+    loss = progress.metrics.get("loss")
+    if loss is not None and not math.isfinite(loss):
+        raise Diverged(
+            f"the loss of {run.manifest.baseline} is {loss} by update {progress.updates} ({progress.frames} frames), "
+            "so nothing is learned any more; lower its learning rate, or look for a division, root or logarithm of 0"
+        )
 
 
 def _resume(run: OpenRun, checkpoint: dict[str, Any], report: Report, stop_requested: Callable[[], bool]) -> bool:
@@ -114,6 +136,7 @@ def _resume(run: OpenRun, checkpoint: dict[str, Any], report: Report, stop_reque
 
 def _save(run: OpenRun, status: str) -> None:
     """Writes the checkpoint first: a run is never further in its manifest than it can resume."""
+    run.lock.check()
     run.log.sync()
     save_checkpoint(
         run.directory,
@@ -125,6 +148,7 @@ def _save(run: OpenRun, status: str) -> None:
             "actions_sha256": run.log.sha256,
             "torch_threads": run.torch_threads,
             "fast_paths": list(run.agent.paths.taken),
+            "environment_groups": run.agent.environment_groups,
         },
     )
     _write(run, status)
@@ -132,6 +156,7 @@ def _save(run: OpenRun, status: str) -> None:
 
 def _write(run: OpenRun, status: str) -> None:
     """Writes tables and manifest; of a run that is done, its action log too."""
+    run.lock.check()
     files = write_tables(
         run.directory,
         episodes=episode_table(run.recorder.games),

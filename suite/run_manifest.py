@@ -12,7 +12,7 @@ import torch
 from baselines.agent import Agent
 from baselines.fast.paths import Paths
 from results.manifest import write_manifest
-from results.schema import EPISODE_KINDS, FORMAT_VERSION, RunSpec
+from results.schema import CODE_KEY, EPISODE_KINDS, FORMAT_VERSION, RunSpec
 from suite import provenance
 from suite.checkpoint import keep_only_the_newest
 from suite.recorder import Recorder
@@ -52,11 +52,12 @@ class RunManifest:
         *,
         previous: dict[str, Any] | None,
         damaged: tuple[str, ...] = (),
+        code: dict[str, Any] | None = None,
     ) -> RunManifest:
         """The manifest of a run that begins, or goes on from the manifest `previous`; nothing is written yet.
 
         What only an agent knows (environments, fast paths) is there once `describe` has been called. `damaged` says
-        which checkpoints were passed over.
+        which checkpoints were passed over, `code` which code of a user's own the run keeps.
         """
         values: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
@@ -84,6 +85,8 @@ class RunManifest:
             "actions": None,
             "error": None,
         }
+        if code is not None:
+            values[CODE_KEY] = code
         if previous is None:
             return cls(directory, values, changed=[], previous_error=None)
         values |= {key: previous[key] for key in (*_TAKEN_OVER, "environment", "off_protocol", "path")}
@@ -91,11 +94,16 @@ class RunManifest:
         error = previous["error"]["type"] if previous["error"] else None
         return cls(directory, values, changed=[*damaged, *_changes(previous, values)], previous_error=error)
 
+    @property
+    def baseline(self) -> str:
+        return self._values["spec"]["baseline"]
+
     def describe(self, agent: Agent, paths: Paths) -> None:
         """Notes what the agent is; `paths` are the fast ones of agent and process."""
         hardware = self._values["hardware"] | {
             "fast_paths": list(paths.taken),
             "fast_paths_missed": list(paths.missed),
+            "environment_groups": agent.environment_groups,
         }
         self._values.update(
             off_protocol=list(agent.off_protocol),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOG_FILE = RUN_LOG_FILE
 CRASHED = "crashed"  # a failure that may pass when the run is started again
-_HOPELESS = ("OutOfMemoryError", "RetraceMismatch")  # by name: to import torch could be what failed
+_HOPELESS = ("OutOfMemoryError", "RetraceMismatch", "ConfigError")  # by name: to import torch could be what failed
 _STATUS_SECONDS = 0.2  # a run tells how far it is at most this often
 _ORPHAN_SECONDS = 1.0  # what a run whose parent died has to reach a checkpoint
 

@@ -96,6 +96,9 @@ LEAVES = {
     "baselines": {
         "agent",
         "config",
+        "code",
+        "description",
+        "families",
         "seeding",
         "returns",
         "distributional",
@@ -226,11 +229,17 @@ def test_constraints_pin_every_dependency_of_a_dependency():
 def test_every_package_that_is_imported_is_declared():
     # envpool brings envpool-assets, its own other half, of the version it needs; torch for a GPU brings triton.
     # Ray is an extra of its own, imported by what `--executor ray` needs alone.
-    distributions = {"markdown_it": "markdown-it-py", "envpool_assets": "envpool"}
+    distributions = {"markdown_it": "markdown-it-py", "envpool_assets": "envpool", "PIL": "pillow"}
     imported = {name.split(".")[0] for path in MODULES for name in imports_of(path)}
     third_party = imported - sys.stdlib_module_names - set(PACKAGES) - {"__future__"}
-    declared = {Requirement(text).name for text in PROJECT["project"]["dependencies"]}
+    extras = PROJECT["project"]["optional-dependencies"]
+    declared = {Requirement(text).name for text in PROJECT["project"]["dependencies"] + extras["video"]}
     assert {distributions.get(name, name) for name in third_party} == declared | {"triton", "ray"}
+
+
+def test_the_tests_have_what_videos_need():
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert set(extras["video"]) <= set(extras["test"])
 
 
 def test_tox_installs_the_constrained_versions_everywhere_and_tests_by_default():
@@ -377,8 +386,8 @@ def documented_commands() -> list[tuple[str, str]]:
 def test_a_documented_command_is_one_that_the_command_line_takes(file: str, arguments: str):
     words = shlex.split(arguments.partition(" > ")[0], comments=True)  # where the output goes is the shell's
     parsed = build_parser().parse_args(words)  # a UserError if it does not
-    # A baseline that the page tells the reader to add cannot be there yet.
-    if hasattr(parsed, "games") and "narrow-pqn" not in arguments:
+    # A file that the page tells the reader to write cannot be there yet.
+    if hasattr(parsed, "games") and ".toml" not in arguments:
         parse_selection(parsed) if hasattr(parsed, "seeds") else parse_games(parsed.games)
 
 

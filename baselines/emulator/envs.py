@@ -73,13 +73,30 @@ class Step:
     lives: np.ndarray  # [N] int32
 
 
+@dataclass(frozen=True)
+class Console:
+    """An emulated console at one moment."""
+
+    screen: np.ndarray  # [210, 160, 3] uint8, RGB: the newest frame, as a television would show it
+    memory: bytes  # its 128 bytes of RAM
+
+
 class AtariEnvironments:
     """N environments of one game, stepped together.
 
     The bytes depend on `seeds` and the actions alone, not on `threads` or on how environments are spread over pools.
     """
 
-    def __init__(self, envpool_id: str, seeds: Sequence[int], config: EnvironmentConfig, *, threads: int):
+    def __init__(
+        self,
+        envpool_id: str,
+        seeds: Sequence[int],
+        config: EnvironmentConfig,
+        *,
+        threads: int,
+        with_screens: bool = False,
+    ):
+        """`with_screens`: `console` can be asked; it changes no step."""
         import envpool
 
         self._pool = envpool.make_gymnasium(
@@ -98,7 +115,9 @@ class AtariEnvironments:
             reward_clip=config.reward_clip,
             repeat_action_probability=config.repeat_action_probability,
             max_episode_steps=config.max_agent_steps,
+            **({"render_mode": "rgb_array"} if with_screens else {}),
         )
+        self._with_screens = with_screens
         self.envpool_id = envpool_id
         self.num_envs = len(seeds)
         self.num_actions = int(self._pool.action_space.n)
@@ -108,6 +127,8 @@ class AtariEnvironments:
         """Starts every environment; call once. Returns observations [N, 4, 84, 84] uint8."""
         observations, info = self._pool.reset()
         self.lives = info["lives"].copy()
+        if self._with_screens:
+            self._memory = info["ram"]
         return observations
 
     def step(self, actions: np.ndarray) -> Step:
@@ -124,6 +145,8 @@ class AtariEnvironments:
         observations, rewards, terminated, truncated, info = self._pool.recv()
         resets = self._previous_dones
         self._previous_dones = terminated | truncated
+        if self._with_screens:
+            self._memory = info["ram"]
         return Step(
             observations=observations,
             rewards=rewards,
@@ -134,6 +157,12 @@ class AtariEnvironments:
             resets=resets,
             lives=info["lives"],
         )
+
+    def console(self, environment: int) -> Console:
+        """What the console of one environment shows and holds now. Needs `with_screens`."""
+        screens = self._pool.render(env_ids=[environment])
+        assert screens is not None, "it was made with screens"
+        return Console(screens[0], self._memory[environment].tobytes())
 
     def config(self) -> dict[str, Any]:
         """envpool's own full configuration, as plain data, without what is particular to this pool."""
@@ -161,6 +190,13 @@ class AtariEnvironments:
 
     def close(self) -> None:
         self._pool.close()
+
+
+def number_of_actions(envpool_id: str) -> int:
+    """How many actions a game has; starts no emulator."""
+    import envpool
+
+    return int(envpool.make_spec(envpool_id).action_space.n)
 
 
 def rom_sha256(envpool_id: str) -> str:

@@ -58,7 +58,10 @@ class RolloutPlay:
         stacked: bool = False,
         record: Record = cuda_graph,
     ):
-        """`agent_steps`: T, of a rollout. `stacked`: frames are stacked on the device, the evaluation is recorded."""
+        """`observations` [T, N, 4, 84, 84] uint8 on the device are the last rollout's, in the same memory every time.
+
+        `agent_steps`: T, of a rollout. `stacked`: frames are stacked on the device, the evaluation is recorded.
+        """
         self.evaluate = evaluate
         self.frames_per_step = sum(group.train.stop - group.train.start for group in groups) * FRAME_SKIP
         self._groups = groups
@@ -68,7 +71,7 @@ class RolloutPlay:
         self._device = device
         self._spans = spans
         self._stacked = [StackedEvaluation(evaluate, len(group.members), device, record) for group in groups if stacked]
-        self._observations = torch.empty(
+        self.observations = torch.empty(
             (agent_steps, self._train, *groups[0].observations.shape[1:]), dtype=torch.uint8, device=device
         )
 
@@ -98,7 +101,7 @@ class RolloutPlay:
                     rewards[t - 1, own], dones[t - 1, own] = step.rewards[:count], step.dones[:count]
                 seen, values[t, own], greedy = self._look(number)
                 if t < steps:
-                    self._observations[t, own] = seen
+                    self.observations[t, own] = seen
                     actions[t, group.members] = greedy
                     actions[t, own] = np.where(explores[t, own], random_actions[t, own], actions[t, own])
                     group.begin(actions[t, group.members])
@@ -106,7 +109,7 @@ class RolloutPlay:
             if t % _STEPS_BETWEEN_SIGNS_OF_LIFE == _STEPS_BETWEEN_SIGNS_OF_LIFE - 1:
                 yield (t + 1) / steps
         rollout = Rollout(
-            observations=self._observations,
+            observations=self.observations,
             actions=torch.from_numpy(actions[:, :train].astype(np.int64)).to(self._device),
             rewards=torch.from_numpy(rewards).to(self._device),
             dones=torch.from_numpy(dones).to(self._device),
@@ -143,7 +146,7 @@ class RolloutPlay:
 
     def sample_observations(self, count: int) -> Tensor:
         """[count, 4, 84, 84] uint8 out of the last rollout, the same places every time; touches no stream."""
-        observations = self._observations.flatten(0, 1)
+        observations = self.observations.flatten(0, 1)
         sample = np.random.default_rng(0).permutation(len(observations))[:count]
         return observations[torch.from_numpy(sample).to(self._device)]
 

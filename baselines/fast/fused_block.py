@@ -70,6 +70,24 @@ def fused_block(
     return _forward(_rows(branch_a), _rows(branch_b), _as_float(learned), norm, pooling)
 
 
+def joint_block(
+    both: Tensor,
+    norm_a: tuple[Tensor, Tensor] | None,
+    norm_b: tuple[Tensor, Tensor] | None,
+    norm: Norm,
+    pooling: Pooling,
+) -> Tensor:
+    """`fused_block` of two branches that one convolution gave; on a GPU alone.
+
+    Args:
+        both: [B, 2C, H, H], the first C channels branch a.
+    """
+    channels = both.shape[1] // 2
+    if both.dtype not in DTYPES or why_not_shape(channels, pooling.size) is not None:
+        raise ValueError(f"no fused block for {channels} channels of {both.dtype} in windows of {pooling.size}")
+    return triton_block.triton_joint_block(both, norm_a, norm_b, norm, pooling)
+
+
 class _CpuBlock(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, *rest: Any) -> Tensor:

@@ -11,15 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.fast import fused_block
+from baselines.fast import fused_block, triton_norm
 from baselines.fast.cuda_graph import Captured, Work, remember_learner
-from baselines.fast.trials import attempt, why_not_captured, why_not_fused
+from baselines.fast.trials import (
+    attempt,
+    why_not_captured,
+    why_not_fused,
+    why_not_fused_norm,
+    why_not_one_convolution,
+    why_not_scaled,
+)
 
 FUSED_BLOCK = "fused Hadamax block"
+ONE_CONVOLUTION = "both Hadamax branches as one convolution"
+FUSED_INPUT = "fused cast and scale of frames"
+FUSED_NORM = "fused LayerNorm and ReLU"
+EPOCH_GRAPH = "CUDA graph of an epoch, its minibatches gathered in it"
 UPDATE_GRAPH = "CUDA graph of the update"
 ROLLOUT_GRAPH = "CUDA graph of the rollout step, frames stacked on the GPU"
 ACTING_GRAPH = "CUDA graph of acting, frames stacked on the GPU"
-TWO_GROUPS = "two groups of environments"
 KEPT_MEMORY = "freed memory kept"
 
 
@@ -46,7 +56,7 @@ def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -
     missed = "turned off" if plain else fused_block.why_not(device)
     if missed is not None:
         return Paths(missed=(f"{FUSED_BLOCK}: {missed}",))
-    dtype = next((d for m in network.modules() if (d := getattr(m, "compute_dtype", None)) is not None), torch.float32)
+    dtype = _computes_in(network)
     unfit = {
         name: reason
         for name, layer in layers.items()
@@ -54,10 +64,64 @@ def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -
     }
     for name, layer in layers.items():
         layer.fused = name not in unfit
+    fused = {name: layer for name, layer in layers.items() if layer.fused}
+    return _switched(FUSED_BLOCK, layers, unfit) + _use_one_convolution(fused, device, dtype)
+
+
+def _use_one_convolution(layers: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Paths:
+    """On a GPU, whose matrix units 32 channels starve: layers whose block is fused take both branches from one."""
+    if device.type != "cuda" or not layers:
+        return Paths()
+    unfit = {n: reason for n, layer in layers.items() if (reason := why_not_one_convolution(layer, device, dtype))}
+    for name, layer in layers.items():
+        layer.one_convolution = name not in unfit
+    return _switched(ONE_CONVOLUTION, layers, unfit)
+
+
+def use_fused_norms(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
+    """On a GPU, lets the encoders of `network` scale frames, and norm and rectify, each in one pass over memory.
+
+    An encoder has an attribute `fused_input`; a layer that norms has `fused_norm`, and says by `why_not_fused_norm()`
+    what keeps it from that. Both are proven in the type that the network computes in: call this after `use_precision`.
+    """
+    if device.type != "cuda":
+        return Paths()
+    layers: dict[str, Any] = {
+        name: module
+        for name, module in network.named_modules()
+        if hasattr(module, "fused_norm") and module.why_not_fused_norm() is None  # e.g. GELU: no such path
+    }
+    encoders: list[Any] = [module for module in network.modules() if hasattr(module, "fused_input")]
+    missed = "turned off" if plain else triton_norm.why_not()
+    if missed is not None:
+        names = [FUSED_INPUT] * bool(encoders) + [FUSED_NORM] * bool(layers)
+        return Paths(missed=tuple(f"{name}: {missed}" for name in names))
+    dtype = _computes_in(network)
+    why_not = why_not_scaled(device, dtype)
+    for encoder in encoders:
+        encoder.fused_input = why_not is None
+    found = Paths(taken=(FUSED_INPUT,)) if why_not is None else Paths(missed=(f"{FUSED_INPUT}: {why_not}",))
+    unfit = {}
+    for name, layer in layers.items():
+        (width,) = layer.norm.normalized_shape
+        reason = triton_norm.why_not_width(width) or why_not_fused_norm(layer, device, dtype)
+        layer.fused_norm = reason is None
+        if reason is not None:
+            unfit[name] = reason
+    return found + (_switched(FUSED_NORM, layers, unfit) if layers else Paths())
+
+
+def _switched(path: str, layers: dict[str, Any], unfit: dict[str, str]) -> Paths:
+    """`path` is taken if a layer takes it, missed where one does not."""
     return Paths(
-        taken=(FUSED_BLOCK,) if len(unfit) < len(layers) else (),
-        missed=tuple(f"{FUSED_BLOCK} in {name}: {reason}" for name, reason in unfit.items()),
+        taken=(path,) if len(unfit) < len(layers) else (),
+        missed=tuple(f"{path} in {name}: {reason}" for name, reason in unfit.items()),
     )
+
+
+def _computes_in(network: nn.Module) -> torch.dtype:
+    coarse = (getattr(module, "compute_dtype", None) for module in network.modules())
+    return next((dtype for dtype in coarse if dtype is not None), torch.float32)
 
 
 def captured(
@@ -68,44 +132,44 @@ def captured(
     *,
     plain: bool,
     batches: Callable[[], Sequence[Sequence[Tensor]]],
+    name: str = UPDATE_GRAPH,
 ) -> tuple[Work, Paths]:
     """`update` as a CUDA graph on a GPU where that proves itself, unless `plain`; as it is anywhere else.
 
-    `batches`: made-up inputs of two updates, of the shapes that training will have, asked for on a GPU alone.
+    `batches`: made-up inputs of two updates, asked for on a GPU alone. `name`: of the path.
     """
     if device.type != "cuda":
         return update, Paths()
     missed = "turned off" if plain else why_not_captured(update, network, optimizer, batches())
     if missed is not None:
-        return update, Paths(missed=(f"{UPDATE_GRAPH}: {missed}",))
+        return update, Paths(missed=(f"{name}: {missed}",))
     # Recorded anew at its first call: a checkpoint that is loaded before brings other memory.
-    return Captured(update, lambda: remember_learner(network, optimizer)), Paths(taken=(UPDATE_GRAPH,))
+    return Captured(update, lambda: remember_learner(network, optimizer)), Paths(taken=(name,))
 
 
-def rollout_paths(device: torch.device, *, plain: bool, why_not_stacked: Callable[[torch.device], str | None]) -> Paths:
-    """What `make_groups` and `StackedEvaluation` are for: on a GPU, where the CPU has nothing to do but emulate.
+def rollout_path(device: torch.device, *, plain: bool, why_not_stacked: Callable[[torch.device], str | None]) -> Paths:
+    """What `StackedEvaluation` is for in a rollout: on a GPU, where every launch and copy costs a step its time.
 
     `why_not_stacked` tries stacks out on the device and says what is wrong, None if nothing.
     """
-    if device.type != "cuda":
-        return Paths()
-    if plain:
-        return Paths(missed=tuple(f"{name}: turned off" for name in (TWO_GROUPS, ROLLOUT_GRAPH)))
-    missed = attempt(lambda: why_not_stacked(device))
-    if missed is not None:
-        return Paths(taken=(TWO_GROUPS,), missed=(f"{ROLLOUT_GRAPH}: {missed}",))
-    return Paths(taken=(TWO_GROUPS, ROLLOUT_GRAPH))
+    return _stacked(ROLLOUT_GRAPH, device, plain=plain, why_not_stacked=why_not_stacked)
 
 
 def acting_path(device: torch.device, *, plain: bool, why_not_stacked: Callable[[torch.device], str | None]) -> Paths:
     """What `StackedEvaluation` is for where a replay agent acts: one frame an environment travels, one launch a step.
 
-    `why_not_stacked`: as for `rollout_paths`.
+    `why_not_stacked`: as for `rollout_path`.
     """
+    return _stacked(ACTING_GRAPH, device, plain=plain, why_not_stacked=why_not_stacked)
+
+
+def _stacked(
+    name: str, device: torch.device, *, plain: bool, why_not_stacked: Callable[[torch.device], str | None]
+) -> Paths:
     if device.type != "cuda":
         return Paths()
     missed = "turned off" if plain else attempt(lambda: why_not_stacked(device))
-    return Paths(taken=(ACTING_GRAPH,)) if missed is None else Paths(missed=(f"{ACTING_GRAPH}: {missed}",))
+    return Paths(taken=(name,)) if missed is None else Paths(missed=(f"{name}: {missed}",))
 
 
 def keep_freed_memory(*, plain: bool) -> Paths:
@@ -114,14 +178,23 @@ def keep_freed_memory(*, plain: bool) -> Paths:
     An update's tensors are the same sizes every time, and getting their pages anew from the system each time cost a
     CPU run of Hadamax-PQN half of its time. It changes no bit of a result. Only glibc on Linux has the switch.
     """
-    if plain:
-        return Paths(missed=(f"{KEPT_MEMORY}: turned off",))
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
-    if mallopt is None:
-        return Paths(missed=(f"{KEPT_MEMORY}: this system's C library has no switch for it",))
+    missed = "turned off" if plain else why_not_kept()
+    if missed is not None:
+        return Paths(missed=(f"{KEPT_MEMORY}: {missed}",))
+    mallopt = _mallopt()
+    assert mallopt is not None
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     return Paths(taken=(KEPT_MEMORY,))
+
+
+def why_not_kept() -> str | None:
+    """Why freed memory can't be kept here, in words; None if it can."""
+    return "this system's C library has no switch for it" if _mallopt() is None else None
+
+
+def _mallopt() -> Any | None:
+    return getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from baselines.fast import triton_norm
 from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
 
 # Largest |difference| / max(1, |exact|) of the block, as the parity fixtures allow.
@@ -59,13 +60,7 @@ def why_not_fused(layer: Any, device: torch.device, dtype: torch.dtype) -> str |
         exact = _joined(copy.deepcopy(layer).to("cpu", torch.float64), [t.double() for t in given], fused=False)
         there = copy.deepcopy(layer).to(device, dtype)
         found = _joined(there, [tensor.to(device) for tensor in given], fused=True)
-        difference = max(
-            float(((got.cpu().double() - want).abs() / want.abs().clamp(min=1)).max())
-            for got, want in zip(found, exact, strict=True)
-        )
-        if difference < BLOCK_TOLERANCES[dtype]:  # false for nan too
-            return None
-        return f"it is off by {difference:.1e} from the plain one in {str(dtype).removeprefix('torch.')}"
+        return _too_far(found, exact, dtype)
 
     return attempt(check)
 
@@ -86,6 +81,106 @@ def _joined(layer: Any, branches: Sequence[Tensor], *, fused: bool) -> list[Tens
     learned = [parameter for name, parameter in layer.named_parameters() if not name.startswith("conv_")]
     gradient = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
     return [output.detach(), *torch.autograd.grad(output, [*wanting, *learned], gradient.to(output))]
+
+
+def why_not_one_convolution(layer: Any, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why the branches of this layer can't be trusted to one convolution; None if that gave what two convolutions do.
+
+    Both are computed on `device`, with the block as the layer has it: prove that before. Weights and images are
+    bfloat16 numbers, whose products TF32 gets right too, or both ways would round apart. The layer is left as it was.
+    """
+
+    def check() -> str | None:
+        generator = torch.Generator().manual_seed(0)
+        shape = (_IMAGES, layer.conv_a.in_channels, _HEIGHT, _HEIGHT)
+        images = torch.rand(shape, generator=generator).bfloat16().contiguous(memory_format=torch.channels_last)
+        two = copy.deepcopy(layer)
+        _make_up(two, generator)
+        two.to(device, dtype).one_convolution = False
+        one = copy.deepcopy(two)
+        one.one_convolution = True
+        wanted, found = (_through(module, images.to(device, dtype)) for module in (two, one))
+        values, gradients = max(OUTPUT_TOLERANCE, BLOCK_TOLERANCES[dtype]), STEP_TOLERANCE
+        for name, allowed in zip(wanted, (values, *[gradients] * len(wanted)), strict=False):
+            off = _relative_difference([found[name]], [wanted[name]])
+            if not off < allowed:
+                return f"its {name} is off by {off:.1e} from that of two convolutions"
+        return None
+
+    return attempt(check)
+
+
+def why_not_fused_norm(layer: Any, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why this layer's fused norm and ReLU can't be trusted with `dtype` on `device`; None if values and gradients fit.
+
+    `layer.activated(outputs)` is what follows the convolution or linear layer, fused where `layer.fused_norm`. It is
+    compared with the plain composition in float64 on the CPU. The layer is left as it was.
+    """
+
+    def check() -> str | None:
+        generator = torch.Generator().manual_seed(0)
+        (width,) = layer.norm.normalized_shape
+        shape = (_IMAGES, width, _HEIGHT, _HEIGHT) if hasattr(layer, "conv") else (_IMAGES, width)
+        outputs = (2 * torch.randn(shape, generator=generator) + 0.5).to(dtype)
+        if outputs.ndim == 4:
+            outputs = outputs.contiguous(memory_format=torch.channels_last)
+        plain = copy.deepcopy(layer)
+        _make_up(plain, generator)
+        fused = copy.deepcopy(plain).to(device, dtype)
+        plain.to("cpu", torch.float64).fused_norm, fused.fused_norm = False, True
+        exact, found = (
+            _sent_back(module.activated, given, list(module.norm.parameters()))
+            for module, given in ((plain, outputs.double()), (fused, outputs.to(device)))
+        )
+        return _too_far(found, exact, dtype)
+
+    return attempt(check)
+
+
+def why_not_scaled(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why bytes can't be trusted to become numbers of `dtype` in one pass on `device`; None if every byte did."""
+
+    def check() -> str | None:
+        images = torch.arange(256, dtype=torch.uint8).repeat(2, 4, 1).reshape(2, 4, 16, 16)
+        images[1] += 7
+        found = triton_norm.scaled_images(images.to(device), dtype)
+        if not found.is_contiguous(memory_format=torch.channels_last):
+            return "its images are not in channels_last memory"
+        return _too_far([found], [images.double() / 255], dtype)
+
+    return attempt(check)
+
+
+def _too_far(found: Sequence[Tensor], exact: Sequence[Tensor], dtype: torch.dtype) -> str | None:
+    difference = max(
+        float(((got.cpu().double() - want).abs() / want.abs().clamp(min=1)).max())
+        for got, want in zip(found, exact, strict=True)
+    )
+    if difference < BLOCK_TOLERANCES[dtype]:  # false for nan too
+        return None
+    return f"it is off by {difference:.1e} from the plain one in {str(dtype).removeprefix('torch.')}"
+
+
+@torch.no_grad()
+def _make_up(layer: nn.Module, generator: torch.Generator) -> None:
+    """Fills every parameter, scales and biases too, with bfloat16 numbers: fresh ones could hide an error."""
+    for parameter in layer.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator).bfloat16())
+
+
+def _sent_back(function: Callable[[Tensor], Tensor], given: Tensor, learned: Sequence[Tensor]) -> list[Tensor]:
+    """The output, and what it sends back to `given` and `learned` for one gradient."""
+    given = given.detach().requires_grad_()
+    output = function(given)
+    gradient = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+    return [output.detach(), *torch.autograd.grad(output, [given, *learned], gradient.to(output))]
+
+
+def _through(layer: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """The layer's output first, then the gradients of images and parameters, by name."""
+    names, parameters = zip(*layer.named_parameters(), strict=True)
+    found = _sent_back(layer, images, parameters)
+    return dict(zip(("output", "gradient of images", *(f"gradient of {name}" for name in names)), found, strict=True))
 
 
 def why_not_captured(

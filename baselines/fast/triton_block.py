@@ -6,10 +6,14 @@ them send. Parameter gradients are summed by each program and then, in a fixed o
 
 The norm per image is torch's, in float32 whatever the branches are: rounded to bfloat16 before the pooling, other
 pixels would win.
+
+The branches come as two tensors, or as the two halves of one: what a single convolution with the weights of both gives.
+The kernels read either where it lies, and write gradients of the same form.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -49,10 +53,38 @@ def triton_block(
     if norm.per_image:
         branch_a, branch_b = (_image_norm(images, norm.epsilon) for images in (branch_a, branch_b))
     a, b = (images.contiguous(memory_format=torch.channels_last) for images in (branch_a, branch_b))
+    return _block(a, b, norm_a, norm_b, norm, pooling, dtype)
+
+
+def triton_joint_block(
+    both: Tensor,
+    norm_a: tuple[Tensor, Tensor] | None,
+    norm_b: tuple[Tensor, Tensor] | None,
+    norm: Norm,
+    pooling: Pooling,
+) -> Tensor:
+    """As `fused_block.joint_block`."""
+    if norm.per_image:
+        halves = _joint_image_norm(both, norm.epsilon)
+    else:
+        halves = both.contiguous(memory_format=torch.channels_last)
+    return _block(halves, None, norm_a, norm_b, norm, pooling, both.dtype)
+
+
+def _block(
+    a: Tensor,
+    b: Tensor | None,
+    norm_a: tuple[Tensor, Tensor] | None,
+    norm_b: tuple[Tensor, Tensor] | None,
+    norm: Norm,
+    pooling: Pooling,
+    dtype: torch.dtype,
+) -> Tensor:
+    """`a`, `b`: as `_placed` takes them."""
     learned = (*(norm_a or (None, None)), *(norm_b or (None, None)))
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (a, b, *learned)):
         return _Block.apply(a, b, *learned, norm, pooling, dtype)
-    return _forward(a, b, learned, norm, pooling, dtype, argmax=None)
+    return _forward(_placed(a, b), learned, norm, pooling, dtype, argmax=None)
 
 
 def _image_norm(images: Tensor, epsilon: float) -> Tensor:
@@ -61,40 +93,84 @@ def _image_norm(images: Tensor, epsilon: float) -> Tensor:
     return F.layer_norm(rows, rows.shape[1:], eps=epsilon).permute(0, 3, 1, 2)
 
 
+def _joint_image_norm(both: Tensor, epsilon: float) -> Tensor:
+    """[B, 2C, H, W] -> [B, 2, H, W, C] float32, every half of an image with mean 0 and variance 1."""
+    halves = both.permute(0, 2, 3, 1).unflatten(3, (2, -1)).permute(0, 3, 1, 2, 4)
+    halves = halves.to(torch.float32, memory_format=torch.contiguous_format)  # one copy: torch's norm wants it
+    return F.layer_norm(halves, halves.shape[2:], eps=epsilon)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Both branches, and how they lie in memory."""
+
+    a: Tensor  # whatever its shape: the kernels take its first number's address
+    b: Tensor
+    images: int
+    channels: int
+    height: int
+    width: int
+    pitch: int  # numbers from a pixel to the next one
+    share: int  # of an image's memory one branch is 1 / share
+
+    @property
+    def fixed(self) -> dict[str, int]:
+        """What the kernels are compiled for."""
+        return {"C": self.channels, "PITCH": self.pitch, "SHARE": self.share}
+
+
+def _placed(a: Tensor, b: Tensor | None) -> _Placed:
+    """Two branches [B, C, H, W]; or, with no `b`, one tensor of both: [B, 2C, H, W], or [B, 2, H, W, C] contiguous.
+
+    Four axes mean channels_last memory.
+    """
+    if b is not None:
+        images, channels, height, width = a.shape
+        return _Placed(a, b, images, channels, height, width, pitch=channels, share=1)
+    if a.ndim == 5:
+        images, _, height, width, channels = a.shape
+        return _Placed(a[:, 0], a[:, 1], images, channels, height, width, pitch=channels, share=2)
+    images, channels, height, width = a.shape
+    half = channels // 2
+    return _Placed(a, a[:, half:], images, half, height, width, pitch=channels, share=2)
+
+
 class _Block(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, *rest: Any) -> Tensor:
+    def forward(ctx: Any, a: Tensor, b: Tensor | None, *rest: Any) -> Tensor:
         *learned, norm, pooling, dtype = rest
-        shape = (a.shape[0], pooling.rows, pooling.rows, a.shape[1])
+        placed = _placed(a, b)
+        shape = (placed.images, pooling.rows, pooling.rows, placed.channels)
         argmax = torch.empty(shape, dtype=torch.uint8, device=a.device)
         ctx.save_for_backward(a, b, argmax, *learned)
         ctx.norm, ctx.pooling = norm, pooling
-        return _forward(a, b, learned, norm, pooling, dtype, argmax)
+        return _forward(placed, learned, norm, pooling, dtype, argmax)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         a, b, argmax, *learned = ctx.saved_tensors
-        pooling, channels = ctx.pooling, a.shape[1]
+        pooling, placed = ctx.pooling, _placed(a, b)
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        grad_a, grad_b = torch.empty_like(a), torch.empty_like(b)
-        pixels = a.shape[0] * a.shape[2] * a.shape[3]
-        at_once = backward_pixels(channels)
+        grad_a, grad_b = torch.empty_like(a), None if b is None else torch.empty_like(b)
+        to = _placed(grad_a, grad_b)
+        pixels = placed.images * placed.height * placed.width
+        at_once = backward_pixels(placed.channels)
         tiles = triton.cdiv(pixels, at_once)
         programs = min(tiles, MAX_BACKWARD_PROGRAMS)
         normed = ctx.norm.per_image
-        sums = None if normed else torch.empty((programs, 4, channels), device=a.device)
+        sums = None if normed else torch.empty((programs, 4, placed.channels), device=a.device)
         _backward_kernel[(programs,)](
-            *(a, b, *_or_any(learned, a), gradient, argmax, grad_a, grad_b, a if sums is None else sums),
-            *(pixels, triton.cdiv(tiles, programs), programs, a.shape[2], a.shape[3]),
+            *(placed.a, placed.b, *_or_any(learned, a), gradient, argmax, to.a, to.b, a if sums is None else sums),
+            *(pixels, triton.cdiv(tiles, programs), programs, placed.height, placed.width),
             *(pooling.rows, pooling.padding, ctx.norm.epsilon),
             SIZE=pooling.size,
             STRIDE=pooling.stride,
             REACH=triton.cdiv(pooling.size, pooling.stride),
-            C=channels,
             PIXELS=at_once,
             NORMED=normed,
             num_warps=BACKWARD_WARPS,
+            **placed.fixed,
             **OPTIONS,
         )
         if sums is None:
@@ -104,23 +180,22 @@ class _Block(torch.autograd.Function):
 
 
 def _forward(
-    a: Tensor, b: Tensor, learned: Any, norm: Norm, pooling: Pooling, dtype: torch.dtype, argmax: Tensor | None
+    placed: _Placed, learned: Any, norm: Norm, pooling: Pooling, dtype: torch.dtype, argmax: Tensor | None
 ) -> Tensor:
-    images, channels, height, width = a.shape
-    rows = pooling.rows
-    shape = (images, channels, rows, rows)
+    rows, a = pooling.rows, placed.a
+    shape = (placed.images, placed.channels, rows, rows)
     out = torch.empty(shape, dtype=dtype, device=a.device, memory_format=torch.channels_last)
     window = triton.next_power_of_2(pooling.size**2)
-    _forward_kernel[(images * rows * rows,)](
-        *(a, b, *_or_any(learned, a), out, out if argmax is None else argmax),
-        *(height, width, rows, pooling.padding, norm.epsilon),
+    _forward_kernel[(placed.images * rows * rows,)](
+        *(a, placed.b, *_or_any(learned, a), out, out if argmax is None else argmax),
+        *(placed.height, placed.width, rows, pooling.padding, norm.epsilon),
         SIZE=pooling.size,
         STRIDE=pooling.stride,
         WINDOW=window,
-        C=channels,
         NORMED=norm.per_image,
         KEEP_ARGMAX=argmax is not None,
-        num_warps=forward_warps(window, channels),
+        num_warps=forward_warps(window, placed.channels),
+        **placed.fixed,
         **OPTIONS,
     )
     return out
@@ -192,6 +267,8 @@ if triton is not None:
         STRIDE: tl.constexpr,
         WINDOW: tl.constexpr,
         C: tl.constexpr,
+        PITCH: tl.constexpr,
+        SHARE: tl.constexpr,
         NORMED: tl.constexpr,
         KEEP_ARGMAX: tl.constexpr,
     ):
@@ -204,7 +281,7 @@ if triton is not None:
         y = (place // rows) * STRIDE - padding + k // SIZE
         x = (place % rows) * STRIDE - padding + k % SIZE
         inside = (k < SIZE * SIZE) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        at = ((image.to(tl.int64) * height + y) * width + x) * C + channels
+        at = image.to(tl.int64) * (height * width * C * SHARE) + (y * width + x) * PITCH + channels
         a, _ = _normed(tl.load(a_at + at, mask=inside, other=0.0).to(tl.float32), epsilon, C, NORMED)
         b, _ = _normed(tl.load(b_at + at, mask=inside, other=0.0).to(tl.float32), epsilon, C, NORMED)
         scale_a, bias_a = _affine(scale_a_at, bias_a_at, channels, NORMED)
@@ -243,6 +320,8 @@ if triton is not None:
         STRIDE: tl.constexpr,
         REACH: tl.constexpr,  # windows over a pixel along one axis, at most
         C: tl.constexpr,
+        PITCH: tl.constexpr,
+        SHARE: tl.constexpr,
         PIXELS: tl.constexpr,
         NORMED: tl.constexpr,
     ):
@@ -273,7 +352,11 @@ if triton is not None:
                     where = tl.load(argmax_at + at, mask=valid, other=255).to(tl.int32)
                     sent = tl.load(gradient_at + at, mask=valid, other=0.0).to(tl.float32)
                     came += tl.where(valid & (where == dy * SIZE + dx), sent, 0.0)
-            at = pixel.to(tl.int64) * C + channels
+            if PITCH == C * SHARE:  # images follow each other without a gap
+                at = pixel.to(tl.int64) * PITCH + channels
+            else:
+                place = pixel % (height * width)
+                at = image.to(tl.int64) * (height * width * C * SHARE) + place * PITCH + channels
             a, inverse_a = _normed(tl.load(a_at + at, mask=there, other=0.0).to(tl.float32), epsilon, C, NORMED)
             b, inverse_b = _normed(tl.load(b_at + at, mask=there, other=0.0).to(tl.float32), epsilon, C, NORMED)
             in_a = a * scale_a + bias_a

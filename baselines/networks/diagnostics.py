@@ -86,19 +86,22 @@ def layer_diagnostics(network: Diagnosable, observations: Tensor) -> dict[str, f
     Returns, for each layer: `effective_rank/<layer>` of its outputs as [B, all units]; `dead_fraction/<layer>`;
     `activation_norm/<layer>`, the root mean square of its outputs; and `gradient_norm/<layer>`, the L2 norm of the
     gradients its parameters hold now, left out where they hold none. The rank is nan where outputs are not finite.
+    A layer that the encoder did not fill in is left out.
     """
     activations: dict[str, Tensor] = {}
     network(observations, activations)
     encoder = network.encoder
     found: dict[str, float] = {}
     for layer in encoder.layer_names:
+        if layer not in activations:
+            continue  # of a user's encoder, whose trial has said so
         outputs = activations[layer].float()
         dead = dead_relu_units(outputs) if layer in encoder.rectified_layers else dead_smooth_units(outputs)
         finite = bool(torch.isfinite(outputs).all())
         found[f"effective_rank/{layer}"] = float(effective_rank(outputs.flatten(1))) if finite else float("nan")
         found[f"dead_fraction/{layer}"] = float(dead.float().mean())
         found[f"activation_norm/{layer}"] = float(outputs.square().mean(dtype=torch.float64).sqrt())
-        parameters = encoder.get_submodule(layer).parameters()
+        parameters = encoder.layer(layer).parameters()
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if gradients:
             found[f"gradient_norm/{layer}"] = float(global_norm(gradients))

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.fast.block_shape import Norm, Pooling
-from baselines.fast.fused_block import fused_block, why_not_shape
-from baselines.networks.encoder import FRAMES, Encoder, keep, scaled_images
+from baselines.fast.fused_block import fused_block, joint_block, why_not_shape
+from baselines.networks.encoder import FRAMES, Encoder, keep, one_convolution
 from baselines.networks.initializers import uniform_layers_
+from baselines.networks.load import load_encoder
 from baselines.networks.precision import encode
 
 NORM_EPSILON = 1e-5
@@ -38,7 +39,7 @@ class NatureEncoder(Encoder):
         self.dense = nn.Linear(7 * 7 * 64, self.features)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = scaled_images(observations, self.dense.weight.dtype)
+        hidden = self.images(observations, self.dense.weight.dtype)
         for name in ("conv1", "conv2", "conv3"):
             hidden = keep(activations, name, F.relu(getattr(self, name)(hidden)))
         return keep(activations, "dense", F.relu(self.dense(hidden.flatten(1))))
@@ -61,7 +62,7 @@ class HadamaxC51Encoder(Encoder):
         self.dense = nn.Linear(64 * 11 * 11, self.features)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = scaled_images(observations, self.dense.weight.dtype)
+        hidden = self.images(observations, self.dense.weight.dtype)
         for name in ("conv1", "conv2", "conv3"):
             hidden = keep(activations, name, getattr(self, name)(hidden))
         dense = F.layer_norm(self.dense(hidden.flatten(1)), (self.features,), eps=NORM_EPSILON)
@@ -71,10 +72,28 @@ class HadamaxC51Encoder(Encoder):
         uniform_layers_(self, generator)
 
 
+class HadamaxC51Torso(HadamaxC51Encoder):
+    """The three blocks of `HadamaxC51Encoder`, flattened: for Rainbow, whose noisy heads begin with a dense layer."""
+
+    features = 64 * 11 * 11
+    layer_names = ("conv1", "conv2", "conv3")
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self.dense
+
+    def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
+        hidden = self.images(observations, self.conv1.conv_a.weight.dtype)
+        for name in self.layer_names:
+            hidden = keep(activations, name, getattr(self, name)(hidden))
+        return hidden.flatten(1)
+
+
 class HadamaxC51Conv(nn.Module):
     """Two parallel stride-1 convolutions of one input, each normed and activated, multiplied and max-pooled."""
 
-    fused = False  # `fast.use_fused_blocks` sets it
+    fused = False  # `fast.use_fused_blocks` sets it, and then, on a GPU:
+    one_convolution = False
 
     def __init__(
         self, in_channels: int, channels: int, *, kernel_size: int, padding: int, pool: tuple[int, int, int]
@@ -89,7 +108,11 @@ class HadamaxC51Conv(nn.Module):
         return why_not_shape(self.conv_a.out_channels, self.pool[0])
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.join(self.conv_a(images), self.conv_b(images))
+        if not self.one_convolution:
+            return self.join(self.conv_a(images), self.conv_b(images))
+        both = one_convolution(images, self.conv_a, self.conv_b)
+        pooling = Pooling.symmetric(both.shape[2], *self.pool)
+        return joint_block(both, None, None, Norm(per_image=True, epsilon=NORM_EPSILON), pooling)
 
     def join(self, branch_a: Tensor, branch_b: Tensor) -> Tensor:
         """What follows the convolutions, whose outputs [B, C, H, H] these are."""
@@ -131,9 +154,7 @@ class DistributionNetwork(nn.Module):
 
 
 def build_c51_network(encoder: str, actions: int, atoms: int, generator: torch.Generator) -> DistributionNetwork:
-    """A float32 network on the CPU, initial weights drawn from a CPU generator. Raises ValueError: unknown encoder."""
-    if encoder not in C51_ENCODERS:
-        raise ValueError(f"unknown encoder {encoder!r}; the encoders are: {', '.join(C51_ENCODERS)}")
-    network = DistributionNetwork(C51_ENCODERS[encoder](), actions, atoms)
+    """A float32 network on the CPU, initial weights drawn from a CPU generator. Raises ConfigError: unknown encoder."""
+    network = DistributionNetwork(load_encoder(encoder, C51_ENCODERS), actions, atoms)
     network.reset_parameters(generator)
     return network

@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.fast.block_shape import Norm, Pooling
-from baselines.fast.fused_block import fused_block, why_not_shape
-from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep, scaled_images
+from baselines.fast.fused_block import fused_block, joint_block, why_not_shape
+from baselines.fast.triton_norm import norm_relu
+from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep, one_convolution
 from baselines.networks.initializers import he_normal_, lecun_normal_, xavier_normal_, zero_biases_
 
 NORM_EPSILON = 1e-6
@@ -42,13 +43,13 @@ class NatureLayerNormEncoder(Encoder):
         self.dense = DenseNorm(7 * 7 * 64, self.features, F.relu)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = scaled_images(observations, self.conv1.conv.weight.dtype)
+        hidden = self.images(observations, self.conv1.conv.weight.dtype)
         for name in ("conv1", "conv2", "conv3"):
             hidden = keep(activations, name, getattr(self, name)(hidden))
         return keep(activations, "dense", self.dense(flatten_nhwc(hidden)))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        _reset(self, he_normal_, generator, dense=he_normal_)
+        reset_weights(self, he_normal_, generator, dense=he_normal_)
 
 
 class HadamaxEncoder(Encoder):
@@ -65,13 +66,13 @@ class HadamaxEncoder(Encoder):
         self.dense = DenseNorm(11 * 11 * 64, self.features, gelu_tanh)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = scaled_images(observations, self.conv1.conv_a.weight.dtype)
+        hidden = self.images(observations, self.conv1.conv_a.weight.dtype)
         for name in ("conv1", "conv2", "conv3"):
             hidden = keep(activations, name, getattr(self, name)(hidden))
         return keep(activations, "dense", self.dense(flatten_nhwc(hidden)))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        _reset(self, xavier_normal_, generator, dense=he_normal_)
+        reset_weights(self, xavier_normal_, generator, dense=he_normal_)
 
 
 class ImpalaEncoder(Encoder):
@@ -91,13 +92,13 @@ class ImpalaEncoder(Encoder):
         self.dense = nn.Linear(3 * 3 * 64, self.features)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = scaled_images(observations, self.dense.weight.dtype)
+        hidden = self.images(observations, self.dense.weight.dtype)
         for name in self.layer_names[:-1]:
             hidden = keep(activations, name, getattr(self, name)(hidden))
         return keep(activations, "dense", F.relu(self.dense(flatten_nhwc(F.relu(hidden)))))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        _reset(self, lecun_normal_, generator, dense=lecun_normal_)
+        reset_weights(self, lecun_normal_, generator, dense=lecun_normal_)
 
 
 # name in a pinned configuration -> class, built without arguments
@@ -112,21 +113,34 @@ PQN_ENCODERS: dict[str, Callable[[], Encoder]] = {
 
 
 class ConvNormRelu(nn.Module):
-    """VALID convolution -> LayerNorm over channels -> ReLU."""
+    """Convolution, VALID unless padded -> LayerNorm over channels -> ReLU."""
 
-    def __init__(self, in_channels: int, channels: int, *, kernel_size: int, stride: int) -> None:
+    fused_norm = False  # `fast.use_fused_norms` sets it
+
+    def __init__(self, in_channels: int, channels: int, *, kernel_size: int, stride: int, padding: int = 0) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, kernel_size, stride)
+        self.conv = nn.Conv2d(in_channels, channels, kernel_size, stride, padding)
         self.norm = nn.LayerNorm(channels, NORM_EPSILON)
 
     def forward(self, images: Tensor) -> Tensor:
-        return F.relu(channel_norm(self.conv(images), self.norm.weight, self.norm.bias))
+        return self.activated(self.conv(images))
+
+    def why_not_fused_norm(self) -> str | None:
+        return None
+
+    def activated(self, outputs: Tensor) -> Tensor:
+        """What follows the convolution, whose outputs [B, C, H, W] these are."""
+        scale, bias = self.norm.weight, self.norm.bias
+        if self.fused_norm:
+            return norm_relu(outputs.permute(0, 2, 3, 1), scale, bias, NORM_EPSILON).permute(0, 3, 1, 2)
+        return F.relu(channel_norm(outputs, scale, bias))
 
 
 class HadamaxConv(nn.Module):
     """Two parallel stride-1 SAME convolutions of one input, joined by `hadamax_block`, or its fused equal."""
 
-    fused = False  # `fast.use_fused_blocks` sets it
+    fused = False  # `fast.use_fused_blocks` sets it, and then, on a GPU:
+    one_convolution = False
 
     def __init__(self, in_channels: int, channels: int, *, kernel_size: int, pool_size: int, pool_stride: int) -> None:
         super().__init__()
@@ -154,18 +168,27 @@ class HadamaxConv(nn.Module):
 
     def join(self, branch_a: Tensor, branch_b: Tensor) -> Tensor:
         """What follows the convolutions, whose outputs [B, C, H, H] these are."""
-        norms = (self.norm_a.weight, self.norm_a.bias), (self.norm_b.weight, self.norm_b.bias)
+        norms = self._norms()
         if self.fused:
             pooling = Pooling.same(branch_a.shape[2], self.pool_size, self.pool_stride)
             return fused_block(branch_a, branch_b, *norms, Norm(per_image=False, epsilon=NORM_EPSILON), pooling)
         return hadamax_block(branch_a, branch_b, *norms, pool_size=self.pool_size, pool_stride=self.pool_stride)
 
     def _block(self, padded: Tensor) -> Tensor:
-        return self.join(self.conv_a(padded), self.conv_b(padded))
+        if not self.one_convolution:
+            return self.join(self.conv_a(padded), self.conv_b(padded))
+        both = one_convolution(padded, self.conv_a, self.conv_b)
+        pooling = Pooling.same(both.shape[2], self.pool_size, self.pool_stride)
+        return joint_block(both, *self._norms(), Norm(per_image=False, epsilon=NORM_EPSILON), pooling)
+
+    def _norms(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        return (self.norm_a.weight, self.norm_a.bias), (self.norm_b.weight, self.norm_b.bias)
 
 
 class DenseNorm(nn.Module):
     """Linear -> LayerNorm -> activation."""
+
+    fused_norm = False  # `fast.use_fused_norms` sets it, where the activation is ReLU
 
     def __init__(self, in_features: int, features: int, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -174,7 +197,16 @@ class DenseNorm(nn.Module):
         self.activation = activation
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.activation(self.norm(self.linear(inputs)))
+        return self.activated(self.linear(inputs))
+
+    def activated(self, outputs: Tensor) -> Tensor:
+        """What follows the linear layer, whose outputs [B, features] these are."""
+        if self.fused_norm:
+            return norm_relu(outputs, self.norm.weight, self.norm.bias, NORM_EPSILON)
+        return self.activation(self.norm(outputs))
+
+    def why_not_fused_norm(self) -> str | None:
+        return None if self.activation is F.relu else "its activation is not ReLU"
 
 
 class ImpalaSequence(nn.Module):
@@ -248,13 +280,14 @@ def same_max_pool(images: Tensor, size: int, stride: int) -> Tensor:
     return F.max_pool2d(padded, size, stride)
 
 
-def _reset(
+def reset_weights(
     encoder: nn.Module,
     convolution: Callable[[Tensor, torch.Generator], Tensor],
     generator: torch.Generator,
     *,
     dense: Callable[[Tensor, torch.Generator], Tensor],
 ) -> None:
+    """Draws the weights of convolutions and dense layers by the given rules; biases 0, LayerNorms as they begin."""
     for layer in encoder.modules():
         if isinstance(layer, nn.Conv2d):
             convolution(layer.weight, generator)

@@ -22,11 +22,16 @@ def use_precision(network: nn.Module, precision: str) -> None:
 
     Raises: ConfigError for another one.
     """
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision {precision!r} is not supported (allowed: {', '.join(PRECISIONS)})")
+    check_precision(precision)
     for module in network.modules():
         if isinstance(module, Encoder):
             module.compute_dtype = PRECISIONS[precision]
+
+
+def check_precision(precision: str) -> None:
+    """Raises ConfigError if `PRECISIONS` has none of that name."""
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision {precision!r} is not supported (allowed: {', '.join(PRECISIONS)})")
 
 
 def encode(encoder: Encoder, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from baselines.networks.encoder import Encoder
 from baselines.networks.initializers import lecun_normal_
-from baselines.networks.pqn_encoders import PQN_ENCODERS
+from baselines.networks.load import load_encoder
+from baselines.networks.pqn_variants import ALL_PQN_ENCODERS
 from baselines.networks.precision import encode
 
 
@@ -37,12 +38,11 @@ def build_q_network(encoder: str, actions: int, generator: torch.Generator) -> Q
     """A float32 network on the CPU with the official initial weights, drawn from a CPU generator.
 
     Raises:
-        ValueError: no encoder of that name, or no action.
+        ConfigError: no encoder of that name.
+        ValueError: no action.
     """
-    if encoder not in PQN_ENCODERS:
-        raise ValueError(f"unknown encoder {encoder!r}; the encoders are: {', '.join(PQN_ENCODERS)}")
     if actions < 1:
         raise ValueError(f"need at least one action, not {actions}")
-    network = QNetwork(PQN_ENCODERS[encoder](), actions)
+    network = QNetwork(load_encoder(encoder, ALL_PQN_ENCODERS), actions)
     network.reset_parameters(generator)
     return network

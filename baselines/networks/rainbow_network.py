@@ -6,12 +6,16 @@ outside, so that one forward pass is a function of its arguments and can be capt
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep, scaled_images
+from baselines.networks.distribution_network import HadamaxC51Torso
+from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep
 from baselines.networks.initializers import uniform_by_fan_in_, uniform_layers_
+from baselines.networks.load import load_encoder
 from baselines.networks.precision import encode
 
 HIDDEN = 512
@@ -31,13 +35,17 @@ class NatureTorso(Encoder):
         self.conv3 = nn.Conv2d(64, 64, 3)  # -> 7
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = scaled_images(observations, self.conv1.weight.dtype)
+        hidden = self.images(observations, self.conv1.weight.dtype)
         for name in self.layer_names:
             hidden = keep(activations, name, F.relu(getattr(self, name)(hidden)))
         return flatten_nhwc(hidden)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         uniform_layers_(self, generator)
+
+
+# name in a configuration -> class, built without arguments
+RAINBOW_ENCODERS: dict[str, Callable[[], Encoder]] = {"nature-torso": NatureTorso, "hadamax-torso": HadamaxC51Torso}
 
 
 class NoisyLinear(nn.Module):
@@ -72,11 +80,11 @@ class NoisyLinear(nn.Module):
 class RainbowNetwork(nn.Module):
     """Logits of K atoms for A actions: state value plus advantage, centred over actions."""
 
-    def __init__(self, actions: int, atoms: int) -> None:
+    def __init__(self, encoder: Encoder, actions: int, atoms: int) -> None:
         super().__init__()
         self.actions, self.atoms = actions, atoms
-        self.encoder = NatureTorso()
-        features = self.encoder.features
+        self.encoder = encoder
+        features = encoder.features
         self.advantage_hidden = NoisyLinear(features, HIDDEN, bias=True)
         self.advantage = NoisyLinear(HIDDEN, actions * atoms, bias=False)
         self.value_hidden = NoisyLinear(features, HIDDEN, bias=True)
@@ -108,8 +116,10 @@ class RainbowNetwork(nn.Module):
             layer.reset_parameters(generator, sigma)
 
 
-def build_rainbow_network(actions: int, atoms: int, sigma: float, generator: torch.Generator) -> RainbowNetwork:
-    """A float32 network on the CPU, initial weights drawn from a CPU generator."""
-    network = RainbowNetwork(actions, atoms)
+def build_rainbow_network(
+    encoder: str, actions: int, atoms: int, sigma: float, generator: torch.Generator
+) -> RainbowNetwork:
+    """A float32 network on the CPU, initial weights drawn from a CPU generator. Raises ConfigError: unknown encoder."""
+    network = RainbowNetwork(load_encoder(encoder, RAINBOW_ENCODERS), actions, atoms)
     network.reset_parameters(generator, sigma)
     return network

@@ -34,6 +34,9 @@ class Claim:
     at_frames: int | None = None
     layers: tuple[str, ...] = ()
     tolerance: float | None = None
+    least: float | None = None  # of a difference between layers: the smallest that counts
+    observations: int | None = None  # the fewest that a diagnostic must have been taken over
+    on: str = ""  # of a ratio of times: "cpu" or "gpu"; "" for either
     without: tuple[str, ...] = ()
     family: str = PAPER
     is_built_in: bool = True
@@ -95,6 +98,7 @@ class Kind:
     seen: Callable[[Seen], str]  # the estimate as a sentence
     contrast: Callable[[Claim, Scores | None, float | None], Contrast]  # from the deciding part's draws and estimate
     told: Callable[[Claim, float], str]  # 'a gain of 5 %': the smallest effect that can be told
+    options: tuple[str, ...] = ()  # keys in TOML that may be left out
     marks: Callable[[Claim], list[tuple[str, float]]] = lambda claim: []  # what an estimate is held against
     goal: Callable[[Claim], str] = lambda claim: "what is seen"  # what `Contrast.effect` is
     band: Callable[[Claim], tuple[float, float] | None] = lambda claim: None  # values that count as the claimed one

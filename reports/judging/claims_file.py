@@ -18,6 +18,7 @@ from results.schema import parse_frames_directory
 BUILT_IN = Path(__file__).parents[1] / "claims.toml"
 GAME_SETS: Mapping[str, tuple[str, ...]] = {"atari57": ATARI57, "atari10": ATARI10, "atari5": ATARI5}
 
+DEVICES = ("cpu", "gpu")  # what a cost may be asked for apart
 _ALWAYS = ("id", "kind", "title", "statement", "source", "baseline", "games", "measure")
 
 
@@ -74,7 +75,11 @@ def _claim(table: Any, where: str, is_built_in: bool) -> Claim:
     if kind is None:
         raise ReportsError(f"{where}: kind is {name!r} (allowed: {', '.join(KINDS)})")
     needed = {*_ALWAYS, *kind.needs}
-    for problem, keys in (("missing", needed - table.keys()), ("unknown", table.keys() - needed - {"family"})):
+    optional = {"family", *kind.options}
+    for problem, keys in (
+        ("missing", needed - table.keys()),
+        ("unknown", table.keys() - needed - optional),
+    ):
         if keys:
             raise ReportsError(
                 f"{where}: {problem} {', '.join(sorted(keys))} (a {kind.name} has {', '.join(sorted(needed))})"
@@ -136,6 +141,18 @@ def _family(value: Any, where: str) -> str:
     return str(value)
 
 
+def _device(value: Any, where: str) -> str:
+    if value not in DEVICES:
+        raise ReportsError(f"{where} is {value!r} (allowed: {', '.join(DEVICES)})")
+    return str(value)
+
+
+def _count(value: Any, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ReportsError(f"{where} must be a whole number above 0, is {value!r}")
+    return value
+
+
 def _games(value: Any, where: str) -> tuple[str, ...]:
     if value == "any":
         return ()
@@ -157,7 +174,9 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(("kind", "title", "statement", "source", "measure"), _text),
     **dict.fromkeys(("id", "baseline", "reference"), _identifier),
     "family": _family,
-    **dict.fromkeys(("claimed", "tolerance"), _number),
+    "on": _device,
+    "observations": _count,
+    **dict.fromkeys(("claimed", "tolerance", "least"), _number),
     **dict.fromkeys(("frames", "at_frames", "try_frames"), _frames),
     **dict.fromkeys(("layers", "without"), _names),
     **dict.fromkeys(("games", "try_games"), _games),

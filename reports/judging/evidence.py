@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 from reports.catalogue import Catalogue
 from reports.judging.timing import Timing, timing_of
 from reports.measures import LAYER_MEASURES
+from results.credits import Credit, Credits, read_credits
 from results.errors import ResultsError
 from results.proofs import PROOF_FILE, Proof, read_proofs, standing_of
 from results.schema import RunSpec
-from results.scores import human_normalised
+from results.scores import SCORE_WINDOW_GAMES, human_normalised
 from results.store import BrokenRun, Run, scan
 from results.tables import RunTables, read_tables
 
 CURVE_POINTS = 200  # each 0.5 % of the budget, as metrics are kept
 DIAGNOSTIC_POINTS = 100  # each 1 %
+OBSERVATIONS = 256  # that diagnostics are taken over, where a configuration does not say (`DIAGNOSTIC_BATCH`)
 FINAL_FRACTION = 0.1  # a final diagnostic is the mean over the last 10 % of the budget
 
 MEASURED, EXTERNAL = "measured", "external"
@@ -41,12 +43,14 @@ NOT_COMPARABLE = "not comparable"  # another configuration or protocol
 class RunRecord:
     """What a report keeps of a measured run."""
 
-    directory: str  # below the results folder
+    directory: str  # below its results folder
+    root: Path  # the results folder
     status: str
     path: str  # "plain" or "fast"
     frames_done: int
     games: int  # finished in training
     greedy_score: float | None
+    median_score: float | None  # of the games whose mean the score is: a few great ones lift the mean alone
     curve: NDArray[
         np.float64
     ]  # [CURVE_POINTS] raw score at each 0.5 % of the budget; nan before a game, or not reached
@@ -54,6 +58,7 @@ class RunRecord:
     at_fraction: Mapping[float, float]  # raw score at the fractions of the budget that claims ask for
     diagnostics: Mapping[str, NDArray[np.float64]]  # "effective_rank/conv2" -> [DIAGNOSTIC_POINTS], nan where unknown
     final_diagnostics: Mapping[str, float]
+    observations: int  # that diagnostics were taken over: no rank is above it
     hardware: str  # device, runs at once and path in words
     frames_per_second: float | None  # emulator frames, by the clock on the wall
     timing: Timing | None  # None where none can be compared
@@ -61,6 +66,7 @@ class RunRecord:
     finished_at: str | None
     proof: str  # how far the run was played again: "re-played", "sampled (...)" or "on its word"
     config: Mapping[str, Any]
+    credit: Credit | None  # whose it is, of a run that was sent in
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,8 @@ class Evidence:
 
     entries: tuple[Entry, ...]
     broken: tuple[tuple[str, str], ...]  # folder below the results, reason
-    results: str = "results/runs"  # the folder, as given
+    results: str = "results/runs"  # the folder, as given; of several, the one that new runs go to
+    submissions: tuple[Credit, ...] = ()  # what was sent in, whether its runs are still here or not
     _index: dict[tuple[str, int], list[Entry]] = field(default_factory=lambda: defaultdict(list), repr=False)
 
     def __post_init__(self) -> None:
@@ -118,34 +125,56 @@ class Evidence:
 
 
 def load(
-    results: Path, catalogue: Catalogue, *, fractions: Iterable[float] = (), external: Iterable[Entry] = ()
+    results: Path,
+    catalogue: Catalogue,
+    *,
+    fractions: Iterable[float] = (),
+    external: Iterable[Entry] = (),
+    more: Iterable[Path] = (),
 ) -> Evidence:
-    """Reads every run below `results`.
+    """Reads every run below `results`, then below each of `more`.
 
     Args:
         fractions: of a budget, at which scores are wanted besides the grid.
         external: imported entries, taken as they are.
+        more: further folders. A run that an earlier folder has too is named in `broken` and not read again.
     Raises:
-        ResultsError: `results` is no folder. A single run that cannot be read is named in `broken` instead.
+        ResultsError: a folder is none. A single run that cannot be read is named in `broken` instead.
     """
-    found = scan(results)
-    hashes = _accepted_hashes([run for run in found if isinstance(run, Run)], catalogue)
+    roots = (results, *more)
+    found = [(root, run) for root in roots for run in scan(root)]
+    hashes = _accepted_hashes([run for _, run in found if isinstance(run, Run)], catalogue)
     entries, broken = list(external), []
-    try:
-        proofs = read_proofs(results)
-    except ResultsError as error:  # every run is then on its word
-        proofs = {}
-        broken.append((PROOF_FILE, _without_root(str(error), results)))
+    proofs: dict[Path, Mapping[str, Proof]] = {}
+    credits: dict[Path, Credits] = {}
+    for root in roots:
+        try:
+            proofs[root] = read_proofs(root)
+        except ResultsError as error:  # every run there is then on its word
+            proofs[root] = {}
+            broken.append((PROOF_FILE, _without_root(str(error), root)))
+        credits[root] = read_credits(root)
+        broken += [(file, _without_root(reason, root)) for file, reason in credits[root].broken]
     wanted = tuple(sorted(set(fractions)))
-    for run in found:
+    seen: dict[str, Path] = {}
+    for root, run in found:
+        place = _below(run.directory, root)
         try:
             if isinstance(run, BrokenRun):
                 raise ResultsError(run.reason)
-            entries.append(_entry(run, _read(run, results, wanted, proofs), catalogue, hashes))
+            if place in seen:
+                raise ResultsError(f"{root} has it a second time; the one in {seen[place]} is used")
+            entries.append(_entry(run, _read(run, root, wanted, proofs[root], credits[root]), catalogue, hashes))
+            seen[place] = root
         except ResultsError as error:
-            broken.append((_below(run.directory, results), _without_root(str(error), results)))
+            broken.append((place, _without_root(str(error), root)))
     entries.sort(key=lambda entry: (entry.baseline, entry.game, entry.frames, entry.seed, entry.source, entry.origin))
-    return Evidence(tuple(entries), tuple(broken), results=str(results))
+    return Evidence(
+        tuple(entries),
+        tuple(broken),
+        results=str(results),
+        submissions=tuple(record for root in roots for record in credits[root].records),
+    )
 
 
 def _below(directory: Path, root: Path) -> str:
@@ -214,7 +243,9 @@ def _changes(found: Mapping[str, Any], pinned: Mapping[str, Any]) -> list[str]:
     return [f"{name} is {found.get(name)!r}, pinned {pinned[name]!r}" for name in sorted(changed)]
 
 
-def _read(run: Run, root: Path, fractions: tuple[float, ...], proofs: Mapping[str, Proof]) -> RunRecord:
+def _read(
+    run: Run, root: Path, fractions: tuple[float, ...], proofs: Mapping[str, Proof], credits: Credits
+) -> RunRecord:
     manifest, budget = run.manifest, run.spec.frames
     tables = read_tables(run)
     grid = np.arange(1, CURVE_POINTS + 1) * budget / CURVE_POINTS
@@ -226,16 +257,19 @@ def _read(run: Run, root: Path, fractions: tuple[float, ...], proofs: Mapping[st
     timing, untimed = timing_of(manifest)
     return RunRecord(
         directory=_below(run.directory, root),
+        root=root,
         status=run.status,
         path=manifest["path"],
         frames_done=run.frames_done,
         games=len(tables.games["train"][0]),
+        median_score=_median_of_last(tables.games["train"][1]),
         greedy_score=None if np.isnan(greedy[-1]) else float(greedy[-1]),
         curve=train[:CURVE_POINTS],
         greedy_curve=greedy,
         at_fraction=dict(zip(fractions, train[CURVE_POINTS:].tolist(), strict=True)),
         diagnostics=diagnostics,
         final_diagnostics=final,
+        observations=int(manifest["config"]["baseline"].get("diagnostic_observations", OBSERVATIONS)),
         hardware=_hardware(manifest),
         frames_per_second=manifest["frames_per_second"],
         timing=timing,
@@ -243,7 +277,12 @@ def _read(run: Run, root: Path, fractions: tuple[float, ...], proofs: Mapping[st
         finished_at=manifest["finished_at"],
         proof=standing_of(run, proofs),
         config=manifest["config"],
+        credit=credits.of(run),
     )
+
+
+def _median_of_last(returns: NDArray[np.float64]) -> float | None:
+    return float(np.median(returns[-SCORE_WINDOW_GAMES:])) if len(returns) else None
 
 
 def _diagnostics(run: Run, tables: RunTables) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:

@@ -8,44 +8,30 @@ from itertools import pairwise
 import numpy as np
 
 from reports.judging.claims import Claim, Contrast, Kind, Parts, Seen
+from reports.judging.score_kinds import (
+    AHEAD_OF,
+    ALIKE_TO,
+    GAIN,
+    REACHES,
+    as_drawn,
+    claimed_of,
+    measure_title,
+    percent_size,
+)
 from reports.judging.verdicts import (
-    AHEAD,
-    BEHIND,
     INCONCLUSIVE,
     NOT_REPRODUCED,
     REPRODUCED,
-    SHOWN,
     SMALLER,
-    ahead_verdict,
     below_verdict,
-    gain_verdict,
-    half_of,
     higher_verdict,
     ratio_verdict,
-    reaches_verdict,
     reproduced_band,
 )
-from reports.measures import LAYER_MEASURES, MEASURE_TITLES, SCORE_MEASURES, TIME_MEASURE
-from reports.numerals import counted, frames, number, percent, signed
-from reports.statistics.aggregate import STATISTICS, game_means, improvement_chance
+from reports.measures import LAYER_MEASURES, SCORE_MEASURES, TIME_MEASURE
+from reports.numerals import counted, number, percent, signed
+from reports.statistics.aggregate import STATISTICS, game_means
 from reports.statistics.bootstrap import Interval, Scores, Statistic
-
-CHANCE = "probability_of_improvement"
-_SCORE_TITLES = {
-    "median": "Median",
-    "iqm": "IQM",
-    "mean": "Mean",
-    CHANCE: "Chance that a run of A beats one of B",
-}
-
-
-def _claimed(claim: Claim) -> float:
-    assert claim.claimed is not None, "the kind needs it, and the reader of claims asks for it"
-    return claim.claimed
-
-
-def _measure(claim: Claim) -> str:
-    return MEASURE_TITLES[claim.measure]
 
 
 def _weakest(parts: Parts, names: list[str]) -> str:
@@ -59,11 +45,7 @@ def _weakest(parts: Parts, names: list[str]) -> str:
     return min(names, key=weakness)
 
 
-def _as_drawn(claim: Claim, draws: Scores | None, value: float | None) -> Contrast:
-    return Contrast(draws, value)
-
-
-def _in_measure(claim: Claim, value: float | None, *, is_difference: bool) -> str:
+def _inmeasure_title(claim: Claim, value: float | None, *, is_difference: bool) -> str:
     """A value of a layer's measure or a score, or a difference of two."""
     if claim.measure == "dead_fraction":
         digits = 1 if value is None or abs(value) >= 0.01 else 2
@@ -71,124 +53,6 @@ def _in_measure(claim: Claim, value: float | None, *, is_difference: bool) -> st
     if is_difference:
         return signed(value, 1 if claim.measure in LAYER_MEASURES else 2)
     return number(value)
-
-
-# gain and reaches: a ratio of scores ---------------------------------------------------------------------------------
-
-
-def _gains(a: Scores, b: Scores) -> Scores:
-    """metric(A) / metric(B) - 1 for each score measure, nan where metric(B) is not positive; then the probability of
-    improvement."""
-    values = np.empty(len(SCORE_MEASURES) + 1)
-    for index, measure in enumerate(SCORE_MEASURES):
-        reference = STATISTICS[measure](b)
-        values[index] = STATISTICS[measure](a) / reference - 1 if reference > 0 else np.nan
-    values[-1] = improvement_chance(a, b)[0]
-    return values
-
-
-def _gain_seen(seen: Seen) -> str:
-    claim = seen.claim
-    versus = f"is {percent(abs(seen.value))} {'above' if seen.value >= 0 else 'below'} {seen.other}'s"
-    if claim.at_frames is None:
-        return f"{seen.title}'s {_measure(claim)} {versus} ({seen.ends})."
-    moment = f"{frames(seen.frames * claim.at_frames / claim.frames)} of {frames(seen.frames)} frames"
-    return f"{seen.title}'s {_measure(claim)} at {moment} {versus} at the end ({seen.ends})."
-
-
-def _percent_size(value: float) -> str:
-    return percent(value, digits=0 if value >= 0.1 else 1)
-
-
-GAIN = Kind(
-    name="gain",
-    needs=("reference", "frames", "claimed"),
-    measures=SCORE_MEASURES,
-    rule=(
-        "The gain is metric(A) / metric(B) less 1. Reproduced: the interval's lower end is above half the claimed "
-        "gain, and its upper end is not below the claimed one. Gain shown: the lower end is above zero only. Smaller "
-        "than claimed: the lower end is above zero, and the upper end below the claimed gain. Not reproduced: the "
-        "interval does not exclude zero, but excludes the claimed gain. Inconclusive: it excludes neither."
-    ),
-    statistic=lambda claim: ([*SCORE_MEASURES, CHANCE], _gains),
-    decides=lambda claim, parts: claim.measure,
-    verdict=lambda claim, parts: gain_verdict(parts[claim.measure], _claimed(claim)),
-    meanings={
-        REPRODUCED: "The whole interval lies above half the claimed {claimed}, which it does not exclude.",
-        SHOWN: (
-            "A gain is certain, and the claimed {claimed} is not excluded, but neither is half of it: more seeds would "
-            "tell."
-        ),
-        SMALLER: "A gain is certain, but even the interval's upper end stays below the claimed {claimed}.",
-        INCONCLUSIVE: "The interval holds both no gain and the claimed {claimed}: more seeds would tell.",
-        NOT_REPRODUCED: "No gain can be told, and the claimed {claimed} lies above the interval.",
-    },
-    written=lambda claim, value: percent(value, signed=True),
-    claimed=lambda claim: percent(claim.claimed, signed=True),
-    seen=_gain_seen,
-    contrast=lambda claim, draws, value: Contrast(draws, claim.claimed, half_of(_claimed(claim))),
-    told=lambda claim, size: f"a gain of {_percent_size(size)}",
-    goal=lambda claim: f"the claimed {claim.claimed_text}",
-    marks=lambda claim: [("no gain", 0.0), (f"claimed {claim.claimed_text}", _claimed(claim))],
-    is_ratio=True,
-    chances=(CHANCE,),
-    part_titles=_SCORE_TITLES,
-)
-
-REACHES = Kind(
-    name="reaches",
-    needs=("reference", "frames", "at_frames"),
-    measures=SCORE_MEASURES,
-    rule=(
-        "The lead is metric(A) / metric(B) less 1, where A is taken at the earlier frame of its own run. It is "
-        "reproduced if the whole interval is above zero, not reproduced if it is below, inconclusive if it holds zero."
-    ),
-    statistic=lambda claim: ([*SCORE_MEASURES, CHANCE], _gains),
-    decides=lambda claim, parts: claim.measure,
-    verdict=lambda claim, parts: reaches_verdict(parts[claim.measure]),
-    meanings={
-        REPRODUCED: "The whole interval lies above level.",
-        INCONCLUSIVE: "The interval holds level: more seeds would tell.",
-        NOT_REPRODUCED: "The whole interval lies below level.",
-    },
-    written=lambda claim, value: percent(value, signed=True),
-    claimed=lambda claim: "level or above",
-    seen=_gain_seen,
-    contrast=_as_drawn,
-    told=lambda claim, size: f"a lead of {_percent_size(size)}",
-    marks=lambda claim: [("level", 0.0)],
-    is_ratio=True,
-    chances=(CHANCE,),
-    part_titles=_SCORE_TITLES,
-)
-
-
-AHEAD_OF = Kind(
-    name="ahead",
-    needs=("reference", "frames"),
-    measures=SCORE_MEASURES,
-    rule=(
-        "A question, of which nothing is claimed. The lead is metric(A) / metric(B) less 1. The answer is ahead if its "
-        "whole interval is above zero, behind if it is below, inconclusive if it holds zero."
-    ),
-    statistic=lambda claim: ([*SCORE_MEASURES, CHANCE], _gains),
-    decides=lambda claim, parts: claim.measure,
-    verdict=lambda claim, parts: ahead_verdict(parts[claim.measure]),
-    meanings={
-        AHEAD: "The whole interval lies above level.",
-        INCONCLUSIVE: "The interval holds level: more seeds would tell.",
-        BEHIND: "The whole interval lies below level.",
-    },
-    written=lambda claim, value: percent(value, signed=True),
-    claimed=lambda claim: "ahead or behind",
-    seen=_gain_seen,
-    contrast=_as_drawn,
-    told=lambda claim, size: f"a lead of {_percent_size(size)}",
-    marks=lambda claim: [("level", 0.0)],
-    is_ratio=True,
-    chances=(CHANCE,),
-    part_titles=_SCORE_TITLES,
-)
 
 
 # higher and below: what the layers of a network do --------------------------------------------------------------------
@@ -205,20 +69,24 @@ def _layer_means(a: Scores) -> Scores:
     return np.concatenate([[layers.mean()], layers])
 
 
+def _least_text(claim: Claim) -> str:
+    return "above" if claim.least is None else f"above, by {number(claim.least, 0)} at least"
+
+
 def _higher_seen(seen: Seen) -> str:
     where = f" in {seen.part}, the layer that decides," if len(seen.claim.layers) > 1 else ""
     value = seen.claim.written(seen.value)
-    return f"{seen.title}'s {_measure(seen.claim)}{where} differs from {seen.other}'s by {value} ({seen.ends})."
+    return f"{seen.title}'s {measure_title(seen.claim)}{where} differs from {seen.other}'s by {value} ({seen.ends})."
 
 
 def _below_seen(seen: Seen) -> str:
     layers = len(seen.claim.layers)
     over = "" if layers == 1 else f", averaged over {counted(layers, 'layer')},"
-    return f"{seen.title}'s {_measure(seen.claim)}{over} is {seen.claim.written(seen.value)} ({seen.ends})."
+    return f"{seen.title}'s {measure_title(seen.claim)}{over} is {seen.claim.written(seen.value)} ({seen.ends})."
 
 
 def _bound(claim: Claim) -> str:
-    bound = _claimed(claim)
+    bound = claimed_of(claim)
     is_whole = abs(100 * bound - round(100 * bound)) < 1e-9
     return f"under {percent(bound) if claim.measure == 'dead_fraction' and is_whole else claim.written(bound)}"
 
@@ -226,7 +94,7 @@ def _bound(claim: Claim) -> str:
 def _below_contrast(claim: Claim, draws: Scores | None, value: float | None) -> Contrast:
     if value is None:
         return Contrast(draws, None)
-    return Contrast(None if draws is None else draws - _claimed(claim), _claimed(claim) - value)
+    return Contrast(None if draws is None else draws - claimed_of(claim), claimed_of(claim) - value)
 
 
 HIGHER = Kind(
@@ -235,23 +103,25 @@ HIGHER = Kind(
     measures=LAYER_MEASURES,
     rule=(
         "The difference of the final values, A less B (mean over the last 10 % of the budget), averaged over games, "
-        "for each layer. Reproduced if every layer's interval is above zero; not reproduced if some layer's is below; "
-        "otherwise inconclusive. The layer with the lowest lower end stands for the claim."
+        "for each layer. Reproduced if every layer's whole interval is above zero and at or above the smallest "
+        "difference that counts, where one is stated; not reproduced if some layer's is below zero; otherwise "
+        "inconclusive. The layer with the lowest lower end stands for the claim."
     ),
     statistic=lambda claim: (list(claim.layers), _layer_differences),
     decides=lambda claim, parts: _weakest(parts, list(claim.layers)),
-    verdict=lambda claim, parts: higher_verdict([parts[layer] for layer in claim.layers]),
+    verdict=lambda claim, parts: higher_verdict([parts[layer] for layer in claim.layers], claim.least or 0.0),
     meanings={
         REPRODUCED: "It is higher in every layer the claim names.",
-        INCONCLUSIVE: "In one of the layers the interval holds no difference.",
+        INCONCLUSIVE: "In one of the layers the interval holds no difference, or one too small to count.",
         NOT_REPRODUCED: "In one of the layers it is certainly lower.",
     },
-    written=lambda claim, value: _in_measure(claim, value, is_difference=True),
-    claimed=lambda claim: "above",
+    written=lambda claim, value: _inmeasure_title(claim, value, is_difference=True),
+    claimed=_least_text,
     seen=_higher_seen,
-    contrast=_as_drawn,
+    contrast=as_drawn,
     told=lambda claim, size: f"a difference of {claim.written(size).lstrip('+')}",
-    marks=lambda claim: [("equal", 0.0)],
+    marks=lambda claim: [("equal", 0.0), *([] if claim.least is None else [("counts from", claim.least)])],
+    options=("least", "observations"),
 )
 
 BELOW = Kind(
@@ -265,18 +135,18 @@ BELOW = Kind(
     ),
     statistic=lambda claim: (["all layers", *claim.layers], _layer_means),
     decides=lambda claim, parts: "all layers",
-    verdict=lambda claim, parts: below_verdict(parts["all layers"], _claimed(claim)),
+    verdict=lambda claim, parts: below_verdict(parts["all layers"], claimed_of(claim)),
     meanings={
         REPRODUCED: "The whole interval lies under the bound.",
         INCONCLUSIVE: "The interval holds the bound.",
         NOT_REPRODUCED: "The whole interval lies above the bound.",
     },
-    written=lambda claim, value: _in_measure(claim, value, is_difference=False),
+    written=lambda claim, value: _inmeasure_title(claim, value, is_difference=False),
     claimed=_bound,
     seen=_below_seen,
     contrast=_below_contrast,
     told=lambda claim, size: f"a distance of {claim.written(size)} from the bound",
-    marks=lambda claim: [(f"claimed {claim.claimed_text}", _claimed(claim))],
+    marks=lambda claim: [(f"claimed {claim.claimed_text}", claimed_of(claim))],
     part_titles={"all layers": "All layers"},
 )
 
@@ -295,7 +165,7 @@ def _times(claim: Claim, value: float | None) -> str:
 
 def _ratio_band(claim: Claim) -> tuple[float, float]:
     assert claim.tolerance is not None, "the kind needs it, and the reader of claims asks for it"
-    return reproduced_band(_claimed(claim), claim.tolerance)
+    return reproduced_band(claimed_of(claim), claim.tolerance)
 
 
 RATIO = Kind(
@@ -319,14 +189,15 @@ RATIO = Kind(
     written=_times,
     claimed=lambda claim: f"about {_times(claim, claim.claimed)}",
     seen=lambda seen: (
-        f"{seen.title} takes {_times(seen.claim, seen.value)} {seen.other}'s {_measure(seen.claim)} ({seen.ends})."
+        f"{seen.title} takes {_times(seen.claim, seen.value)} {seen.other}'s {measure_title(seen.claim)} ({seen.ends})."
     ),
     # Ratios as gains: 2.25 times is +125 %.
-    contrast=lambda claim, draws, value: Contrast(None if draws is None else draws - 1, _claimed(claim) - 1),
-    told=lambda claim, size: f"a difference of {_percent_size(size)}",
+    contrast=lambda claim, draws, value: Contrast(None if draws is None else draws - 1, claimed_of(claim) - 1),
+    told=lambda claim, size: f"a difference of {percent_size(size)}",
     goal=lambda claim: "the claimed ratio",
-    marks=lambda claim: [("equal", 1.0), (f"claimed {_times(claim, claim.claimed)}", _claimed(claim))],
+    marks=lambda claim: [("equal", 1.0), (f"claimed {_times(claim, claim.claimed)}", claimed_of(claim))],
     band=_ratio_band,
+    options=("on",),
     is_ratio=True,
     is_timed=True,
     part_titles={"ratio": "Time a frame"},
@@ -376,9 +247,9 @@ ORDER = Kind(
     seen=lambda seen: (
         f"The closest neighbours in the order, {seen.part}, differ by {seen.claim.written(seen.value)} ({seen.ends})."
     ),
-    contrast=_as_drawn,
+    contrast=as_drawn,
     told=lambda claim, size: f"a difference of {claim.written(size)}",
     marks=lambda claim: [("equal", 0.0)],
 )
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (GAIN, REACHES, AHEAD_OF, HIGHER, BELOW, RATIO, ORDER)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (GAIN, REACHES, AHEAD_OF, ALIKE_TO, HIGHER, BELOW, RATIO, ORDER)}

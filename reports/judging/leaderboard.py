@@ -31,6 +31,7 @@ from reports.statistics.aggregate import (
     median_curve,
     profile,
 )
+from reports.statistics.atari5 import WEIGHTS, median57
 from reports.statistics.bootstrap import CURVE_REPETITIONS, TABLE_REPETITIONS, Interval, Scores, clipped, interval
 from results.games import ATARI57
 from results.reference import DOPAMINE, PAPER
@@ -56,6 +57,7 @@ class Row:
     entries: tuple[Entry, ...] = ()
     curves: Mapping[str, Band] = field(default_factory=dict)  # "median" and "iqm" at each 0.5 % of the budget
     profile: Band | None = None
+    median57: Interval | None = None  # Atari-5's estimate of the 57-game median, where its five games are there
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,7 @@ def _group(frames: int, games: tuple[str, ...], sides: Mapping[Key, dict[str, li
                 origin="; ".join(sorted({e.origin for g in games for e in by_game[g] if e.origin})),
                 entries=tuple(e for g in games for e in by_game[g]),
                 curves=_curves(label, by_game, games) if source == MEASURED else {},
+                median57=_median57(label, scores, games),
                 profile=band(f"profile {label}", (scores,), lambda s: profile(s, thresholds), CURVE_REPETITIONS),
             )
         )
@@ -218,6 +221,12 @@ def _group(frames: int, games: tuple[str, ...], sides: Mapping[Key, dict[str, li
             chance = interval(label, pair, improvement_chance, TABLE_REPETITIONS)[0]
             improvements.append(_better_first(first[0], second[0], clipped(chance)))
     return Group(frames, games, games_title(games), tuple(rows), off, tuple(improvements), thresholds)
+
+
+def _median57(label: str, scores: Scores, games: tuple[str, ...]) -> Interval | None:
+    if not WEIGHTS.keys() <= set(games) or games == ATARI57:  # where all 57 are there, their median is known
+        return None
+    return interval(f"median57 {label}", (scores,), lambda s: median57(s, games), TABLE_REPETITIONS)[0]
 
 
 def _better_first(a: str, b: str, chance: Interval) -> tuple[str, str, Interval]:

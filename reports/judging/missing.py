@@ -15,7 +15,7 @@ from reports.catalogue import Catalogue
 from reports.errors import ReportsError
 from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.claims_file import GAME_SETS, find_claim, load_claims
-from reports.judging.evidence import COUNTS, MEASURED, UNFINISHED, Entry, Evidence, load
+from reports.judging.evidence import COUNTS, MEASURED, OBSERVATIONS, UNFINISHED, Entry, Evidence, load
 from reports.judging.sides import find_basis, side_at, value_of
 from results.schema import RunSpec, format_frames, parse_frames_directory
 
@@ -40,6 +40,15 @@ class Missing:
     command: str  # runs just these; "" when nothing is missing
     commands: tuple[str, ...]  # the same, spelled out
     cost: Cost | None  # None where no speed was measured, or nothing is missing
+    next_command: str = ""  # makes one run: the one that brings an estimate the soonest
+    needed: int = 0  # runs that a verdict needs in all
+    unpinned_runs: int = 0  # of them, those of baselines that the suite does not have
+    has_coarse: bool = False  # no run settles it: the suite's diagnostics are taken over too few observations
+
+    @property
+    def there(self) -> int:
+        """How many of the needed runs there are."""
+        return 0 if self.has_coarse else self.needed - len(self.runs) - self.unpinned_runs
 
 
 def missing_runs(
@@ -57,6 +66,11 @@ def missing_runs(
         have = ", ".join(baseline.name for baseline in catalogue.baselines)
         needs = ", ".join(unpinned)
         raise ReportsError(f"claim {claim_id!r} needs {needs}, which the suite does not have (it has {have})")
+    if _is_too_coarse(claim, catalogue):
+        raise ReportsError(
+            f"claim {claim_id!r} needs diagnostics over {claim.observations:,} observations, and runs of this suite "
+            f"take them over {OBSERVATIONS}: no run settles it"
+        )
     fractions = [claim.at_frames / claim.frames] if claim.at_frames else []
     return list(_lacking(load(results, catalogue, fractions=fractions), claim, catalogue))
 
@@ -65,16 +79,45 @@ def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> Miss
     """What `claim` lacks, given the evidence."""
     runs = _lacking(evidence, claim, catalogue)
     place = "" if Path(evidence.results) == DEFAULT_RESULTS else f" --results {shlex.quote(evidence.results)}"
+    place += " --device cuda" if claim.on == "gpu" else " --device cpu" if claim.on == "cpu" else ""
+    unpinned = tuple(name for name in claim.sides if catalogue.find(name) is None)
+    games = 1 if claim.kind.is_timed else len(claim.games)
+    following = run_arguments(runs and (_next_run(evidence, claim, runs),))
     return Missing(
         runs=runs,
-        unpinned=tuple(name for name in claim.sides if catalogue.find(name) is None),
+        unpinned=unpinned,
         command=f"{catalogue.command} run --claim {claim.id}{place}" if runs else "",
         commands=tuple(f"{catalogue.command} run {arguments}{place}" for arguments in run_arguments(runs)),
-        cost=estimate_cost(evidence, runs),
+        cost=estimate_cost(evidence, runs, on=claim.on),
+        next_command=f"{catalogue.command} run {following[0]}{place}" if following else "",
+        needed=len(claim.sides) * games * MINIMUM_SEEDS,
+        has_coarse=_is_too_coarse(claim, catalogue),
+        unpinned_runs=len(unpinned) * games * MINIMUM_SEEDS,
     )
 
 
+def _is_too_coarse(claim: Claim, catalogue: Catalogue) -> bool:
+    """Whether runs of the pinned configurations take diagnostics over fewer observations than the claim needs."""
+    pinned = [catalogue.find(name) for name in claim.sides]
+    taken = [info.values.get("diagnostic_observations", OBSERVATIONS) for info in pinned if info is not None]
+    return claim.observations is not None and any(int(number) < claim.observations for number in taken)
+
+
+def _next_run(evidence: Evidence, claim: Claim, runs: tuple[RunSpec, ...]) -> RunSpec:
+    """Of the missing runs the one to make first: in a game that another side has played already, lowest seed first."""
+    played = {(e.baseline, e.game) for e in evidence.entries if e.frames == claim.frames and e.standing == COUNTS}
+
+    def rank(run: RunSpec) -> tuple[object, ...]:
+        others = [name for name in claim.sides if name != run.baseline]
+        waits = not any((name, run.game) in played for name in others)
+        return (run.seed, waits, claim.games.index(run.game), claim.sides.index(run.baseline))
+
+    return min(runs, key=rank)
+
+
 def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> tuple[RunSpec, ...]:
+    if _is_too_coarse(claim, catalogue):
+        return ()
     if claim.kind.is_timed:
         basis = find_basis(evidence, claim)
         if basis is not None and not basis.is_preliminary:
@@ -154,19 +197,25 @@ def _seeds_argument(seeds: tuple[int, ...]) -> str:
     return ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")  # the comma makes it a list
 
 
-def speeds(evidence: Evidence) -> Mapping[str, Mapping[str, list[float]]]:
-    """Seconds per frame of every finished run that was timed: where -> baseline -> values."""
+def speeds(evidence: Evidence, on: str = "") -> Mapping[str, Mapping[str, list[float]]]:
+    """Seconds per frame of every finished run that was timed: where -> baseline -> values.
+
+    Args:
+        on: "cpu" or "gpu" for runs on one alone.
+    """
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for entry in evidence.runs:
         run = entry.run
-        if run is not None and run.status == "done" and run.timing is not None and entry.standing == COUNTS:
+        if run is None or run.status != "done" or run.timing is None or entry.standing != COUNTS:
+            continue
+        if on in ("", "gpu" if run.timing.is_gpu else "cpu"):
             found[run.timing.where][entry.baseline].append(run.timing.seconds_per_frame)
     return found
 
 
-def estimate_cost(evidence: Evidence, runs: tuple[RunSpec, ...]) -> Cost | None:
+def estimate_cost(evidence: Evidence, runs: tuple[RunSpec, ...], *, on: str = "") -> Cost | None:
     """Time for `runs`, on the hardware with speeds for the most of their baselines, then the most runs."""
-    measured = speeds(evidence)
+    measured = speeds(evidence, on)
     wanted = {run.baseline for run in runs}
     useful = [hardware for hardware in sorted(measured) if wanted & measured[hardware].keys()]
     if not useful:

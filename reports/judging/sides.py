@@ -99,8 +99,18 @@ def value_of(entry: Entry, claim: Claim) -> float | tuple[float, ...] | None:
     return entry.hns
 
 
+def is_too_coarse(entry: Entry, claim: Claim) -> bool:
+    """Whether a run's diagnostics were taken over fewer observations than the claim needs."""
+    return claim.observations is not None and entry.run is not None and entry.run.observations < claim.observations
+
+
 def _usable(entry: Entry, claim: Claim, allow_off_protocol: bool) -> bool:
     allowed = {COUNTS, OFF_PROTOCOL} if allow_off_protocol else {COUNTS}
+    if not allow_off_protocol and is_too_coarse(entry, claim):
+        return False
+    timing = entry.run.timing if entry.run else None
+    if claim.kind.is_timed and timing is not None and claim.on not in ("", "gpu" if timing.is_gpu else "cpu"):
+        return False
     # Of a run that is asked for its score half-way, the second half need not be done.
     if claim.at_frames is not None and entry.baseline == claim.baseline:
         allowed.add(UNFINISHED)
@@ -151,7 +161,8 @@ def sides_at(evidence: Evidence, claim: Claim, frames: int, *, allow_off_protoco
 def find_basis(evidence: Evidence, claim: Claim) -> Basis | None:
     """The runs that settle the claim; else the largest common budget and games, marked preliminary; else None."""
     if claim.kind.is_timed:
-        return _timed_basis(evidence, claim)
+        basis = _timed_basis(evidence, claim, allow_off_protocol=False)
+        return basis or _timed_basis(evidence, claim, allow_off_protocol=True)
     full = sides_at(evidence, claim, claim.frames)
     if all(side.seeds(claim.games)[0] >= MINIMUM_SEEDS for side in full):
         return Basis(claim.frames, claim.games, full, is_preliminary=False)
@@ -175,19 +186,19 @@ def _budgets(evidence: Evidence, claim: Claim) -> list[int]:
 Paths = tuple[frozenset[str], frozenset[str]]  # fast paths taken, and missed
 
 
-def _timed_basis(evidence: Evidence, claim: Claim) -> Basis | None:
+def _timed_basis(evidence: Evidence, claim: Claim, *, allow_off_protocol: bool) -> Basis | None:
     """Runs of all sides in one place and with like paths, of any games and budgets: where there are most of them."""
     places: dict[str, dict[str, dict[Paths, list[Entry]]]] = defaultdict(
         lambda: {name: defaultdict(list) for name in claim.sides}
     )
     for entry in evidence.entries:
         timing = entry.run.timing if entry.run else None
-        if entry.baseline in claim.sides and timing is not None and _usable(entry, claim, False):
+        if entry.baseline in claim.sides and timing is not None and _usable(entry, claim, allow_off_protocol):
             places[timing.place][entry.baseline][timing.taken, timing.missed].append(entry)
     best: Basis | None = None
     for _, sides in sorted(places.items()):
         for members in product(*(_in_order(by_paths) for by_paths in sides.values())):
-            basis = _compared(claim, members)
+            basis = _compared(claim, members, has_off_protocol=allow_off_protocol)
             if basis is not None and (best is None or _weight(basis) > _weight(best)):
                 best = basis
     return best
@@ -201,7 +212,7 @@ def _weight(basis: Basis) -> tuple[bool, int]:
     return not basis.is_preliminary, basis.runs
 
 
-def _compared(claim: Claim, members: Sequence[list[Entry]]) -> Basis | None:
+def _compared(claim: Claim, members: Sequence[list[Entry]], *, has_off_protocol: bool) -> Basis | None:
     """The basis of runs of each side that were timed in one place; None where their paths or games are unlike."""
     timings = [entries[0].run.timing for entries in members if entries[0].run and entries[0].run.timing]
     if not all(a.is_like(b) for a, b in combinations(timings, 2)):
@@ -220,7 +231,8 @@ def _compared(claim: Claim, members: Sequence[list[Entry]]) -> Basis | None:
                     Side(name, 0, MEASURED, {game: tuple(side[game]) for game in shared}, ())
                     for name, side in zip(claim.sides, by_game, strict=True)
                 ),
-                is_preliminary=least < MINIMUM_SEEDS,
+                is_preliminary=has_off_protocol or least < MINIMUM_SEEDS,
+                has_off_protocol=has_off_protocol,
                 hardware=f"{timings[0].place}, {paths_text(timings)}",
             )
     return None

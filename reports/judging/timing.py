@@ -26,6 +26,7 @@ class Timing:
     machine: str
     taken: frozenset[str] = frozenset()  # fast paths
     missed: frozenset[str] = frozenset()  # those that the baseline has, and this run did without
+    is_gpu: bool = False
 
     @property
     def place(self) -> str:
@@ -59,7 +60,8 @@ def timing_of(manifest: Mapping[str, Any]) -> tuple[Timing | None, str]:
         return None, "not timed: the manifest does not say whether freed memory was kept"
     if not frames:
         return None, "not timed: nothing was trained"
-    if hardware.get("gpu"):
+    is_gpu = bool(hardware.get("gpu"))
+    if is_gpu:
         machine = str(hardware["gpu"])
     else:
         threads = hardware.get("torch_threads")
@@ -68,4 +70,4 @@ def timing_of(manifest: Mapping[str, Any]) -> tuple[Timing | None, str]:
             return Timing(manifest["cpu_seconds"] / frames, PROCESSOR, machine, taken, missed), ""
     if hardware.get("jobs") != 1 or not manifest["wall_seconds"]:
         return None, "not timed: other runs went on beside it, and the wall time is theirs too"
-    return Timing(manifest["wall_seconds"] / frames, WALL, machine, taken, missed), ""
+    return Timing(manifest["wall_seconds"] / frames, WALL, machine, taken, missed, is_gpu), ""

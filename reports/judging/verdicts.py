@@ -14,10 +14,16 @@ SHOWN = "gain shown"  # and compatible with the claim, of which half is not excl
 SMALLER = "smaller than claimed"
 INCONCLUSIVE = "inconclusive"
 AHEAD, BEHIND = "ahead", "behind"  # of a question, which claims nothing
+ALIKE, DIFFERENT = "alike", "different"  # of a question whether two sides are equivalent
 NOT_REPRODUCED = "not reproduced"
 INSUFFICIENT = "insufficient evidence"
 NOT_COMPARABLE = "not comparable"
-VERDICTS = (REPRODUCED, SHOWN, SMALLER, AHEAD, INCONCLUSIVE, BEHIND, NOT_REPRODUCED, INSUFFICIENT, NOT_COMPARABLE)
+VERDICTS = (
+    *(REPRODUCED, SHOWN, SMALLER, AHEAD, ALIKE),
+    INCONCLUSIVE,
+    *(DIFFERENT, BEHIND, NOT_REPRODUCED),
+    *(INSUFFICIENT, NOT_COMPARABLE),
+)
 
 
 def ends_of(interval: Interval) -> tuple[float, float]:
@@ -57,10 +63,19 @@ def ahead_verdict(interval: Interval) -> str:
     return AHEAD if low > 0 else BEHIND if high < 0 else INCONCLUSIVE
 
 
-def higher_verdict(intervals: Sequence[Interval]) -> str:
-    """Of several differences that are all claimed to be above 0: all must be, and one below refutes the claim."""
+def alike_verdict(interval: Interval, margin: tuple[float, float]) -> str:
+    """Of equivalence: the whole interval must lie within the margin, which wide intervals never do."""
+    low, high = ends_of(interval)
+    least, most = margin
+    if least <= low and high <= most:
+        return ALIKE
+    return DIFFERENT if high < least or low > most else INCONCLUSIVE
+
+
+def higher_verdict(intervals: Sequence[Interval], least: float = 0.0) -> str:
+    """Of several differences that are all claimed to be above 0: all must be, by `least`, and one below refutes it."""
     ends = [ends_of(interval) for interval in intervals]
-    if all(low > 0 for low, _ in ends):
+    if all(low > 0 and low >= least for low, _ in ends):
         return REPRODUCED
     return NOT_REPRODUCED if any(high < 0 for _, high in ends) else INCONCLUSIVE
 

@@ -14,6 +14,7 @@ from reports.judging.leaderboard import games_title
 from reports.judging.missing import speeds
 from reports.pages.charts import LineChart, Series
 from reports.pages.palette import layer_colour
+from reports.pages.rank import RANK, ceiling
 from reports.pages.site import Site
 from reports.summary import Report
 from results.games import ATARI57
@@ -93,6 +94,7 @@ def _games(entries: list[Entry]) -> list[dict[str, Any]]:
         for budget in sorted({e.frames for e in usable if e.game == game}, reverse=True):
             there = [e for e in usable if e.game == game and e.frames == budget]
             scores = [e.score for e in there if e.score is not None]
+            medians = [e.run.median_score for e in there if e.run and e.run.median_score is not None]
             hns = [e.hns for e in there if e.hns is not None]
             found.append(
                 {
@@ -100,6 +102,7 @@ def _games(entries: list[Entry]) -> list[dict[str, Any]]:
                     "frames": budget,
                     "seeds": len(there),
                     "score": numerals.score(float(np.mean(scores))),
+                    "median": numerals.score(float(np.mean(medians)) if medians else None),
                     "range": f"{numerals.score(min(scores))} to {numerals.score(max(scores))}"
                     if len(scores) > 1
                     else "",
@@ -136,9 +139,9 @@ def _diagnostic_figures(info: BaselineInfo, entries: list[Entry], report: Report
             rows += [[layer, int(frames[i]), mean[i], low[i], high[i]] for i in range(len(frames))]
         if not series:
             continue
-        chart = LineChart(
-            f"{info.title}: {title.lower()} by layer over frames", "frames", title.lower(), tuple(series), y_low=0.0
-        )
+        levels = (ceiling([e.run for e in chosen if e.run]),) if measure == RANK else ()
+        label = f"{info.title}: {title.lower()} by layer over frames"
+        chart = LineChart(label, "frames", title.lower(), tuple(series), levels, y_low=0.0)
         csv = site.csv(f"{info.name}-{measure}", ("layer", "frames", "mean", "quartile_low", "quartile_high"), rows)
         where = f"{numerals.counted(len(chosen), 'run')} at {format_frames(budget)} frames"
         figures.append(

@@ -11,7 +11,9 @@ from reports.judging.claims import SUITE
 from reports.judging.judge import Judgement
 from reports.judging.verdicts import (
     AHEAD,
+    ALIKE,
     BEHIND,
+    DIFFERENT,
     INCONCLUSIVE,
     INSUFFICIENT,
     NOT_COMPARABLE,
@@ -29,8 +31,10 @@ VERDICT_CSS = {
     SHOWN: "shown",
     SMALLER: "smaller",
     AHEAD: "shown",
+    ALIKE: "reproduced",
     INCONCLUSIVE: "inconclusive",
     BEHIND: "refuted",
+    DIFFERENT: "refuted",
     NOT_REPRODUCED: "refuted",
     INSUFFICIENT: "open",
     NOT_COMPARABLE: "foreign",

@@ -27,6 +27,7 @@ from reports.statistics.bootstrap import Interval
 
 WIDE, NARROW = (760, 400), (380, 330)
 LABEL_LINE = 13.0
+LETTER, NOTE_LETTER = 7.3, 6.0  # about the width of a letter of a curve's label, and of the note below it
 MARK_LETTER, MARK_GAP = 6.2, 8.0  # about the width of a letter of a mark's name, and between two names
 
 
@@ -41,7 +42,7 @@ class Series:
     low: Values | None = None
     high: Values | None = None
     note: str = ""  # second line of the label: "published", "3 seeds"
-    style: str = "main"  # main, thin (a single seed), published
+    style: str = "main"  # main, other (of another budget), thin (a single seed), published
     is_labelled: bool = True
 
 
@@ -51,6 +52,7 @@ class Level:
 
     label: str
     value: float
+    is_always_shown: bool = False  # else only where it lies near the curves
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,21 @@ class LineChart:
     levels: tuple[Level, ...] = ()
     x_text: Callable[[float], str] = frame_text
     y_low: float | None = None  # pinned bottom of the axis
+    x_high: float | None = None  # where the axis ends; without it, at the last point
+    y_text: Callable[[float], str] = tick_text
+    is_percent: bool = False  # values are ratios, to be read out as percentages
 
     def draw(self, size: tuple[int, int] = WIDE) -> str:
         """The SVG at one size. The style sheet shows the one that suits the screen."""
         width, height = size
         small = width < 500
-        left, right = (44.0, 92.0) if small else (54.0, 150.0)
-        x = Scale(0.0, max(float(np.max(s.x)) for s in self.series), left, width - right)
+        left, right = (44.0 if small else 54.0), self._label_room(small)
+        end = max(float(np.max(s.x)) for s in self.series) if self.x_high is None else self.x_high
+        x = Scale(0.0, end, left, width - right)
         low, high = self._range()
         y = Scale(low, high, height - 44.0, 16.0)
         body = self._grid(x, y, height, small)
-        ordered = sorted(self.series, key=lambda s: ("thin", "published", "main").index(s.style))
+        ordered = sorted(self.series, key=lambda s: ("thin", "published", "other", "main").index(s.style))
         for series in ordered:
             if series.low is not None and series.high is not None:
                 body.append(path(area(series.x, series.low, series.high, x, y), f"band {series.css}"))
@@ -84,13 +90,24 @@ class LineChart:
         data += f' data-max="{x.high:g}"'
         return svg(width, height, body, label=self.label, css="narrow" if small else "wide", data=data)
 
+    def _label_room(self, small: bool) -> float:
+        """Pixels right of the plot, for the labels: as many as the longest needs, and at most some."""
+        shown = [s for s in self.series if s.is_labelled]
+        widths = [max(LETTER * len(s.label), NOTE_LETTER * len(s.note)) for s in shown]
+        least, most = (92.0, 160.0) if small else (150.0, 210.0)
+        return min(max([least, *(18.0 + width for width in widths)]), most)
+
     def _range(self) -> tuple[float, float]:
         values = np.concatenate([s.y for s in self.series])
         bands = [b for s in self.series if s.style == "main" for b in (s.low, s.high) if b is not None]
         known = np.concatenate([values, *bands])
         known = known[np.isfinite(known)]
         low, high = padded(known.tolist(), include=() if self.y_low is None else (self.y_low,))
-        near = [level.value for level in self.levels if low - (high - low) <= level.value <= high + 0.6 * (high - low)]
+        near = [
+            level.value
+            for level in self.levels
+            if level.is_always_shown or low - (high - low) <= level.value <= high + 0.6 * (high - low)
+        ]
         return padded(
             [low, high, *near], include=() if self.y_low is None else (self.y_low,), share=0.0 if not near else 0.02
         )
@@ -99,7 +116,7 @@ class LineChart:
         body = []
         for tick in nice_ticks(y.low, y.high, 5):
             body.append(line(x.start, y(tick), x.end, y(tick), "grid"))
-            body.append(text(x.start - 7, y(tick) + 4, tick_text(tick), "tick", "end"))
+            body.append(text(x.start - 7, y(tick) + 4, self.y_text(tick), "tick", "end"))
         for tick in nice_ticks(x.low, x.high, 4 if small else 6):
             body.append(line(x(tick), y.start, x(tick), y.start + 4, "axis"))
             body.append(text(x(tick), y.start + 17, self.x_text(tick), "tick", "middle"))
@@ -137,6 +154,7 @@ class LineChart:
         """What the script reads out: per series the points that are known, to four significant digits."""
         return {
             "x": self.x_title,
+            **({"unit": "%"} if self.is_percent else {}),
             "series": [
                 {
                     "label": s.label + (f" ({s.note})" if s.note else ""),
@@ -189,7 +207,8 @@ def interval_chart(
     row, top = 34.0, 26.0
     height = top + row * len(bars) + 26
     known = [v for b in bars for v in (b.interval.estimate, b.interval.low, b.interval.high) if v is not None]
-    low, high = padded(known, include=[value for _, value in marks], share=0.08)
+    held = [*(value for _, value in marks), *(shade or ())]  # what estimates are held against stays in sight
+    low, high = padded(known, include=held, share=0.08)
     room = 0.06 * (high - low)
     x = Scale(low - room, high + room, left, size - 16.0)
     bottom = top + row * len(bars)
@@ -270,13 +289,17 @@ def mini_pair(a: float, b: float, high: float, css_a: str, css_b: str) -> str:
     return f'<svg viewBox="0 0 120 14" class="mini" aria-hidden="true">{"".join(body)}</svg>'
 
 
-def sparkline(curves: Sequence[tuple[str, Values]]) -> str:
-    """The shape of a game's curves, without axes; the game's page has the numbers."""
-    known = [value for _, ys in curves for value in ys[~np.isnan(ys)].tolist()]
+def sparkline(curves: Sequence[tuple[str, Values, float]]) -> str:
+    """The shape of a game's curves, without axes; the game's page has the numbers.
+
+    Args:
+        curves: (colour class, values [points], how much of the axis it spans, at most 1).
+    """
+    known = [value for _, ys, _ in curves for value in ys[~np.isnan(ys)].tolist()]
     low, high = padded(known, share=0.08)
     body = []
-    for css, ys in curves:
-        x = Scale(0, max(len(ys) - 1, 1), 2.0, 118.0)
+    for css, ys, span in curves:
+        x = Scale(0, max(len(ys) - 1, 1), 2.0, 2.0 + 116.0 * span)
         body.append(
             path(polyline(np.arange(len(ys), dtype=float), ys, x, Scale(low, high, 34.0, 3.0)), f"curve spark {css}")
         )

@@ -16,7 +16,9 @@ from reports.judging.verdicts import VERDICTS
 from reports.measures import MEASURE_TITLES, SCORE_MEASURES, TIME_MEASURE
 from reports.pages.card import card
 from reports.pages.charts import Bar, interval_chart, mini_pair
+from reports.pages.lead import gain_figure, progress
 from reports.pages.palette import colour, layer_colour
+from reports.pages.rank import rank_figure
 from reports.pages.site import Site
 from reports.statistics.bootstrap import Interval
 from reports.summary import Report
@@ -32,6 +34,8 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
         "rule": claim.kind.rule,
         "verdicts": VERDICTS,
         "figure": _figure(judgement, report, site),
+        "sample": gain_figure(judgement, report, site, f"gain-{claim.id}"),
+        "progress": progress(judgement),
         "sides": [_side(judgement, index, report) for index in range(len(basis.sides))] if basis else [],
         "basis": None
         if basis is None
@@ -48,6 +52,8 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
             "runs": len(judgement.missing.runs),
             "unpinned": list(judgement.missing.unpinned),
             "command": judgement.missing.command,
+            "next_command": judgement.missing.next_command,
+            "has_coarse": judgement.missing.has_coarse,
             "commands": list(judgement.missing.commands),
             "cost": wording.cost_text(judgement.missing, report.catalogue),
         },
@@ -57,6 +63,8 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
             for entry in judgement.set_aside
         ],
         "is_question": claim.family == SUITE,
+        "has_question_table": sum(j.claim.family == SUITE for j in report.judgements) > 1,
+        "rank": rank_figure(judgement, report, site),
         "is_cpu_cost": basis is not None and "cores" in basis.hardware,
     }
 
@@ -93,8 +101,8 @@ def _figure(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] 
 
 
 def _written(judgement: Judgement, name: str, interval: Interval, value: float | None) -> str:
-    if name in judgement.claim.kind.chances:
-        return numerals.percent(value)
+    if name in judgement.claim.kind.chances:  # of single seeds it would be 0 or 100 %
+        return numerals.percent(value if interval.is_complete else None)
     return judgement.claim.written(value)
 
 
@@ -113,7 +121,10 @@ def _side(judgement: Judgement, index: int, report: Report) -> dict[str, Any]:
         "seeds": numerals.seeds_text(side.seeds(basis.games)),
         "runs": len(used),
         "proofs": [f"{count} {how}" for how, count in sorted(Counter(e.run.proof for e in used if e.run).items())],
-        "origins": sorted({entry.origin for entry in used if entry.origin}),
+        "origins": sorted(
+            {entry.origin for entry in used if entry.origin}
+            | {f"some runs by {e.run.credit.name}" for e in used if e.run and e.run.credit}
+        ),
     }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reports import numerals
-from reports.judging.evidence import CURVE_POINTS, NOT_COMPARABLE, Entry
+from reports.judging.evidence import CURVE_POINTS, NOT_COMPARABLE, Entry, RunRecord
 from reports.judging.published import dopamine_game_curves
 from reports.pages.charts import Level, LineChart, Series
 from reports.pages.palette import colour
@@ -15,18 +18,18 @@ from reports.pages.site import Site
 from reports.summary import Report
 from results.games import GAMES
 from results.reference import DOPAMINE
-from results.schema import format_frames
 from results.scores import human_normalised
+
+CLOSER_BELOW = 0.25  # a budget of at most this part of the longest gets a figure of its own length
 
 
 def game_page(game: str, report: Report, site: Site) -> dict[str, Any]:
     """Everything that a game's page shows."""
     entry = GAMES[game]
     entries = [e for e in report.evidence.entries if e.game == game]
-    budgets = sorted({e.frames for e in entries if _is_drawn(e)}, reverse=True)
-    figures = [_figure(game, budget, [e for e in entries if e.frames == budget], report, site) for budget in budgets]
+    figures = _figures(game, entries, report, site)
     published = dopamine_game_curves(game)
-    if not budgets and published:
+    if not figures and published:
         figures = [_published_figure(game, report, site)]
     return {
         "title": game,
@@ -55,52 +58,131 @@ def _levels(game: str) -> tuple[Level, ...]:
     return Level("human", GAMES[game].human), Level("random", GAMES[game].random)
 
 
-def _figure(game: str, budget: int, entries: list[Entry], report: Report, site: Site) -> dict[str, Any]:
-    frames = np.arange(1, CURVE_POINTS + 1) * budget / CURVE_POINTS
-    series: list[Series] = []
-    drawn = [e for e in entries if _is_drawn(e)]
-    names = sorted({e.baseline for e in drawn}, key=lambda name: colour(report, name))
-    for name in names:
-        runs = [e for e in drawn if e.baseline == name and e.run is not None]
-        curves = np.stack([e.run.curve for e in runs if e.run is not None])
+@dataclass(frozen=True)
+class _Bundle:
+    """The runs of one baseline at one budget."""
+
+    baseline: str
+    frames: int
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def points(self) -> NDArray[np.float64]:
+        """[CURVE_POINTS] emulator frames."""
+        return np.arange(1, CURVE_POINTS + 1) * self.frames / CURVE_POINTS
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """[CURVE_POINTS] raw score over seeds; nan where some seed has none."""
+        curves = np.stack([run.curve for run in self.runs])
         known = ~np.isnan(curves)
         count = known.sum(axis=0)
-        mean = np.where(count == count.max(), np.where(known, curves, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
-        series.append(
-            Series(
-                report.catalogue.title(name),
-                colour(report, name),
-                frames,
-                mean,
-                note=numerals.counted(len(runs), "seed"),
-            )
-        )
-        series += [
-            Series(f"{name} seed {e.seed}", colour(report, name), frames, e.run.curve, style="thin", is_labelled=False)
-            for e in runs
-            if e.run is not None
-        ]
+        total = np.where(known, curves, 0).sum(axis=0)
+        return np.where(count == count.max(), total / np.maximum(count, 1), np.nan)
+
+
+def _bundles(entries: list[Entry], report: Report) -> list[_Bundle]:
+    found: dict[tuple[str, int], list[RunRecord]] = defaultdict(list)
+    for entry in entries:
+        if _is_drawn(entry) and entry.run is not None:
+            found[entry.baseline, entry.frames].append(entry.run)
+    order = sorted(found, key=lambda key: (colour(report, key[0]), key[0], -key[1]))
+    return [_Bundle(name, frames, tuple(found[name, frames])) for name, frames in order]
+
+
+def main_budget(bundles: list[_Bundle]) -> int:
+    """The budget whose curves are drawn thick: the one of most baselines, then of most runs, then the largest."""
+    budgets = {bundle.frames for bundle in bundles}
+
+    def weight(frames: int) -> tuple[int, int, int]:
+        there = [bundle for bundle in bundles if bundle.frames == frames]
+        return len(there), sum(len(bundle.runs) for bundle in there), frames
+
+    return max(budgets, key=weight)
+
+
+def _budget_note(bundle: _Bundle) -> str:
+    seeds = f", {len(bundle.runs)} seeds" if len(bundle.runs) > 1 else ""
+    return f"{numerals.frames(bundle.frames)}-frame run{'s' * bool(seeds)}{seeds}"
+
+
+def _series(bundle: _Bundle, report: Report, main: int) -> list[Series]:
+    css, title = colour(report, bundle.baseline), report.catalogue.title(bundle.baseline)
+    if bundle.frames != main:
+        return [Series(title, css, bundle.points, bundle.mean, note=_budget_note(bundle), style="other")]
+    series = [Series(title, css, bundle.points, bundle.mean, note=numerals.counted(len(bundle.runs), "seed"))]
+    if len(bundle.runs) > 1:
+        series += [Series(title, css, bundle.points, r.curve, style="thin", is_labelled=False) for r in bundle.runs]
+    return series
+
+
+def _figures(game: str, entries: list[Entry], report: Report, site: Site) -> list[dict[str, Any]]:
+    """One figure of all baselines and budgets; where a budget is short beside the others, its part of it closer."""
+    bundles = _bundles(entries, report)
+    if not bundles:
+        return []
+    main, longest = main_budget(bundles), max(bundle.frames for bundle in bundles)
+    series = [one for bundle in bundles for one in _series(bundle, report, main)]
     for curve in dopamine_game_curves(game):
-        shown = curve.frames <= budget
+        shown = curve.frames <= longest
         if shown.sum() > 3:
             label = curve.name.removesuffix(" (Dopamine)")
             series.append(
                 Series(label, "pub", curve.frames[shown], curve.values[shown], note="other protocol", style="published")
             )
     rows = [
-        [e.baseline, e.seed, e.standing, int(frames[point]), e.run.curve[point], e.run.greedy_curve[point]]
-        for e in drawn
-        for point in range(CURVE_POINTS)
-        if e.run is not None
+        [*(e.baseline, e.frames, e.seed, e.standing), int((i + 1) * e.frames / CURVE_POINTS), curve, greedy]
+        for e in entries
+        if _is_drawn(e) and e.run is not None
+        for i, (curve, greedy) in enumerate(zip(e.run.curve, e.run.greedy_curve, strict=True))
     ]
-    name = f"{game}-{format_frames(budget)}"
-    csv = site.csv(f"games/{name}", ("baseline", "seed", "standing", "frames", "score", "greedy_score"), rows)
+    header = ("baseline", "budget_frames", "seed", "standing", "frames", "score", "greedy_score")
+    csv = site.csv(f"games/{game}", header, rows)
     levels = _levels(game)
-    chart = LineChart(f"{game}: score over frames of every seed", "frames", "score", tuple(series), levels)
+    chart = LineChart(f"{game}: score over frames, all baselines", "frames", "score", tuple(series), levels)
+    said = [f"Thick: mean over seeds of runs of {numerals.frames(main)} frames."]
+    if any(one.style == "thin" for one in series):
+        said.append("Faint: each seed of them.")
+    if any(one.style == "other" for one in series):
+        said.append("Thin: runs of another budget, as labelled; it sets how long they explore.")
+    if any(one.style == "published" for one in series):
+        said.append("Dashed: published under another protocol.")
+    figures = [
+        site.line_figure(f"curve-{game}", f"{game}, every run", " ".join([*said, _scale(levels)]), chart, csv=csv)
+    ]
+    shortest = min(bundle.frames for bundle in bundles)
+    if shortest <= CLOSER_BELOW * longest:
+        figures.append(_closer_figure(game, bundles, shortest, report, site, csv))
+    return figures
+
+
+def _closer_figure(
+    game: str, bundles: list[_Bundle], shortest: int, report: Report, site: Site, csv: str
+) -> dict[str, Any]:
+    """The first frames of all curves, as far as the shortest budget reaches."""
+    series = []
+    for bundle in bundles:
+        inside = bundle.points <= 1.001 * shortest
+        mean = bundle.mean[inside]
+        if inside.sum() > 1 and not np.isnan(mean).all():
+            title, css = report.catalogue.title(bundle.baseline), colour(report, bundle.baseline)
+            is_whole = bundle.frames == shortest
+            note = _budget_note(bundle)
+            style = "main" if is_whole else "other"
+            series.append(Series(title, css, bundle.points[inside], mean, note=note, style=style))
+    chart = LineChart(
+        f"{game}: score over the first {numerals.frames(shortest)} frames",
+        "frames",
+        "score",
+        tuple(series),
+        _levels(game),
+        x_high=float(shortest),
+    )
     return site.line_figure(
-        f"curve-{name}",
-        f"{game} at {numerals.frames(budget)} frames",
-        f"Thick: mean over seeds; thin: each seed; dashed: published under another protocol. {_scale(levels)}",
+        f"curve-{game}-closer",
+        f"{game}, the first {numerals.frames(shortest)} frames",
+        f"The same curves, closer. Thick: runs of {numerals.frames(shortest)} frames in all; thin: of a larger budget, "
+        "which explore for longer.",
         chart,
         csv=csv,
     )
@@ -142,10 +224,12 @@ def _row(entry: Entry, report: Report) -> dict[str, Any]:
         "frames": entry.frames,
         "seed": entry.seed,
         "score": numerals.score(entry.score),
+        "median": numerals.score(run.median_score if run and entry.score is not None else None),
         "hns": numerals.number(entry.hns),
         "greedy": numerals.score(run.greedy_score if run else None),
         "games": numerals.counted(run.games, "game") if run else numerals.number(None),
         "speed": numerals.score(run.frames_per_second if run else None),
         "proof": run.proof if run else "",
+        "credit": run.credit if run else None,
         "manifest": f"runs/{run.directory}.json" if run else "",
     }

@@ -11,6 +11,7 @@ from reports import numerals, statistics
 from reports.judging.claims import MINIMUM_SEEDS
 from reports.judging.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
 from reports.pages.card import VERDICT_CSS
+from reports.statistics.atari5 import FITTED_ABOVE, WEIGHTS
 from reports.statistics.bootstrap import CLAIM_REPETITIONS, CURVE_REPETITIONS, TABLE_REPETITIONS
 from reports.summary import Report
 from results.reference import DOPAMINE, PAPER
@@ -35,7 +36,10 @@ def method_page(report: Report, summary: dict[str, Any]) -> dict[str, Any]:
         "minimum_seeds": MINIMUM_SEEDS,
         "repetitions": {"claims": CLAIM_REPETITIONS, "tables": TABLE_REPETITIONS, "curves": CURVE_REPETITIONS},
         "simulated": simulated(),
+        "median57_weights": list(WEIGHTS.items()),
+        "fitted_above": FITTED_ABOVE,
         "machines": sorted(machines.items()),
+        "submissions": _submissions(report),
         "published": [PAPER, DOPAMINE],
         "left_out": [{"run": place, "standing": "broken", "reason": reason} for place, reason in report.evidence.broken]
         + [
@@ -44,6 +48,24 @@ def method_page(report: Report, summary: dict[str, Any]) -> dict[str, Any]:
             if entry.standing != "counts"
         ],
     }
+
+
+def _submissions(report: Report) -> list[dict[str, Any]]:
+    """Who sent runs in that this report rests on; what they wrote is text, never markup."""
+    made = Counter(entry.run.credit.record for entry in report.evidence.runs if entry.run and entry.run.credit)
+    return [
+        {
+            "anchor": f"submission-{credit.record}",
+            "name": credit.name,
+            "link": credit.link,
+            "runs": made[credit.record],
+            "licence": credit.licence,
+            "cite": credit.cite,
+            "cite_link": credit.cite_link,
+        }
+        for credit in report.evidence.submissions
+        if made[credit.record]
+    ]
 
 
 def simulated() -> dict[str, Any]:

@@ -13,13 +13,16 @@ from reports.judging.claims import SUITE
 from reports.judging.judge import Judgement
 from reports.judging.leaderboard import PUBLISHED, Group, Row
 from reports.judging.published import TITLES, PublishedCurve, dopamine_median_curves, paper_curves
-from reports.judging.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
-from reports.pages.card import VERDICT_CSS, card
+from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
+from reports.pages.card import VERDICT_CSS
 from reports.pages.charts import Level, LineChart, Series, mini_interval, sparkline
+from reports.pages.claims_table import claims_table
+from reports.pages.lead import lead
 from reports.pages.palette import colour
 from reports.pages.site import Site
 from reports.pages.svg import frame_text, padded, tick_text
 from reports.statistics.aggregate import METRIC_TITLES, METRICS
+from reports.statistics.bootstrap import Interval
 from reports.summary import Report
 from results.games import ATARI57
 from results.schema import format_frames
@@ -33,9 +36,11 @@ def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, A
         "title": "Does Hadamax give what its paper says?",
         "answer": answer(report),
         "tally": tally(report),
-        "cards": [card(judgement, report) for judgement in claims_of(report)],
-        "questions": [card(judgement, report) for judgement in report.judgements if judgement.claim.family == SUITE],
+        "lead": lead(report, site),
+        "claims": claims_table(claims_of(report), report),
+        "questions": claims_table([j for j in report.judgements if j.claim.family == SUITE][1:], report),
         "groups": [_group(group, report, site, number) for number, group in enumerate(report.groups)],
+        "singles": singles(report),
         "published": [_leaderboard(group, report) for group in report.published],
         "games": games(report),
         "baselines": [
@@ -80,12 +85,13 @@ def answer(report: Report) -> str:
 
 
 def tally(report: Report) -> list[dict[str, Any]]:
-    """How often each verdict was given."""
-    return [
+    """How often each verdict was given; nothing where none was."""
+    given = [
         {"verdict": verdict, "css": css, "count": count}
         for verdict, css in VERDICT_CSS.items()
         if (count := sum(j.verdict == verdict for j in claims_of(report)))
     ]
+    return [] if all(item["verdict"] == INSUFFICIENT for item in given) else given
 
 
 def row_title(row: Row, catalogue: Catalogue) -> str:
@@ -115,6 +121,7 @@ def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
         "is_off_protocol": group.is_off_protocol,
         "is_unscored": group.is_unscored,
         "metrics": [METRIC_TITLES[metric] for metric in metrics],
+        "has_median57": any(row.median57 is not None for row in group.rows),
         "rows": [_row(row, report, metrics, scales, best, many=len(group.rows) > 1) for row in group.rows],
         "notes": sorted({row.protocol for row in group.rows if row.protocol}),
         "origins": sorted({row.origin for row in group.rows if row.origin}),
@@ -140,6 +147,7 @@ def _row(
         "source": row.source,
         "seeds": numerals.seeds_text(row.seeds).split(" seed")[0] if row.runs else numerals.number(None),
         "runs": row.runs or numerals.number(None),
+        "median57": None if row.median57 is None else _cell(row.median57),
         "cells": [
             {
                 "value": numerals.number(row.metrics[metric].estimate),
@@ -158,16 +166,55 @@ def _row(
     }
 
 
+def is_single(group: Group) -> bool:
+    """Whether a group has one game, and no side more than one seed of it: such rows share a table."""
+    return len(group.games) == 1 and not group.is_unscored and all(row.seeds[1] == 1 for row in group.rows)
+
+
+def singles(report: Report) -> list[dict[str, Any]]:
+    """A row for each score of a single seed of a single game that no larger group has, by game."""
+    rows = [
+        {
+            "game": entry.game,
+            "frames": entry.frames,
+            "baseline": entry.baseline,
+            "title": report.catalogue.title(entry.baseline),
+            "has_page": report.catalogue.find(entry.baseline) is not None,
+            "css": colour(report, entry.baseline),
+            "source": entry.source,
+            "off_protocol": group.is_off_protocol,
+            "score": numerals.number(entry.hns),
+        }
+        for group in report.groups
+        if is_single(group)
+        for row in group.rows
+        for entry in row.entries
+    ]
+    return sorted(rows, key=lambda row: (row["game"], -int(str(row["frames"]))))
+
+
+def _cell(interval: Interval) -> dict[str, str]:
+    ends = f"{numerals.number(interval.low)} to {numerals.number(interval.high)}" if interval.is_complete else ""
+    return {"value": numerals.number(interval.estimate), "ends": ends}
+
+
 def _group(group: Group, report: Report, site: Site, number: int) -> dict[str, Any]:
     name = f"{format_frames(group.frames)}-{number}"
     view = _leaderboard(group, report)
     view["id"] = f"group-{name}"
-    view["figures"] = [
-        figure
-        for statistic, title in (("median", "Median"), ("iqm", "Interquartile mean"))
-        if (figure := _curve_figure(group, report, site, name, statistic, title))
-    ]
-    view["profile"] = _profile_figure(group, report, site, name)
+    # A single game has its own page, with every curve in one figure.
+    view["figures"] = (
+        []
+        if len(group.games) == 1
+        else [
+            figure
+            for statistic, title in (("median", "Median"), ("iqm", "Interquartile mean"))
+            if (figure := _curve_figure(group, report, site, name, statistic, title))
+        ]
+    )
+    view["profile"] = None if len(group.games) == 1 else _profile_figure(group, report, site, name)
+    view["is_single"] = is_single(group)
+    view["game_page"] = group.games[0] if len(group.games) == 1 else ""
     view["improvements"] = [
         {
             "first": report.catalogue.title(a),
@@ -290,24 +337,24 @@ def _profile_figure(group: Group, report: Report, site: Site, name: str) -> dict
 
 
 def games(report: Report) -> list[dict[str, Any]]:
-    """Every game with the shape of its curves at its largest budget."""
+    """Every game with the shape of its curves over one axis, as long as its largest budget."""
     found = []
     for game in ATARI57:
         runs = [e for e in report.evidence.runs if e.game == game]
-        shown = [e for e in runs if e.score is not None and e.standing != "not comparable"]
-        budget = max((e.frames for e in shown), default=0)
+        shown = [e for e in runs if e.score is not None and e.standing != "not comparable" and e.run is not None]
+        longest = max((e.frames for e in shown), default=0)
         curves = []
-        for name in sorted({e.baseline for e in shown if e.frames == budget}, key=lambda n: colour(report, n)):
-            stack = np.array([e.run.curve[4::5] for e in shown if e.run and e.baseline == name and e.frames == budget])
+        for name, budget in sorted({(e.baseline, e.frames) for e in shown}, key=lambda k: (colour(report, k[0]), k)):
+            stack = np.array([e.run.curve[4::5] for e in shown if e.run and (e.baseline, e.frames) == (name, budget)])
             known = ~np.isnan(stack)
             count = known.sum(axis=0)
             mean = np.where(count == len(stack), np.where(known, stack, 0).sum(axis=0) / len(stack), np.nan)
-            curves.append((colour(report, name), mean))
+            curves.append((colour(report, name), mean, budget / longest))
         found.append(
             {
                 "name": game,
                 "runs": len(runs),
-                "note": f"{numerals.counted(len(runs), 'run')}" + (f", {frame_text(budget)}" if budget else ""),
+                "note": f"{numerals.counted(len(runs), 'run')}" + (f", to {frame_text(longest)}" if longest else ""),
                 "spark": Markup(sparkline(curves)) if curves else "",
             }
         )

@@ -134,7 +134,7 @@ def markdown(text: str) -> Markup:
 def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
     """Every so many points of a chart's curves, for reading without the picture."""
     shown = [series for series in chart.series if series.style != "thin"]
-    longest = max(shown, key=lambda series: len(series.x)) if shown else None
+    longest = max(shown, key=lambda series: (float(series.x[-1]), len(series.x))) if shown else None
     if longest is None:
         return {"x_title": chart.x_title, "columns": [], "rows": []}
     step = max(1, len(longest.x) // rows)
@@ -149,7 +149,7 @@ def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
                 if len(longest.x) > 1
                 else True
             )
-            cells.append(_cell(series, index) if is_near else numerals.number(None))
+            cells.append(_cell(series, index, chart.is_percent) if is_near else numerals.number(None))
         table.append({"x": chart.x_text(float(point)), "cells": cells})
     return {
         "x_title": chart.x_title,
@@ -158,11 +158,13 @@ def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
     }
 
 
-def _cell(series: Any, index: int) -> str:
+def _cell(series: Any, index: int, is_percent: bool) -> str:
+    def write(value: float) -> str:
+        return numerals.percent(float(value), signed=True) if is_percent else numerals.score(float(value))
+
     value = series.y[index]
     if np.isnan(value):
         return numerals.number(None)
-    written = numerals.score(float(value))
     if series.low is None or np.isnan(series.low[index]) or np.isnan(series.high[index]):
-        return written
-    return f"{written} [{numerals.score(float(series.low[index]))}, {numerals.score(float(series.high[index]))}]"
+        return write(value)
+    return f"{write(value)} [{write(series.low[index])}, {write(series.high[index])}]"

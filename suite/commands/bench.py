@@ -17,6 +17,7 @@ from typing import Any
 from baselines.registry import BASELINES
 from suite import arguments, display, flags
 from suite.errors import UserError
+from suite.own_code import tell, try_own
 
 NAME = "bench"
 SUMMARY = "measure how fast the baselines train here, part by part"
@@ -37,12 +38,14 @@ _COLUMNS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--baselines", metavar="LIST", help="which ones (default: all)")
+    flags.add_baselines(parser, "default: all")
     parser.add_argument("--game", default="breakout", metavar="NAME", help="the game to play (default: breakout)")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--repeats", default="5", metavar="N", help="measurements of everything (default: 5)")
-    parser.add_argument("--jobs", default="1", metavar="N", help="also measure N runs at once, the threads shared out")
+    parser.add_argument(
+        "--jobs", default="1", metavar="N", help="also measure N runs at once; on a CPU they share its threads"
+    )
     parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing: print FILE's tables in Markdown")
     parser.add_argument(
         "--compare", type=Path, nargs=2, metavar=("FILE", "FILE"), help="measure nothing: two measurements side by side"
@@ -71,6 +74,7 @@ def run(parsed: argparse.Namespace) -> int:
             "and ratios may be wrong",
             file=sys.stderr,
         )
+    tell(try_own(baselines, measured=True), sys.stderr)
     found = bench.run_bench(
         baselines,
         game=game,
@@ -130,9 +134,24 @@ def run(parsed: argparse.Namespace) -> int:
     for row in rows:
         parts = ", ".join(f"{name} {display.percent(share)}" for name, share in row["time_shares"].items())
         print(f"  {row['baseline']}, {row['label']}: {parts}; {_memory(row)}")
+    _print_groups(rows)
     for note in sorted({note for row in rows if row["path"] == bench.FAST for note in row["missed"]}):
         print(f"  not fast: {note}")
     return 0
+
+
+def _print_groups(rows: list[dict[str, Any]]) -> None:
+    """Rollouts by number of groups of environments, of baselines that had it measured: on a GPU alone."""
+    measured = [row for row in rows if row["group_speeds"] and row["runs_at_once"] == 1]
+    if not measured:
+        return
+    numbers = list(measured[0]["group_speeds"])
+    print("\nrollouts without learning, by groups of environments, agent steps/s")
+    lines = [
+        (row["baseline"], *(display.count(row["group_speeds"][n]) for n in numbers), str(row["environment_groups"]))
+        for row in measured
+    ]
+    print(display.table(("baseline", *numbers, "taken"), lines))
 
 
 def _memory(row: dict[str, Any]) -> str:

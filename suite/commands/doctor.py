@@ -27,6 +27,7 @@ EXAMPLES = """\
   python -m suite doctor --games pong --device cuda
   python -m suite doctor --games atari57 --full
   python -m suite doctor --executor ray                # every node of a cluster
+  python -m suite doctor --games pong --baselines narrow.toml
 """
 
 
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full", action="store_true", help="1,200 agent steps a game instead of 100")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
     cluster_flags.add_cluster(parser)
+    flags.add_baselines(parser, "default: those of the suite; of your own, each is tried out")
     flags.add_results(parser)
     flags.add_json(parser)
 
@@ -43,6 +45,7 @@ def run(parsed: argparse.Namespace) -> int:
     games = arguments.parse_games(parsed.games)
     if cluster_flags.parse_executor(parsed):
         return _nodes(parsed, games)
+    baselines = () if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
     from suite import device_checks, preflight
 
     checks = []
@@ -52,6 +55,7 @@ def run(parsed: argparse.Namespace) -> int:
         [device_checks.check_cuda()],
         _paths(parsed.device),
         preflight.check_pinned(),
+        preflight.check_own(baselines),
         preflight.check_games(games, full=parsed.full),
     ):
         checks.append(check)

@@ -1,5 +1,7 @@
 """Builds the HTML report and summary.json from the runs below --results and the scores beside them.
 
+Given more than once, --results adds folders: runs of your own beside the ones that come with the suite.
+
 A run that cannot be read is named and left out. The same results give the same bytes. With --markdown, leaderboard and
 verdicts go to stdout, for a README or a pull request, and no page is written.
 """
@@ -21,6 +23,7 @@ SUMMARY = "build the HTML report and summary.json"
 EXAMPLES = """\
   python -m suite report                          # results/runs -> reports/html/index.html
   python -m suite report --results other/runs --out other/report
+  python -m suite report --results results/runs --results mine/runs     # yours beside the suite's
   python -m suite report --claims my-claims.toml --open
   python -m suite report --markdown > results.md
 """
@@ -38,14 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--claims", type=parse_path, metavar="FILE", help="claims of your own, as TOML, beside the suite's"
     )
+    parser.add_argument("--no-clips", action="store_true", help="leave out the short videos of games")
     parser.add_argument("--open", action="store_true", help="show the report in the browser")
     parser.add_argument("--markdown", action="store_true", help="print Markdown instead of writing the report")
-    flags.add_results(parser)
+    parser.add_argument(
+        "--results",
+        type=parse_path,
+        action="append",
+        metavar="DIR",
+        help=f"where runs live (default: {flags.DEFAULT_RESULTS}); again for more folders",
+    )
     flags.add_json(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    results = arguments.results_folder(parsed.results)
+    given = [arguments.results_folder(folder) for folder in parsed.results or [flags.DEFAULT_RESULTS]]
+    results, *more = folders = list(dict.fromkeys(given))
     if parsed.markdown and (parsed.json or parsed.open):
         raise UserError("--markdown writes no report; leave out --json and --open")
     from reports.build import build, summarise
@@ -54,9 +65,18 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.markdown:
         from reports.markdown import render
 
-        print(render(summarise(results=results, catalogue=catalogue(), claims_file=parsed.claims)))
+        print(render(summarise(results=results, catalogue=catalogue(), claims_file=parsed.claims, more=more)))
         return 0
-    built = build(results=results, out=_out(parsed.out), catalogue=catalogue(), claims_file=parsed.claims)
+    out, clips = _out(parsed.out), None
+    if not parsed.no_clips:
+        from suite.clips import make_clips
+        from suite.watch_progress import WatchProgress
+
+        clips = make_clips(folders, catalogue(), WatchProgress(sys.stderr))
+        for line in [clips.why_none, *(line for lines in clips.without.values() for line in lines)]:
+            if line:
+                print(line, file=sys.stderr)
+    built = build(results=results, out=out, catalogue=catalogue(), claims_file=parsed.claims, more=more, clips=clips)
     for line in built.left_out:
         print(f"left out: {line}", file=sys.stderr)
     if parsed.open:
@@ -67,6 +87,7 @@ def run(parsed: argparse.Namespace) -> int:
             "summary": str(built.summary_file),
             "pages": built.pages,
             "runs": built.runs,
+            "clips": 0 if clips is None else len(clips.clips),
             "left_out": list(built.left_out),
         }
         print(json.dumps(facts, indent=2))

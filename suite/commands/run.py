@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from baselines.registry import describe
 from results.schema import RunSpec, format_frames
 from results.store import scan
 from suite import arguments, cluster_flags, display, flags
@@ -22,6 +21,7 @@ from suite.arguments import parse_path
 from suite.cluster_flags import OnRay
 from suite.errors import UserError
 from suite.executors import LocalExecutor, Outcome, Supervision
+from suite.own_code import own_files, tell, try_own
 from suite.plan import RunState, refuse_small_budget, refuse_unusable, wanted_states
 from suite.run_messages import RunOptions
 from suite.run_process import LOG_FILE
@@ -36,6 +36,7 @@ EXAMPLES = """\
   python -m suite run --games atari57 --frames 200M --dry-run
   python -m suite run --claim c51-70 --dry-run
   python -m suite run --games atari57 --frames 200M --executor ray --gpus-per-run 0.25
+  python -m suite run --games atari5 --frames 40M --baselines pqn,narrow.toml    # with one of your own
 """
 _CHECKPOINT_SECONDS = 60.0
 
@@ -53,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads",
         metavar="N",
         help="CPU threads of a run (default: cores / jobs; beside a GPU all cores)",
+    )
+    group.add_argument(
+        "--groups",
+        metavar="N",
+        help="on a GPU, groups that PQN's environments step in (default: the fastest of 2, 3 and 4, measured)",
     )
     group.add_argument(
         "--restarts",
@@ -86,9 +92,14 @@ def run(parsed: argparse.Namespace) -> int:
     threads = None if parsed.threads is None else arguments.parse_threads(parsed.threads)
     cluster = cluster_flags.parse_cluster(parsed)
     devices = ("cpu",) if cluster else arguments.parse_device(parsed.device)
+    groups = None if parsed.groups is None else arguments.parse_groups(parsed.groups, devices)
     if parsed.claim is not None and not specs:
         print('{"runs": []}' if parsed.json else f"claim {parsed.claim} lacks no run; see: python -m suite report")
         return 0
+    baselines = dict.fromkeys(spec.baseline for spec in specs)
+    if cluster and own_files(baselines):
+        raise UserError("baselines of your own run on this machine alone; leave out --executor ray, or those baselines")
+    tell(try_own(baselines), sys.stderr)
     for frames in {spec.frames for spec in specs}:
         refuse_small_budget(dict.fromkeys(spec.baseline for spec in specs if spec.frames == frames), frames)
     states = wanted_states(specs, results)
@@ -96,12 +107,14 @@ def run(parsed: argparse.Namespace) -> int:
     left = [state.spec for state in states if state.state != "done" and state.spec]
     if parsed.dry_run:
         from suite.dry_run import DryRun
+        from suite.gpu_memory import gpu_needs
 
         if cluster:
             nodes = cluster_flags.nodes_for(cluster, left, results, _tell)
             dry = DryRun.of(states, results, jobs=nodes.slots, device=cluster.device, nodes=len(nodes.fit))
         else:
-            dry = DryRun.of(states, results, jobs=jobs, device=devices[0].partition(":")[0])
+            gpus = gpu_needs(left, [devices[i % len(devices)] for i in range(min(jobs, len(left)))])
+            dry = DryRun.of(states, results, jobs=jobs, device=devices[0].partition(":")[0], gpus=gpus)
         print(dry.as_json() if parsed.json else dry.as_text(rows=parsed.rows))
         return 0
     if parsed.rows:
@@ -113,7 +126,15 @@ def run(parsed: argparse.Namespace) -> int:
     if left and cluster:
         by_spec |= {outcome.spec: outcome for outcome in _train_on_cluster(states, results, cluster, supervision)}
     elif left:
-        slots = _slots(len(left), jobs=jobs, threads=threads, devices=devices, plain=parsed.plain)
+        slots = _slots(
+            len(left),
+            jobs=jobs,
+            threads=threads,
+            devices=devices,
+            groups=groups,
+            plain=parsed.plain,
+            own=own_files(baselines),
+        )
         trained = _train(left, results, slots, supervision)
         by_spec |= {outcome.spec: outcome for outcome in trained}
     outcomes = [by_spec[spec] for spec in specs]
@@ -143,7 +164,16 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
     return tuple(missing_runs(parsed.claim, results=results, catalogue=catalogue(), claims_file=parsed.claims))
 
 
-def _slots(runs: int, *, jobs: int, threads: int | None, devices: Sequence[str], plain: bool) -> list[RunOptions]:
+def _slots(
+    runs: int,
+    *,
+    jobs: int,
+    threads: int | None,
+    devices: Sequence[str],
+    groups: int | None,
+    plain: bool,
+    own: tuple[Path, ...],
+) -> list[RunOptions]:
     """The options of each of the places where so many runs are worked at."""
     from suite.machine import thread_share
     from suite.provenance import available_cores
@@ -157,8 +187,10 @@ def _slots(runs: int, *, jobs: int, threads: int | None, devices: Sequence[str],
             threads=torch_threads,
             emulator_threads=emulator_threads,
             jobs=jobs,
+            groups=groups,
             plain=plain,
             checkpoint_seconds=_CHECKPOINT_SECONDS,
+            own=own,
         )
         for i in range(jobs)
     ]
@@ -168,13 +200,14 @@ def _train(
     specs: Sequence[RunSpec], results: Path, slots: Sequence[RunOptions], supervision: Supervision
 ) -> list[Outcome]:
     from suite.gpu_memory import refuse_crowded_gpus
+    from suite.missing_paths import missing_paths
     from suite.mps import shared_gpus
     from suite.progress import progress_display
 
     refuse_crowded_gpus(specs, [slot.device for slot in slots])
-    plain = slots[0].plain
-    if not plain and any("hadamax" in str(describe(spec.baseline).values.get("encoder")) for spec in specs):
-        _tell_of_missing_fast_path(slots[0].device)
+    if not slots[0].plain:
+        for line in missing_paths(slots[0].device, sorted({spec.baseline for spec in specs})):
+            print(f"note: runs plain, which is slower: {line}", file=sys.stderr)
     with (
         shared_gpus([slot.device for slot in slots], tell=lambda line: print(line, file=sys.stderr)),
         progress_display(sys.stderr, len(specs)) as progress,
@@ -210,17 +243,6 @@ def _train_on_cluster(
 
 def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _tell_of_missing_fast_path(device: str) -> None:
-    """Compiles the fused block before any run starts, if it is not there yet; says why if it cannot be had."""
-    import torch
-
-    from baselines.fast.fused_block import why_not
-
-    missing = why_not(torch.device(device))
-    if missing is not None:
-        print(f"note: the Hadamax block runs plain, which is slower: {missing}", file=sys.stderr)
 
 
 def _print_outcomes(outcomes: list[Outcome], results: Path, *, as_json: bool) -> None:
@@ -290,6 +312,7 @@ def _spell_options(parsed: argparse.Namespace) -> str:
         ("--device", parsed.device, "auto"),
         ("--jobs", parsed.jobs, "1"),
         ("--threads", parsed.threads, None),
+        ("--groups", parsed.groups, None),
         ("--restarts", parsed.restarts, "1"),
         ("--hang-minutes", parsed.hang_minutes, "30"),
         ("--results", str(parsed.results), str(flags.DEFAULT_RESULTS)),

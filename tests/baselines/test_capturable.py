@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from baselines.agent import Task
 from baselines.c51 import greedy_actions
 from baselines.distributional import project
-from baselines.fast import triton_block
+from baselines.fast import triton_block, triton_norm
 from baselines.networks.pqn_encoders import HadamaxConv
 from baselines.optim import RAdam
 from baselines.pqn import greedy_policy
@@ -79,6 +79,17 @@ def kernels(monkeypatch):
     return found
 
 
+@pytest.fixture
+def norm_kernels(monkeypatch):
+    """Replaces the Triton kernels of PQN's encoder by counters: (scaling, norm forward, norm backward)."""
+    if triton_norm.why_not() is not None:
+        pytest.skip(triton_norm.why_not())
+    found = CountedKernel(), CountedKernel(), CountedKernel()
+    for name, kernel in zip(("_scale_kernel", "_forward_kernel", "_backward_kernel"), found, strict=True):
+        monkeypatch.setattr(triton_norm, name, kernel)
+    return found
+
+
 @pytest.fixture(autouse=True)
 def optimizers_take_the_meta_device(monkeypatch):
     """torch keeps lists of devices that fused and capturable optimizers run on."""
@@ -89,7 +100,8 @@ def optimizers_take_the_meta_device(monkeypatch):
 
 
 @contextmanager
-def agent_on_meta(name, *, fused=False):
+def agent_on_meta(name, *switches):
+    """`switches`: attributes of layers and encoders that fast paths set."""
     pinned = load_pinned(name)
     smaller = SMALLER["pqn" if pinned.algorithm == "pqn" else "replay"]
     pinned = dataclasses.replace(pinned, config=dataclasses.replace(pinned.config, **smaller))
@@ -97,9 +109,10 @@ def agent_on_meta(name, *, fused=False):
     agent = make_agent(pinned, Task("Pong-v5", environment, 100_000, 0, META, emulator_threads=1, plain=True))
     try:
         for network in (agent.network, getattr(agent, "target", None)):
-            for module in network.modules() if fused and network is not None else ():
-                if hasattr(module, "fused"):
-                    module.fused = True
+            for module in network.modules() if network is not None else ():
+                for switch in switches:
+                    if hasattr(module, switch) and not getattr(module, f"why_not_{switch}", lambda: None)():
+                        setattr(module, switch, True)
         yield agent
     finally:
         agent.close()
@@ -134,15 +147,41 @@ def test_an_update_reads_nothing_back_from_the_device(name):
 
 
 @pytest.mark.parametrize("name", [n for n in (*BASELINES, *VARIANTS) if n.startswith("hadamax")])
-def test_an_update_with_fused_blocks_reads_nothing_back_from_the_device(name, kernels):
-    with agent_on_meta(name, fused=True) as agent, OnTheDeviceAlone():
+@pytest.mark.parametrize("switches", [("fused",), ("fused", "one_convolution")], ids=["two", "one"])
+def test_an_update_with_fused_blocks_reads_nothing_back_from_the_device(name, switches, kernels):
+    with agent_on_meta(name, *switches) as agent, OnTheDeviceAlone() as seen:
         update_twice(agent)
     forward, backward = kernels
     assert backward.launches == 2 * 3  # two updates of three layers
-    assert forward.launches == (2 if name.startswith("hadamax-c51") else 1) * backward.launches  # the target's too
+    networks = 2 if name.startswith("hadamax-c51") else 1  # the target too
+    assert forward.launches == networks * backward.launches
+    convolutions = sum(operation == "aten.convolution.default" for operation in seen.operations)
+    assert convolutions == forward.launches * (2 if len(switches) == 1 else 1)
 
 
-@pytest.mark.parametrize("name", [name for name in (*BASELINES, *VARIANTS) if "pqn" in name])
+PQN = [name for name in (*BASELINES, *VARIANTS) if "pqn" in name]
+
+
+@pytest.mark.parametrize("name", PQN)
+@pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
+def test_an_epoch_with_its_gather_reads_nothing_back_from_the_device(name, fused, kernels, norm_kernels):
+    switches = ("fused", "one_convolution", "fused_norm", "fused_input") if fused else ()
+    with agent_on_meta(name, *switches) as agent, OnTheDeviceAlone() as seen:
+        rollout = agent.config.rollout_agent_steps * agent.config.train_environments
+        order = empty(rollout, dtype=torch.int64)
+        for _ in range(2):
+            losses, norms = agent._train_epoch(order, order, empty(rollout))
+    assert losses.shape == norms.shape == (agent.config.minibatches,)
+    assert sum("aten.index." in operation for operation in seen.operations) >= 2 * agent.config.minibatches
+    minibatches = 2 * agent.config.minibatches
+    scaled, normed, normed_back = (kernel.launches for kernel in norm_kernels)
+    if fused and "hadamax" not in name:
+        assert (scaled, normed, normed_back) == (minibatches, 4 * minibatches, 4 * minibatches)
+    else:  # Hadamax-PQN norms with GELU, in the kernels of its block
+        assert (scaled, normed, normed_back) == (fused * minibatches, 0, 0)
+
+
+@pytest.mark.parametrize("name", PQN)
 def test_the_evaluation_of_a_rollout_step_reads_nothing_back_from_the_device(name):
     with agent_on_meta(name) as agent, OnTheDeviceAlone():
         values, actions = greedy_policy(agent.network, images(5))

@@ -15,7 +15,7 @@ from tiny_replay_agents import agent_of, train
 
 # Module -> functions and methods that are recorded; "*" for all but those that build or reset.
 CAPTURED = {
-    "baselines.pqn": ("greedy_policy", "td_loss", "train_minibatch"),
+    "baselines.pqn": ("greedy_policy", "td_loss", "train_minibatch", "train_epoch", "epoch", "minibatch"),
     "baselines.c51": ("c51_update", "greedy_actions"),
     "baselines.rainbow": ("rainbow_update", "noisy_greedy_actions"),
     "baselines.returns": ("lambda_returns",),
@@ -29,7 +29,12 @@ CAPTURED = {
     "baselines.networks.rainbow_network": ("*",),
     "baselines.networks.q_network": ("*",),
     "baselines.networks.precision": ("encode",),
-    "baselines.fast.triton_block": ("triton_block", "_image_norm", "_forward", "forward", "backward"),
+    "baselines.networks.encoder": ("images", "scaled_images", "flatten_nhwc", "keep", "one_convolution"),
+    "baselines.fast.triton_block": (
+        *("triton_block", "triton_joint_block", "_block", "_image_norm", "_joint_image_norm", "_placed"),
+        *("_forward", "forward", "backward"),
+    ),
+    "baselines.fast.triton_norm": ("scaled_images", "norm_relu", "_forward", "forward", "backward"),
     "baselines.emulator.frame_stacks": ("push",),
 }
 BUILDS = ("__init__", "reset_parameters", "_reset", "why_not_fused")

@@ -6,7 +6,7 @@ import torch
 from parity_fixtures import DTYPES, to_fixture_layout, to_torch_layout
 
 from baselines.distributional import action_values, cross_entropy, double_q_targets, support
-from baselines.networks.rainbow_network import RainbowNetwork
+from baselines.networks.rainbow_network import NatureTorso, RainbowNetwork
 from baselines.optim import clip_by_global_norm_
 
 MODULES = {"adv1": "advantage_hidden", "adv2": "advantage", "val1": "value_hidden", "val2": "value"}
@@ -28,7 +28,7 @@ def network_of(file, dtype, stream_offset=0):
     kinds = {name: "sigma" if ".sigma" in name else "kernel" if name.endswith(".w") else "bias" for name in shapes}
     fan_ins = {name: int(np.prod(shapes[name[:-1] + "w"][:-1])) for name in shapes if kinds[name] == "sigma"}
     values = file.parameters(kinds, fan_ins, stream_offset)
-    network = RainbowNetwork(int(file["num_actions"]), len(file["support_f64"])).to(dtype)
+    network = RainbowNetwork(NatureTorso(), int(file["num_actions"]), len(file["support_f64"])).to(dtype)
     network.load_state_dict({own_name(name): to_torch_layout(value) for name, value in values.items()})
     return network, {name: network.get_parameter(own_name(name)) for name in values}
 

@@ -3,9 +3,19 @@ import torch
 from fused import require_native
 from recorded_on_a_cpu import recorded_on_a_cpu
 
+from baselines import path_trials
 from baselines.fast import fused_block
-from baselines.fast.paths import FUSED_BLOCK, UPDATE_GRAPH
-from baselines.path_trials import trials, update_trial
+from baselines.fast.paths import (
+    ACTING_GRAPH,
+    EPOCH_GRAPH,
+    FUSED_BLOCK,
+    FUSED_INPUT,
+    FUSED_NORM,
+    KEPT_MEMORY,
+    ROLLOUT_GRAPH,
+    UPDATE_GRAPH,
+)
+from baselines.path_trials import epoch_trial, missing_paths, trials, update_trial
 
 CPU = torch.device("cpu")
 BLOCKS = [
@@ -31,25 +41,58 @@ def test_a_machine_without_compiler_says_so_for_every_block(monkeypatch):
     ]
 
 
-def test_pqns_recorded_step_is_proven_and_timed():
-    trial = update_trial(CPU, recorded_on_a_cpu)
-    assert trial.name == UPDATE_GRAPH
+@pytest.mark.parametrize(("trial_of", "name"), [(update_trial, UPDATE_GRAPH), (epoch_trial, EPOCH_GRAPH)])
+def test_pqns_recorded_learning_is_proven_and_timed(trial_of, name):
+    trial = trial_of(CPU, recorded_on_a_cpu)
+    assert trial.name == name
     assert trial.why_not is None
     assert trial.speed_up is not None
+    assert trial_of(CPU, recorded_on_a_cpu, timed=False).speed_up is None
 
 
-def test_a_graph_that_cannot_be_recorded_is_a_row_and_no_crash():
+@pytest.mark.parametrize("trial_of", [update_trial, epoch_trial])
+def test_a_graph_that_cannot_be_recorded_is_a_row_and_no_crash(trial_of):
     def record(work, inputs, undo):
         raise RuntimeError("no kernel image is available")
 
-    trial = update_trial(CPU, record)
+    trial = trial_of(CPU, record)
     assert trial.why_not == "RuntimeError: no kernel image is available"
     assert trial.speed_up is None
+
+
+def test_an_epoch_that_keeps_its_first_order_for_ever_is_noticed():
+    def keeps_its_inputs(work, inputs, undo):
+        return recorded_on_a_cpu(work, [tensor.clone() for tensor in inputs], undo)
+
+    assert epoch_trial(CPU, keeps_its_inputs).why_not.startswith("its outputs are off by")
+
+
+def test_only_the_paths_that_a_baseline_takes_are_told(monkeypatch):
+    monkeypatch.setattr(fused_block.native, "why_not", lambda: "no C++ compiler was found")
+    monkeypatch.setattr(path_trials, "why_not_kept", lambda: None)
+    missing = "no C++ compiler was found"
+    assert missing_paths("cpu", ["pqn", "c51", "rainbow"]) == []
+    assert missing_paths("cpu", ["pqn", "hadamax-pqn"]) == [f"{FUSED_BLOCK}, Hadamax-PQN in float32: {missing}"]
+    assert missing_paths("cpu", ["hadamax-c51-bf16"]) == [f"{FUSED_BLOCK}, Hadamax-C51 in bf16: {missing}"]
+    monkeypatch.setattr(path_trials, "why_not_kept", lambda: "no switch")
+    assert missing_paths("cpu", ["pqn"]) == [f"{KEPT_MEMORY}: no switch"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")
+def test_every_path_of_a_baseline_on_a_gpu_is_told_and_no_other():
+    found = [line.partition(": ")[0] for line in missing_paths("cuda", ["pqn-bf16"])]
+    assert found == [f"{FUSED_INPUT}, in bf16", f"{FUSED_NORM}, PQN in bf16", EPOCH_GRAPH, ROLLOUT_GRAPH]
+    assert [line.partition(": ")[0] for line in missing_paths("cuda", ["rainbow"])] == [UPDATE_GRAPH, ACTING_GRAPH]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")
 def test_a_gpu_that_fails_at_everything_is_told_row_by_row():
     found = list(trials(torch.device("cuda")))
-    assert len(found) == 6
+    assert len(found) == 4 + 4 + 2 + 2 + 4  # blocks, one convolution, input, norm, graphs
     assert not any(trial.proven for trial in found)
     assert all(trial.why_not for trial in found)
+
+
+@pytest.mark.gpu
+def test_every_path_proves_itself_on_a_gpu(cuda):
+    assert {trial.name: trial.why_not for trial in trials(cuda) if trial.why_not is not None} == {}

@@ -18,7 +18,7 @@ ATOMS = support(-10, 10, 51).float()
 
 
 def network_of(actions=3, sigma=0.5):
-    return build_rainbow_network(actions, 51, sigma, torch.Generator().manual_seed(0))
+    return build_rainbow_network("nature-torso", actions, 51, sigma, torch.Generator().manual_seed(0))
 
 
 def noise_of(network, rows, seed=0):

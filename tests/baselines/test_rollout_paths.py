@@ -12,11 +12,23 @@ from recorded_on_a_cpu import recorded_on_a_cpu
 
 from baselines import pqn
 from baselines.agent import FinishedGame, Progress, Task
+from baselines.emulator.envs import AtariEnvironments, number_of_actions
 from baselines.emulator.frame_stacks import FrameStacks, StackedEvaluation, why_not_stacked
+from baselines.emulator.group_choice import GROUP_NUMBERS, rollout_speed
 from baselines.emulator.groups import all_observations, make_groups
 from baselines.emulator.rollout_play import RolloutPlay
-from baselines.fast.cuda_graph import cuda_graph
-from baselines.fast.paths import ROLLOUT_GRAPH, TWO_GROUPS, Paths, rollout_paths
+from baselines.fast.cuda_graph import Captured, cuda_graph, remember_learner
+from baselines.fast.paths import (
+    EPOCH_GRAPH,
+    FUSED_BLOCK,
+    FUSED_INPUT,
+    FUSED_NORM,
+    ONE_CONVOLUTION,
+    ROLLOUT_GRAPH,
+    Paths,
+    rollout_path,
+)
+from baselines.fast.trials import why_not_captured
 from baselines.pqn import PqnAgent
 from baselines.registry import load_pinned
 from suite.protocol import load_protocol
@@ -28,16 +40,26 @@ SMALL = {"train_environments": 5, "greedy_environments": 3, "rollout_agent_steps
 UPDATES = 20
 
 
-def make(game="Breakout-v5", device=CPU, *, plain=False, emulator_threads=2):
+def make(game="Breakout-v5", device=CPU, *, plain=False, emulator_threads=2, groups=None):
     config = dataclasses.replace(load_pinned("pqn").config, **SMALL)
     frames = UPDATES * config.frames_per_update
-    return PqnAgent(config, Task(game, PROTOCOL, frames, 3, device, emulator_threads, plain))
+    return PqnAgent(config, Task(game, PROTOCOL, frames, 3, device, emulator_threads, plain, groups))
 
 
 def take(monkeypatch, *paths):
     """Lets agents that are made from now on take these paths, on a CPU too."""
-    monkeypatch.setattr(pqn, "rollout_paths", lambda device, plain, why_not_stacked: Paths(taken=paths))
+    rollout = tuple(path for path in paths if path == ROLLOUT_GRAPH)
+    monkeypatch.setattr(pqn, "rollout_path", lambda device, plain, why_not_stacked: Paths(taken=rollout))
     monkeypatch.setattr(pqn, "RolloutPlay", partial(RolloutPlay, record=recorded_on_a_cpu))
+    if EPOCH_GRAPH in paths:
+        monkeypatch.setattr(pqn, "captured", recorded)
+
+
+def recorded(update, network, optimizer, device, *, plain, batches, name):
+    """`captured` as it is on a GPU, with what stands in for graphs."""
+    why_not = why_not_captured(update, network, optimizer, batches(), recorded_on_a_cpu)
+    assert why_not is None
+    return Captured(update, lambda: remember_learner(network, optimizer), recorded_on_a_cpu), Paths(taken=(name,))
 
 
 def history(agent, updates=UPDATES):
@@ -77,23 +99,32 @@ def plain_history(one_image_at_a_time):
 
 
 @pytest.mark.parametrize(
-    "paths", [(TWO_GROUPS,), (ROLLOUT_GRAPH,), (TWO_GROUPS, ROLLOUT_GRAPH)], ids=["groups", "stacks", "both"]
+    ("groups", "paths"),
+    [
+        (2, ()),
+        (3, ()),
+        (4, ()),  # with an empty share of the greedy ones
+        (1, (ROLLOUT_GRAPH,)),
+        (3, (ROLLOUT_GRAPH, EPOCH_GRAPH)),
+        (None, (EPOCH_GRAPH,)),
+    ],
+    ids=lambda value: str(value) if not isinstance(value, tuple) else "+".join(path[14:21] for path in value),
 )
-def test_the_fast_rollout_gives_the_bytes_of_the_plain_one(monkeypatch, plain_history, paths):
+def test_no_number_of_groups_and_no_graph_changes_a_byte(monkeypatch, plain_history, groups, paths):
     take(monkeypatch, *paths)
-    agent = make()
+    agent = make(groups=groups)
     assert agent.paths.taken == paths
-    assert len(agent._play._groups) == (2 if TWO_GROUPS in paths else 1)
+    assert agent.environment_groups == len(agent._play._groups) == (groups or 1)
     assert history(agent) == plain_history
     agent.close()
 
 
 def test_a_resumed_run_goes_on_with_the_same_bytes(monkeypatch, plain_history):
-    take(monkeypatch, TWO_GROUPS, ROLLOUT_GRAPH)
-    first = make()
+    take(monkeypatch, ROLLOUT_GRAPH, EPOCH_GRAPH)
+    first = make(groups=2)
     left, *_ = history(first, UPDATES // 2)
     log = np.concatenate([np.frombuffer(actions, np.uint8).reshape(-1, 8) for actions, _, _ in left])
-    resumed = make()
+    resumed = make(groups=4)  # as when another number was the fastest
     resumed.load_state_dict(first.state_dict())
     replayed = [event for event in resumed.retrace(log) if isinstance(event, FinishedGame)]
     assert replayed == [game for _, games, _ in left for game in games]
@@ -149,22 +180,67 @@ def test_an_agent_can_be_closed_while_its_environments_step():
     agent.close()
 
 
-def test_a_cpu_takes_none_of_these_paths_and_a_gpu_all_or_none():
+def test_a_cpu_takes_no_graph_of_the_rollout_and_a_gpu_one_that_works():
     def found(device, *, plain=False):
-        return rollout_paths(torch.device(device), plain=plain, why_not_stacked=lambda device: None)
+        return rollout_path(torch.device(device), plain=plain, why_not_stacked=lambda device: None)
 
     assert found("cpu") == Paths()
-    assert found("cuda").taken == (TWO_GROUPS, ROLLOUT_GRAPH)
-    assert found("cuda", plain=True).missed == (f"{TWO_GROUPS}: turned off", f"{ROLLOUT_GRAPH}: turned off")
+    assert found("cuda").taken == (ROLLOUT_GRAPH,)
+    assert found("cuda", plain=True).missed == (f"{ROLLOUT_GRAPH}: turned off",)
 
 
 def test_a_graph_of_stacks_that_fails_is_left_out_with_its_reason():
     def fails(device):
         raise RuntimeError("operation not permitted\nwhen capturing")
 
-    paths = rollout_paths(torch.device("cuda"), plain=False, why_not_stacked=fails)
-    assert paths.taken == (TWO_GROUPS,)
-    assert paths.missed == (f"{ROLLOUT_GRAPH}: RuntimeError: operation not permitted",)
+    paths = rollout_path(torch.device("cuda"), plain=False, why_not_stacked=fails)
+    assert paths == Paths(missed=(f"{ROLLOUT_GRAPH}: RuntimeError: operation not permitted",))
+
+
+def test_a_speed_is_the_best_of_rollouts_after_the_first_and_leaves_nothing_open(monkeypatch):
+    agent = make()
+    task = Task("Breakout-v5", PROTOCOL, 0, 3, CPU, emulator_threads=2)
+    groups, close = [], RolloutPlay.close
+
+    def closed(play):
+        groups.append(len(play._groups))
+        close(play)
+
+    monkeypatch.setattr(RolloutPlay, "close", closed)
+    ticks = iter([0, 100, 100, 108, 108, 112, 112, 120])  # seconds of four rollouts: 100, 8, 4, 8
+    start = partial(agent._start_play, task, 3, stacked=False)
+    assert rollout_speed(start, clock=lambda: next(ticks)) == 16 * 5 / 4
+    assert groups == [3]
+    agent.close()
+
+
+def test_a_gpu_run_takes_the_fastest_number_of_groups_unless_told_another(monkeypatch):
+    asked = []
+
+    def speed(start):
+        play = start(16)
+        number = len(play._groups)
+        play.close()
+        asked.append(number)
+        return {2: 10.0, 3: 30.0, 4: 20.0}[number]
+
+    monkeypatch.setattr(pqn, "rollout_speed", speed)
+    monkeypatch.setattr(pqn, "measures_groups", lambda task: task.groups is None)
+    agent = make()
+    assert asked == list(GROUP_NUMBERS)
+    assert agent.group_speeds == {2: 10.0, 3: 30.0, 4: 20.0}
+    assert agent.environment_groups == len(agent._play._groups) == 3
+    agent.close()
+    told = make(groups=2)
+    assert (told.environment_groups, told.group_speeds) == (2, {})
+    told.close()
+
+
+@pytest.mark.parametrize("game", ["Pong-v5", "Breakout-v5", "Seaquest-v5"])
+def test_the_number_of_actions_is_the_emulators_own(game):
+    environments = AtariEnvironments(game, [0], PROTOCOL, threads=1)
+    assert number_of_actions(game) == environments.num_actions
+    environments.close()
 
 
 def test_the_proof_of_stacks_tells_a_graph_that_works_from_one_that_does_not():
@@ -189,6 +265,19 @@ def test_a_cuda_graph_stacks_and_evaluates_what_the_plain_path_does(cuda):
         group.begin(rng.integers(0, group.environments.num_actions, size=5))
         group.finish()
     group.environments.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["pqn", "hadamax-pqn", "pqn-bf16", "hadamax-pqn-bf16"])
+def test_on_a_gpu_pqn_takes_every_path_it_has(cuda, name):
+    config = dataclasses.replace(load_pinned(name).config, **SMALL)
+    agent = PqnAgent(config, Task("Breakout-v5", PROTOCOL, config.frames_per_update, 3, cuda, 2))
+    hadamax = (FUSED_BLOCK, ONE_CONVOLUTION, FUSED_INPUT)
+    own = (FUSED_INPUT, FUSED_NORM)
+    assert agent.paths == Paths(taken=(*(hadamax if "hadamax" in name else own), ROLLOUT_GRAPH, EPOCH_GRAPH))
+    assert agent.environment_groups in GROUP_NUMBERS
+    assert list(agent.group_speeds) == list(GROUP_NUMBERS)
+    agent.close()
 
 
 @pytest.mark.gpu

@@ -77,6 +77,22 @@ def test_one_size_of_each_figure_is_shown(visit: Callable[..., Any], full_site: 
     assert set(shown) == {1}
 
 
+def test_on_a_phone_claims_are_stacked_and_other_tables_scroll_inside(
+    visit: Callable[..., Any], full_site: Path, axe: str
+) -> None:
+    page = visit(full_site / "index.html", width=390).page
+    cells = page.eval_on_selector_all(
+        "table.claims td, table.claims tbody th", "all => all.map((c) => c.getBoundingClientRect().right)"
+    )
+    assert max(cells) <= 390
+    wide = page.eval_on_selector_all(
+        ".scroll", "all => all.filter((s) => s.scrollWidth > s.clientWidth).map((s) => s.tabIndex)"
+    )
+    assert wide
+    assert set(wide) == {0}  # so that the keyboard scrolls them too
+    assert violations(page, axe) == []
+
+
 def test_text_in_figures_is_large_enough_to_read(visit: Callable[..., Any], full_site: Path) -> None:
     for width in (390, 1024, 1600):
         page = visit(full_site / "games/Pong.html", width=width).page
@@ -139,7 +155,8 @@ def test_curves_are_read_by_the_pointer_and_show_the_tables_numbers(visit: Calla
 
 def test_everything_is_there_without_scripts(visit: Callable[..., Any], full_site: Path) -> None:
     page = visit(full_site / "index.html", scripts=False).page
-    assert page.locator("article.card").count() == 10
+    assert page.locator("table.claims tbody tr").count() == 8 + 1 + 6  # claims, one of a user's, other questions
+    assert page.locator(".lead-question .progress").first.is_visible()
     assert page.locator("figure svg path.curve").count() > 0
     assert page.locator(".reader").count() == 0
     page.locator("figure summary").first.click()
@@ -154,9 +171,9 @@ def test_the_answer_stands_first(visit: Callable[..., Any], full_site: Path) -> 
     assert "reproduced" in page.locator(".answer").inner_text()
 
 
-def test_paper_shows_no_navigation_and_all_cards(visit: Callable[..., Any], full_site: Path) -> None:
+def test_paper_shows_no_navigation_and_all_claims(visit: Callable[..., Any], full_site: Path) -> None:
     page = visit(full_site / "index.html", scheme="dark").page
     page.emulate_media(media="print", color_scheme="dark")
     assert not page.locator("header nav").is_visible()
-    assert page.locator("article.card").last.is_visible()
+    assert page.locator("table.claims tbody tr").last.is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -37,7 +37,7 @@ def claim(summary: dict, claim_id: str) -> dict:
 
 def test_there_is_a_page_for_everything(built: Outcome) -> None:
     site = built.index.parent
-    assert built.pages == 1 + 9 + 57 + 5 + 1
+    assert built.pages == 1 + 15 + 57 + 5 + 1
     assert len(list(site.glob("games/*.html"))) == 57
     assert (site / "claims/c51-70.html").exists()
     assert (site / "baselines/hadamax-c51.html").exists()
@@ -173,7 +173,7 @@ def test_one_run_of_one_game_gives_a_report(tmp_path: Path) -> None:
     outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
     row = outcome.summary["leaderboard"][0]
     assert (row["baseline"], row["median"]["ci_low"]) == ("pqn", None)
-    assert "A game with a single seed has no spread" in outcome.index.read_text()
+    assert "a single seed has no spread" in outcome.index.read_text()
 
 
 def test_of_single_seeds_no_winner_is_named(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_of_single_seeds_no_winner_is_named(tmp_path: Path) -> None:
     write_run(tmp_path / "runs", "pqn", "Pong", 1_000_000, 0, 0.5)
     write_run(tmp_path / "runs", "hadamax-pqn", "Pong", 1_000_000, 0, 0.6)
     page = build(results=tmp_path / "runs", out=tmp_path / "one", catalogue=CATALOGUE).index.read_text()
-    board = page[page.index('id="group-1M-0"') : page.index('id="published"')]
+    board = page[page.index('id="singles"') : page.index('id="published"')]
     assert "0.60" in board
     assert "<strong>0." not in board
     assert "Probability of improvement" not in board
@@ -274,17 +274,62 @@ def test_the_suites_own_questions_stand_apart_and_settle_no_claim(tmp_path: Path
     found = claim(outcome.summary, "one-million")
     assert (found["family"], found["verdict"], found["preliminary"]) == ("suite", "ahead", False)
     page = outcome.index.read_text()
-    questions, claims = page.index('<h2 id="questions">'), page.index('<h2 id="claims">')
-    assert questions < page.index("claims/one-million.html") < claims
+    places = [page.index(f'<h2 id="{name}">') for name in ("lead", "claims", "questions")]
+    assert places == sorted(places)
+    assert places[0] < page.index("claims/one-million.html") < places[1]
+    answered = page[places[0] : places[1]]
+    assert "+60\N{NO-BREAK SPACE}%" in answered
+    assert "The gain at every frame count" in answered
+    assert "begin at 10M frames, of runs of 200M: none of it" in answered
+    assert "Estimate for 57 games" in page
     assert "none of the 8 claims has the runs that a verdict needs" in page
-    assert '<ul class="tally"' in page
-    assert "ahead" not in page[page.index('<ul class="tally"') : page.index("Rests on")]
+    assert '<ul class="tally"' not in page  # nothing is judged of the paper's
+    hero = page[page.index('class="answer"') :].split("</section>")[0]
+    assert "ahead" not in hero
     own = (tmp_path / "html/claims/one-million.html").read_text()
     assert "What is asked" in own
     assert "15 on its word" in own
     text = render(outcome.summary)
     assert "## The suite's own questions" in text
     assert "one million agent steps? | **ahead**" in text
+
+
+def test_folders_of_results_are_read_into_one_report_and_a_run_counts_once(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_run(first, "pqn", "Pong", 4_000_000, 0, 0.5)
+    write_run(second, "pqn", "Pong", 4_000_000, 0, 0.9)
+    write_run(second, "pqn", "Pong", 400_000, 0, 0.3)
+    outcome = build(results=first, out=tmp_path / "html", catalogue=CATALOGUE, more=(second,))
+    site = outcome.index.parent
+    assert (outcome.summary["results"]["counted"], outcome.summary["results"]["broken"]) == (2, 1)
+    assert f"has it a second time; the one in {first} is used" in "\n".join(outcome.left_out)
+    manifest = json.loads((site / "runs/pqn/Pong/4M/seed-0.json").read_text())
+    assert manifest == json.loads((first / "pqn/Pong/4M/seed-0/manifest.json").read_text())
+    game = (site / "games/Pong.html").read_text()
+    assert game.count("<figure") == 2  # every run, and the first frames closer
+    assert "400k-frame run" in game
+
+
+def test_a_game_has_one_figure_whatever_the_budgets_and_the_others_are_labelled(tmp_path: Path) -> None:
+    """It used to have one a budget, so that a curve stood alone."""
+    for name, frames in (("pqn", 4_000_000), ("c51", 4_000_000), ("rainbow", 2_000_000)):
+        write_run(tmp_path / "runs", name, "Pong", frames, 0, 0.5)
+    outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
+    page = (outcome.index.parent / "games/Pong.html").read_text()
+    assert page.count("<figure") == 1
+    assert page.count('class="curve main') == 2 * 2  # in two sizes
+    assert page.count('class="curve other') == 2
+    assert "2M-frame run" in page
+    board = outcome.index.read_text()
+    assert 'id="curve-4M' not in board
+
+
+def test_mean_and_median_of_the_last_games_stand_side_by_side(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "pqn", "Pong", 4_000_000, 0, 0.5)
+    outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
+    for page in ("games/Pong.html", "baselines/pqn.html"):
+        head = (outcome.index.parent / page).read_text()
+        assert '<th scope="col" class="n">Mean</th><th scope="col" class="n">Median</th>' in head
 
 
 def test_markdown_has_every_claim_and_row(built: Outcome) -> None:

@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from results.errors import ResultsError
-from results.lock import RunLock, writer
+from results.lock import LockLost, RunLock, writer
 
 HOLDS = """
 import sys
@@ -95,14 +96,61 @@ def test_a_later_process_with_the_number_of_a_dead_one_is_not_taken_for_it(tmp_p
     with RunLock(tmp_path):
         signed = json.loads((tmp_path / ".holder.lock").read_text())
         assert signed["pid"] == os.getpid()
-        assert abs(signed["started"] - time.time()) < 100_000
+        assert signed["since_boot"] > 0
         assert writer(tmp_path) is not None
-    sign(tmp_path, json.dumps({**signed, "started": signed["started"] - 3600}))
+    sign(tmp_path, json.dumps({**signed, "since_boot": signed["since_boot"] - 3600}))
     assert writer(tmp_path) is None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the start of a process is counted in another way there")
+@pytest.mark.parametrize("seconds", [-86_400, 86_400])
+def test_a_clock_that_is_set_does_not_make_a_living_writer_dead(tmp_path: Path, monkeypatch, seconds: int):
+    # The system then tells another start of its own; a process's is counted from there.
+    boot_time = psutil.boot_time()
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_time + seconds)
+    before = psutil.Process().create_time()
+    with RunLock(tmp_path):
+        monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_time - 2 * seconds)
+        assert abs(psutil.Process().create_time() - before) > 3600
+        assert writer(tmp_path) is not None
+
+
+def test_a_removed_lock_file_lets_nobody_in_beside_a_living_writer(tmp_path: Path, holder: subprocess.Popen):
+    (tmp_path / ".lock").unlink()
+    for _ in range(2):
+        with pytest.raises(ResultsError, match=rf"another process \(pid {holder.pid} on .+\) is writing .+ removed"):
+            RunLock(tmp_path).__enter__()
+    holder.kill()
+    holder.wait()
+    with RunLock(tmp_path):
+        pass
+
+
+def test_a_writer_notices_that_its_folder_was_removed(tmp_path: Path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with RunLock(folder) as lock:
+        lock.check()
+        shutil.rmtree(folder)
+        with pytest.raises(LockLost, match="was removed while this run was written to it"):
+            lock.check()
+        folder.mkdir()
+        with pytest.raises(LockLost, match=r"the lock of .+ was removed"):
+            lock.check()
+
+
+def test_a_writer_notices_that_another_took_its_place_and_leaves_it_alone(tmp_path: Path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with RunLock(folder) as lock:
+        sign(folder, json.dumps({"pid": 7, "since_boot": 1.0, "host": "elsewhere"}))
+        with pytest.raises(LockLost, match=r"another process \(pid 7 on elsewhere\) has taken over .+run"):
+            lock.check()
+    assert writer(folder) == "pid 7 on elsewhere"
+
+
 def test_a_process_of_another_machine_is_taken_at_its_word(tmp_path: Path):
-    sign(tmp_path, json.dumps({"pid": 2**31 - 1, "started": 1.0, "host": "elsewhere"}))
+    sign(tmp_path, json.dumps({"pid": 2**31 - 1, "since_boot": 1.0, "host": "elsewhere"}))
     assert writer(tmp_path) == "pid 2147483647 on elsewhere"
 
 

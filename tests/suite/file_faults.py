@@ -6,10 +6,13 @@ renaming, removing. They are counted from 0, those below one folder alone.
 
 import errno
 import io
+import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
+TAKEN = json.dumps({"pid": 7, "since_boot": 1.0, "host": "elsewhere"}).encode()
 WRITES = ("open", "write", "mkdir")  # what a full disk refuses
 
 
@@ -17,7 +20,8 @@ class Faults:
     """Counts the operations below `folder` once `install` was called."""
 
     def __init__(self, folder, *, kind=None, at=None):
-        """`kind`: None (only count), "before" or "after" (SIGKILL), "full" (no space until a file is removed)."""
+        """`kind`: None (only count), "before" or "after" (SIGKILL), "full" (no space until a file is removed), "gone"
+        (the folder is removed before the operation), "taken" (another machine signs the folder before it)."""
         self.operations = []  # "write actions.bin", ... in order
         self._folder, self._kind, self._at = Path(folder), kind, at
         self._full = False
@@ -33,6 +37,10 @@ class Faults:
         here = number == self._at
         if here and self._kind == "before":
             os.kill(os.getpid(), signal.SIGKILL)
+        if here and self._kind == "gone":
+            shutil.rmtree(self._folder)
+        if here and self._kind == "taken":
+            (self._folder / ".holder.lock").write_bytes(TAKEN)
         self._full |= here and self._kind == "full"
         if self._full and name in WRITES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -181,3 +181,12 @@ def test_refuses_a_results_folder_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.touch", refuse)  # whatever the reason: tests may run as root
     with pytest.raises(UserError, match=r"cannot be written \(Permission denied\)"):
         arguments.writable_folder(tmp_path)
+
+
+def test_groups_go_with_a_gpu_alone():
+    assert arguments.parse_groups("3", ["cuda:0"]) == 3
+    for text in ("0", "9", "two"):
+        with pytest.raises(UserError, match=r"--groups .* give a whole number from 1 to 8"):
+            arguments.parse_groups(text, ["cuda:0"])
+    with pytest.raises(UserError, match=r"--groups goes with a GPU: .* leave it out"):
+        arguments.parse_groups("2", ["cpu"])

@@ -11,7 +11,7 @@ from suite.cli import main
 
 def measured(baseline, path, *loop, at_once=1):
     job = bench.Job(baseline, path, "Pong", "cpu", 1, len(loop), at_once)
-    return bench.Measured(job, loop, (8.0,), (4.0, 5.0, 6.0), {"acting": 0.25}, (), (), 1000, None, 0.01)
+    return bench.Measured(job, loop, (8.0,), (4.0, 5.0, 6.0), {"acting": 0.25}, (), (), 1000, None, 1, {}, 0.01)
 
 
 def test_ratios_are_of_medians_of_the_same_run():
@@ -82,3 +82,19 @@ def test_the_emulator_and_an_agent_are_measured_for_real(capsys):
             assert min(row["acting_alone"], row["learning_alone"]) > 0
         assert row["peak_bytes"] > 100_000_000
     assert "4 of 4: c51, fast, 2 runs" in err
+
+
+def test_rollouts_by_number_of_groups_are_a_table_where_they_were_measured(capsys):
+    from suite.commands.bench import _print_groups
+
+    def row(baseline, speeds, at_once=1):
+        return {"baseline": baseline, "group_speeds": speeds, "environment_groups": 3, "runs_at_once": at_once}
+
+    speeds = {"2": 20_000.0, "3": 31_000.0, "4": 29_000.0}
+    _print_groups([row("pqn", speeds), row("pqn", speeds, at_once=4), row("c51", {})])
+    title, header, *rows = capsys.readouterr().out.strip().splitlines()
+    assert "groups of environments" in title
+    assert header.split() == ["baseline", "2", "3", "4", "taken"]
+    assert [line.split() for line in rows if "pqn" in line] == [["pqn", "20,000", "31,000", "29,000", "3"]]
+    _print_groups([row("c51", {})])
+    assert capsys.readouterr().out == ""

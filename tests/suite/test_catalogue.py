@@ -1,13 +1,14 @@
 import textwrap
 
-from baselines.registry import BASELINES, VARIANTS, load_pinned
+from baselines.families import BASELINES, PINNED_NAMES
+from baselines.registry import load_pinned
 from suite.catalogue import catalogue, deviations
 from suite.protocol import load_protocol, run_spec
 
 
 def test_every_baseline_is_in_it_with_the_hash_that_its_runs_have():
     made = catalogue()
-    assert [info.name for info in made.baselines] == [*BASELINES, *VARIANTS]
+    assert [info.name for info in made.baselines] == list(PINNED_NAMES)
     assert [info.name for info in made.shown_with(["pqn", "c51-bf16", "mine"]).baselines] == [*BASELINES, "c51-bf16"]
     assert len({info.config_hash for info in made.baselines}) == len(made.baselines)
     assert made.find("pqn-bf16").deviations_markdown == made.find("pqn").deviations_markdown

@@ -5,7 +5,7 @@ import json
 import pytest
 from stored_runs import store_run
 
-from baselines.registry import BASELINES, VARIANTS
+from baselines.families import PINNED_NAMES
 from results.games import ATARI5
 from suite.cli import main
 from suite.commands import COMMANDS
@@ -229,7 +229,7 @@ def test_list_has_games_sets_and_baselines_with_their_sources(call):
     assert "arXiv" not in call("list", "games")[1]
     assert "official: LAMBDA" in call("list", "baselines")[1]
     facts = json.loads(call("list", "--json")[1])
-    assert [b["name"] for b in facts["baselines"]] == [*BASELINES, *VARIANTS]
+    assert [b["name"] for b in facts["baselines"]] == list(PINNED_NAMES)
     assert facts["baselines"][0]["values"]["discount"] == {"value": 0.99, "source": "official: GAMMA"}
     assert facts["sets"]["atari5"] == list(ATARI5)
     assert len(facts["games"]) == 57

@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from fault_children import TINY, Children, spec_of
+from file_faults import TAKEN
 
 from results.schema import ACTIONS_FILE, EPISODES_FILE, MANIFEST_FILE, METRICS_FILE
 from results.store import Run, open_run, read_manifest, run_directory
@@ -91,6 +92,46 @@ def refuses_with_its_cause(results, baseline, code, said, operation):
         if said["made_room"]:
             assert manifest["status"] == "failed", operation
             assert "No space left on device" in manifest["error"]["message"]
+
+
+def lose(children, whole, folder, baseline, *, kind, strikes):
+    """Takes a run's folder away from under it; it says so, writes nothing more, and can be made again."""
+    expected, operations = whole(baseline)
+    began = next(at for at, name in enumerate(operations) if name == "open actions.bin")
+    numbers = range(began, len(operations) - 1)  # the last is to take away the signature itself
+    chosen = [numbers[i] for i in spread(len(numbers), strikes)]
+    ended_before = 0
+    for at in chosen:
+        results = folder / f"{kind}-{at}"
+        code, said = children.live(results, baseline=baseline, kind=kind, at=at)
+        assert code == 0
+        directory = run_directory(results, spec_of(baseline))
+        if said["error"] is None:  # its last check was behind it
+            assert "actions.bin" not in " ".join(operations[at:-2]), operations[at]
+            ended_before += 1
+        elif kind == "gone":
+            assert said["error"] == f"LockLost: {directory} was removed while this run was written to it"
+            assert not directory.exists()
+        else:
+            assert "another process (pid 7 on elsewhere) has taken over" in said["error"]
+        if kind == "taken":
+            assert (directory / ".holder.lock").read_bytes() == TAKEN
+        ends_as_if_never_struck(children, results, baseline, expected)
+    assert ended_before < len(chosen)
+    print(f"{baseline}: {kind}: {len(chosen)} of {len(numbers)} operations")
+
+
+@pytest.mark.parametrize("kind", ["gone", "taken"])
+def test_a_run_whose_folder_is_taken_away_says_so_and_writes_nothing_more(children, whole, tmp_path, kind):
+    lose(children, whole, tmp_path, "pqn", kind=kind, strikes=SHORT)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", ["gone", "taken"])
+@pytest.mark.parametrize("baseline", TINY)
+def test_a_folder_taken_away_at_every_file_operation_is_noticed(children, whole, tmp_path, baseline, kind):
+    lose(children, whole, tmp_path, baseline, kind=kind, strikes=10**6)
 
 
 @pytest.mark.parametrize("kind", ["before", "after", "full"])

@@ -1,14 +1,17 @@
 import dataclasses
+import json
 
 import pytest
 
 from baselines.memory_plan import memory_plan
 from baselines.registry import load_pinned
 from results.schema import RunSpec
-from suite import gpu_memory
+from suite import display, gpu_memory
+from suite.dry_run import DryRun
 from suite.errors import UserError
 from suite.estimate import memory_bytes
-from suite.gpu_memory import device_bytes, refuse_crowded_gpus
+from suite.gpu_memory import device_bytes, gpu_needs, refuse_crowded_gpus
+from suite.plan import wanted_states
 
 GB = 10**9
 
@@ -59,3 +62,37 @@ def test_a_gpu_holds_frames_and_learner_and_the_host_the_rest(baseline):
     assert memory_bytes(spec) == plan.total == sum(dataclasses.astuple(plan))
     assert device_bytes(spec) > plan.frames + plan.learner
     assert plan.frames + plan.learner > 100_000_000
+
+
+def dry_run(tmp_path, free, jobs=4):
+    runs = specs(count=6)
+    gpus = gpu_needs(runs, ["cuda:0", "cuda:1"] * (jobs // 2), free=lambda device: free)
+    return DryRun.of(wanted_states(runs, tmp_path), tmp_path, jobs=jobs, device="cuda", gpus=gpus)
+
+
+def test_a_dry_run_says_what_the_jobs_need_of_each_gpu_what_is_free_and_how_many_fit(tmp_path):
+    text = dry_run(tmp_path, 80 * GB).as_text(rows=False)
+    lines = [line for line in text.splitlines() if line.startswith("GPU:")]
+    needed = display.size(2 * device_bytes(specs()[0]))
+    assert lines == [
+        f"GPU:    cuda:{number}: 2 runs at once need about {needed}, 80.0 GB are free; 6 fit" for number in (0, 1)
+    ]
+    told = json.loads(dry_run(tmp_path, 80 * GB).as_json())["gpus"]
+    assert told[0] == {
+        "device": "cuda:0",
+        "jobs": 2,
+        "needed": 2 * device_bytes(specs()[0]),
+        "free": 80 * GB,
+        "fit": 6,
+    }
+
+
+def test_a_dry_run_of_jobs_that_do_not_fit_says_that_they_would_be_refused(tmp_path):
+    text = dry_run(tmp_path, 10 * GB).as_text(rows=False)
+    assert "10.0 GB are free; 1 fit (the command would be refused)" in text
+
+
+def test_a_dry_run_without_a_gpu_tells_of_none_and_a_silent_one_is_said_to_be_so(tmp_path):
+    assert gpu_needs(specs(), ["cpu"] * 3) == []
+    assert gpu_needs([], ["cuda:0"]) == []
+    assert "how much is free could not be learned" in dry_run(tmp_path, None).as_text(rows=False)

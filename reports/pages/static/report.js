@@ -7,7 +7,13 @@ function written(value) {
   if (value === null) return "–";
   const size = Math.abs(value);
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : 2;
-  return value.toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, digits ? "" : "\u2009").replace("-", "−");
+  return value.toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, digits ? "" : "\u202f").replace("-", "−");
+}
+
+function percent(value) {
+  if (value === null) return "–";
+  const whole = Math.round(100 * value);
+  return (whole > 0 ? "+" : "") + String(whole).replace("-", "−") + "\u00a0%";
 }
 
 function position(value, isFrames) {
@@ -35,9 +41,11 @@ function element(name, attributes, parent) {
 
 function enhance(figure) {
   const data = JSON.parse(figure.querySelector("script").textContent);
-  const main = data.series.find((series) => series.style === "main") || data.series[0];
-  if (!main) return;
+  if (!data.series.length) return;
+  // The slider runs over the points of the curve that goes the farthest.
+  const main = data.series.reduce((a, b) => (b.x[b.x.length - 1] > a.x[a.x.length - 1] ? b : a), data.series.find((series) => series.style === "main") || data.series[0]);
   const isFrames = data.x === "frames";
+  const write = data.unit === "%" ? percent : written;
   const plots = [...figure.querySelectorAll(".plot svg")].map((svg) => {
     const cursor = element("line", { class: "cursor", y1: svg.dataset.top, y2: svg.dataset.bottom, visibility: "hidden" }, svg);
     return { svg, cursor, left: Number(svg.dataset.left), right: Number(svg.dataset.right), max: Number(svg.dataset.max) };
@@ -84,9 +92,9 @@ function enhance(figure) {
     data.series.forEach((series, number) => {
       const at = nearest(series.x, x);
       const isThere = Math.abs(series.x[at] - x) <= main.x[main.x.length - 1] / 40;
-      let text = isThere ? written(series.y[at]) : "–";
+      let text = isThere ? write(series.y[at]) : "–";
       if (isThere && series.low && series.low[at] !== null && series.high[at] !== null) {
-        text += " [" + written(series.low[at]) + ", " + written(series.high[at]) + "]";
+        text += " [" + write(series.low[at]) + ", " + write(series.high[at]) + "]";
       }
       rows[number].textContent = series.label + ": " + text;
       parts.push(series.label + " " + text);

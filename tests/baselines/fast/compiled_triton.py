@@ -1,7 +1,8 @@
 """Compiles the Triton kernels for GPUs that are not here, and says what they take: run it for a table in Markdown.
 
-Every layer of the paper's two Hadamax networks, both precisions. Triton brings NVIDIA's assembler and `cuobjdump`,
-which reads what the assembler decided.
+Every layer of the paper's two Hadamax networks, its branches from two convolutions and from one, and what is fused of
+PQN's own encoder, in both precisions. Triton brings NVIDIA's assembler and `cuobjdump`, which reads what the assembler
+decided.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,30 @@ from block_cases import CASES, Case
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from baselines.fast import triton_block
+from baselines.fast import triton_block, triton_norm
 
 ARCHITECTURES = (80, 90)  # A100, H100
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 LAYERS = [case for case in CASES if case.height in (84, 85, 21, 22) or (case.size, case.height) == (3, 11)]
+WIDTHS = (32, 64, 512)  # of what PQN's encoder norms: channels of its convolutions, units of its dense layer
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kernel before it is compiled."""
+
+    name: str
+    kernel: Any
+    given: dict[str, str]  # arguments and their types
+    fixed: dict[str, Any]
+    warps: int
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A kernel of one layer on one architecture."""
+    """A kernel on one architecture."""
 
-    kernel: str  # "forward" or "backward"
-    case: Case
+    name: str
     precision: str
     architecture: int
     registers: int  # of a thread
@@ -45,14 +57,46 @@ class Compiled:
         return min(64, 65_536 // (-(-self.registers // 8) * 8 * 32))
 
 
-def compiled(architecture: int) -> Iterator[Compiled]:
-    """Every kernel of every layer."""
+def sources(dtype: torch.dtype) -> Iterator[Source]:
+    """Every kernel in one precision."""
     for case in LAYERS:
-        for dtype, precision in PRECISIONS.items():
-            for name, described in (("forward", _forward), ("backward", _backward)):
-                kernel, given, fixed, warps = described(case, dtype)
-                sizes = _compile(kernel, given, fixed, warps, architecture)
-                yield Compiled(name, case, precision, architecture, *sizes)
+        for joint in (False, True):
+            yield _forward(case, dtype, joint=joint)
+            yield _backward(case, dtype, joint=joint)
+    number = f"*{PRECISIONS[dtype]}"
+    yield Source(
+        "scaled images",
+        triton_norm._scale_kernel,
+        {"bytes_at": "*u8", "out_at": number, "pixels": "i32", "plane": "i32"},
+        {"FRAMES": 4, "PIXELS": triton_norm.PIXELS},
+        triton_norm.WARPS,
+    )
+    for width in WIDTHS:
+        fixed = {"C": width, "ROWS": triton_norm.rows_at_once(width)}
+        row = dict.fromkeys(("x_at", "scale_at", "bias_at"), number)
+        yield Source(
+            f"norm and ReLU of {width}, forward",
+            triton_norm._forward_kernel,
+            {**row, "out_at": number, "rows": "i32", "epsilon": "fp32"},
+            fixed,
+            triton_norm.WARPS,
+        )
+        yield Source(
+            f"norm and ReLU of {width}, backward",
+            triton_norm._backward_kernel,
+            {**row, "gradient_at": number, "grad_x_at": number, "sums_at": "*fp32"}
+            | dict.fromkeys(("rows", "tiles_each", "programs"), "i32")
+            | {"epsilon": "fp32"},
+            fixed,
+            triton_norm.WARPS,
+        )
+
+
+def compiled(architecture: int) -> Iterator[Compiled]:
+    """Every kernel in both precisions."""
+    for dtype, precision in PRECISIONS.items():
+        for source in sources(dtype):
+            yield Compiled(source.name, precision, architecture, *_compile(source, architecture))
 
 
 def _branches(case: Case, dtype: torch.dtype) -> tuple[str, str]:
@@ -61,19 +105,30 @@ def _branches(case: Case, dtype: torch.dtype) -> tuple[str, str]:
     return ("*fp32", "*fp32") if case.norm.per_image else (precision, precision)
 
 
-def _forward(case: Case, dtype: torch.dtype) -> tuple[Any, dict[str, str], dict[str, Any], int]:
+def _lie(case: Case, *, joint: bool) -> dict[str, int]:
+    """How the branches lie: see `triton_block._placed`."""
+    together = joint and not case.norm.per_image
+    return {"C": case.channels, "PITCH": case.channels * (1 + together), "SHARE": 1 + joint}
+
+
+def _name(case: Case, kernel: str, *, joint: bool) -> str:
+    return f"{case}{', one convolution' if joint else ''}, {kernel}"
+
+
+def _forward(case: Case, dtype: torch.dtype, *, joint: bool) -> Source:
     branch, learned = _branches(case, dtype)
     given = dict.fromkeys(("a_at", "b_at"), branch)
     given |= dict.fromkeys(("scale_a_at", "bias_a_at", "scale_b_at", "bias_b_at"), learned)
     given |= {"out_at": f"*{PRECISIONS[dtype]}", "argmax_at": "*u8"}
     given |= dict.fromkeys(("height", "width", "rows", "padding"), "i32") | {"epsilon": "fp32"}
     window = triton.next_power_of_2(case.size**2)
-    fixed = {"SIZE": case.size, "STRIDE": case.stride, "WINDOW": window, "C": case.channels}
+    fixed = {"SIZE": case.size, "STRIDE": case.stride, "WINDOW": window, **_lie(case, joint=joint)}
     fixed |= {"NORMED": case.norm.per_image, "KEEP_ARGMAX": True}
-    return triton_block._forward_kernel, given, fixed, triton_block.forward_warps(window, case.channels)
+    warps = triton_block.forward_warps(window, case.channels)
+    return Source(_name(case, "forward", joint=joint), triton_block._forward_kernel, given, fixed, warps)
 
 
-def _backward(case: Case, dtype: torch.dtype) -> tuple[Any, dict[str, str], dict[str, Any], int]:
+def _backward(case: Case, dtype: torch.dtype, *, joint: bool) -> Source:
     branch, learned = _branches(case, dtype)
     given = dict.fromkeys(("a_at", "b_at"), branch)
     given |= dict.fromkeys(("scale_a_at", "bias_a_at", "scale_b_at", "bias_b_at"), learned)
@@ -82,23 +137,25 @@ def _backward(case: Case, dtype: torch.dtype) -> tuple[Any, dict[str, str], dict
     given |= dict.fromkeys(("pixels", "tiles_each", "programs", "height", "width", "rows", "padding"), "i32")
     given |= {"epsilon": "fp32"}
     fixed = {"SIZE": case.size, "STRIDE": case.stride, "REACH": triton.cdiv(case.size, case.stride)}
-    fixed |= {"C": case.channels, "PIXELS": triton_block.backward_pixels(case.channels), "NORMED": case.norm.per_image}
-    return triton_block._backward_kernel, given, fixed, triton_block.BACKWARD_WARPS
+    fixed |= _lie(case, joint=joint)
+    fixed |= {"PIXELS": triton_block.backward_pixels(case.channels), "NORMED": case.norm.per_image}
+    name = _name(case, "backward", joint=joint)
+    return Source(name, triton_block._backward_kernel, given, fixed, triton_block.BACKWARD_WARPS)
 
 
-def _compile(
-    kernel: Any, given: dict[str, str], fixed: dict[str, Any], warps: int, architecture: int
-) -> tuple[int, int, int]:
+def _compile(source: Source, architecture: int) -> tuple[int, int, int]:
     """Registers, bytes of stack and of shared memory."""
-    source = ASTSource(
-        kernel,
-        signature=given | dict.fromkeys(fixed, "constexpr"),
-        constexprs=fixed,
-        # torch's memory begins at multiples of 16 bytes, as Triton notices at a launch
-        attrs={(i,): [["tt.divisibility", 16]] for i, kind in enumerate(given.values()) if kind.startswith("*")},
-    )
+    given, fixed = source.given, source.fixed
     made = triton.compile(
-        source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": warps, **triton_block.OPTIONS}
+        ASTSource(
+            source.kernel,
+            signature=given | dict.fromkeys(fixed, "constexpr"),
+            constexprs=fixed,
+            # torch's memory begins at multiples of 16 bytes, as Triton notices at a launch
+            attrs={(i,): [["tt.divisibility", 16]] for i, kind in enumerate(given.values()) if kind.startswith("*")},
+        ),
+        target=GPUTarget("cuda", architecture, 32),
+        options={"num_warps": source.warps, **triton_block.OPTIONS},
     )
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder) / "kernel.cubin"
@@ -109,16 +166,20 @@ def _compile(
     return registers, stack, made.metadata.shared
 
 
-def table(found: list[Compiled]) -> str:
-    """A row a layer, kernel, precision and architecture."""
-    rows = [
-        "| layer | kernel | precision | GPU | registers | stack, bytes | shared memory, bytes | warps at once |",
-        "| --- | --- | --- | --- | ---: | ---: | ---: | ---: |",
-    ]
+def table(found: Sequence[Compiled]) -> str:
+    """A row a kernel and precision, with a number an architecture where they differ."""
+    rows: dict[tuple[str, str], list[Compiled]] = {}
     for c in found:
-        sizes = c.registers, c.stack_bytes, c.shared_bytes, c.warps_at_once
-        rows.append(f"| {c.case} | {c.kernel} | {c.precision} | sm_{c.architecture} | {' | '.join(map(str, sizes))} |")
-    return "\n".join(rows)
+        rows.setdefault((c.name, c.precision), []).append(c)
+    lines = [
+        "| kernel | precision | registers | stack, bytes | shared memory, bytes | warps at once |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for (name, precision), its in rows.items():
+        sizes = ((c.registers, c.stack_bytes, c.shared_bytes, c.warps_at_once) for c in its)
+        cells = [", ".join(map(str, dict.fromkeys(numbers))) for numbers in zip(*sizes, strict=True)]
+        lines.append(f"| {name} | {precision} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

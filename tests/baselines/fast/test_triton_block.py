@@ -18,7 +18,9 @@ def test_the_kernels_give_the_plain_composition_in_tritons_interpreter():
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert done.stdout.count("pool") == 2 * len(SMALL)  # in both types
+    assert done.stdout.count("two tensors") == 2 * len(SMALL)  # in both types
+    assert done.stdout.count("one tensor") == 2 * sum(case.height < 11 for case in SMALL) == 8
+    assert done.stdout.count("trial of") == 5
 
 
 @pytest.mark.gpu

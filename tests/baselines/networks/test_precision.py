@@ -19,7 +19,7 @@ NETWORKS = {
     "hadamax-pqn": lambda generator: build_q_network("hadamax", 6, generator),
     "c51": lambda generator: build_c51_network("nature", 6, 51, generator),
     "hadamax-c51": lambda generator: build_c51_network("hadamax-c51", 6, 51, generator),
-    "rainbow": lambda generator: build_rainbow_network(6, 51, 0.5, generator),
+    "rainbow": lambda generator: build_rainbow_network("nature-torso", 6, 51, 0.5, generator),
 }
 
 

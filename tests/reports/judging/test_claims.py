@@ -10,10 +10,15 @@ from conftest import OWN_CLAIM
 from reports.errors import ReportsError
 from reports.judging.claims_file import ATARI5, find_claim, load_claims
 
-IDS = ["pqn-80", "pqn-atari10", "c51-70", "rainbow-90m", "rank", "dead-8", "cost", "ablation", "one-million"]
+PAPER = ["pqn-80", "pqn-atari10", "c51-70", "rainbow-90m", "rank", "dead-8", "cost", "ablation"]
+QUESTIONS = [
+    *("one-million", "one-million-atari10", "bf16-alike", "bf16-alike-hadamax"),
+    *("cost-cpu", "cost-c51-cpu", "cost-c51-gpu"),
+]
+IDS = [*PAPER, *QUESTIONS]
 
 
-def test_the_eight_claims_of_the_design_and_a_question_of_the_suites_own_are_built_in() -> None:
+def test_the_eight_claims_of_the_design_and_the_suites_own_questions_are_built_in() -> None:
     claims = load_claims()
     assert [claim.id for claim in claims] == IDS
     assert all(claim.statement and claim.source and claim.title for claim in claims)
@@ -25,7 +30,9 @@ def test_the_eight_claims_of_the_design_and_a_question_of_the_suites_own_are_bui
     assert by_id["rank"].layers == ("conv2", "conv3")
     assert by_id["dead-8"].claimed == 0.08
     assert by_id["cost"].claimed == 2.25
-    assert {claim.id for claim in claims if claim.family == "suite"} == {"one-million"}
+    assert [claim.id for claim in claims if claim.family == "suite"] == QUESTIONS
+    assert (by_id["rank"].least, by_id["rank"].observations) == (5.0, 2048)
+    assert [by_id[name].on for name in ("cost", "cost-cpu", "cost-c51-gpu")] == ["gpu", "cpu", "gpu"]
     question = by_id["one-million"]
     assert question.sides == ("hadamax-pqn-bf16", "pqn-bf16")
     assert (question.games, question.frames, question.claimed) == (ATARI5, 4_000_000, None)
@@ -50,6 +57,7 @@ def test_an_unknown_claim_is_refused_with_the_nearest_names() -> None:
         ('kind = "gain"', 'kind = "gain"\nfamily = "ours"', r"family is 'ours' \(allowed: paper, suite\)"),
         ('reference = "pqn"\n', "", r"claim 1 \(own\): missing reference"),
         ("claimed = 0.5", "claimed = 0.5\nlayers = ['conv1']", r"unknown layers"),
+        ("claimed = 0.5", 'claimed = 0.5\non = "gpu"', r"unknown on"),
         ("claimed = 0.5", 'claimed = "half"', r"claimed must be a number above 0"),
         ("claimed = 0.5", "claimed = nan", r"claimed must be a number above 0"),
         ("claimed = 0.5", "claimed = -1", r"claimed must be a number above 0"),

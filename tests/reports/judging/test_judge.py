@@ -381,7 +381,7 @@ def timed(
 
 
 def cost_of(root: Path) -> Judgement:
-    return judged(root, find_claim(load_claims(), "cost"))
+    return judged(root, find_claim(load_claims(), "cost-cpu"))
 
 
 def test_cost_compares_runs_of_one_machine_that_had_it_to_themselves(tmp_path: Path) -> None:

@@ -14,7 +14,16 @@ from reports.build import build
 from reports.judging.claims import Contrast, Kind
 from reports.judging.claims_file import load_claims
 from reports.judging.kinds import KINDS
-from reports.judging.verdicts import AHEAD, BEHIND, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, ends_of
+from reports.judging.verdicts import (
+    AHEAD,
+    ALIKE,
+    BEHIND,
+    DIFFERENT,
+    INCONCLUSIVE,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    ends_of,
+)
 from reports.statistics.aggregate import game_means
 
 WINS = Kind(
@@ -59,13 +68,14 @@ def test_a_kind_of_claim_is_one_entry(mixed_results: Path, tmp_path: Path, monke
     page = unescape((tmp_path / "html/claims/own.html").read_text())
     for words in (WINS.rule, "share of games won", "none won", "Claimed</dt><dd>0.5 of all"):
         assert words in page
-    assert "wins 1.0 of all games" in outcome.index.read_text()
+    index = outcome.index.read_text()
+    assert '<span class="known">1.0 of all</span>' in index
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_kind_says_what_each_of_its_verdicts_means(kind: Kind) -> None:
     """A verdict without its sentence would be a KeyError on the day a claim first gets it."""
-    ends = {AHEAD, BEHIND} if kind.name == "ahead" else {REPRODUCED, NOT_REPRODUCED}
+    ends = {"ahead": {AHEAD, BEHIND}, "alike": {ALIKE, DIFFERENT}}.get(kind.name, {REPRODUCED, NOT_REPRODUCED})
     assert {INCONCLUSIVE} | ends <= kind.meanings.keys()
     assert all(kind.meanings.values())
     assert kind.rule.endswith(".")

@@ -1,0 +1,42 @@
+"""How many groups of environments are fastest on this machine: it depends on cores, game and GPU, so it is measured.
+
+What is measured are fresh environments of the run's own seeds, closed again; no result depends on the number.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from baselines.emulator.envs import FRAME_SKIP
+from baselines.emulator.rollout_play import RolloutPlay
+
+GROUP_NUMBERS = (2, 3, 4)  # with one, CPU and GPU wait for each other at every step
+_STEPS, _ROLLOUTS = 16, 3
+
+
+def rollout_speed(start: Callable[[int], RolloutPlay], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Agent steps a second of rollouts without learning: the best of a few, after one in which graphs are recorded.
+
+    Args:
+        start: starts fresh environments for rollouts of so many agent steps.
+    """
+    play = start(_STEPS)
+    try:
+        environments = play.frames_per_step // FRAME_SKIP
+        everywhere = np.ones((_STEPS, environments), dtype=bool)
+        actions = np.zeros((_STEPS, environments), dtype=np.uint8)  # every game has action 0
+        seconds = []
+        for _ in range(1 + _ROLLOUTS):
+            began = clock()
+            for _share in play.play(everywhere, actions):
+                pass
+            seconds.append(clock() - began)
+        return _STEPS * environments / min(seconds[1:])
+    finally:
+        play.close()
+        del play
+        gc.collect()  # a recorded graph and what it records hold each other, and memory of the GPU

@@ -1,0 +1,242 @@
+"""Makes the clips of a report: of each baseline and game the best greedy game that can be played again.
+
+A clip is made once and kept in the user's cache, by the hash of everything it follows from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from importlib import metadata
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from baselines.emulator.envs import FRAME_SKIP
+from reports.catalogue import Catalogue
+from reports.pages.clips import Clip, Clips
+from results.atomic import write_bytes
+from results.errors import ResultsError
+from results.store import Run, scan
+from results.verify import verify_run
+from suite import display
+from suite.game_screens import STEPS_PER_SECOND, Screen
+from suite.logged_games import BEST, LoggedGame, choose, games_of, read_actions, seeds_of
+from suite.proof import origin_problems
+from suite.retraced_game import GameDiffers, last_step
+from suite.video import INSTALL, can_encode, picture, png, video_file
+from suite.watch import Shown, shown, title_of
+from suite.watch_progress import WatchProgress
+
+RENDERER = 1  # raise it whenever a clip of the same game would look another
+MAX_BYTES = 300_000
+MAX_AGENT_STEPS = 500_000  # of an environment, before its best game ends: some minutes of playing
+_SECONDS = (20, 10)  # a clip that is too large at every quality is made shorter
+_QUALITIES = (34, 44, 54, 63)  # of VP9, the best first
+_SCALE = 2
+_PACKAGES = ("av", "pillow", "envpool", "envpool-assets", "numpy")
+
+
+def make_clips(folders: Sequence[Path], catalogue: Catalogue, progress: WatchProgress) -> Clips:
+    """The clips of everything below the folders of results. Raises ResultsError if one is no folder."""
+    logged = _logged_runs(folders, catalogue)
+    without: dict[str, list[str]] = defaultdict(list)
+    if not can_encode(".webm"):
+        why = f"Clips of games need PyAV and Pillow, which are not installed here; {INSTALL}."
+        games = sorted({run.spec.game for run in logged})
+        return Clips(why_none=why, without=dict.fromkeys(games, ()))
+    best: dict[tuple[str, str], tuple[Run, LoggedGame, np.ndarray]] = {}
+    for run in logged:
+        try:
+            source = read_actions(run)
+            game = choose(BEST, games_of(run), source)
+            _refuse_unsound(run)
+        except (ResultsError, GameDiffers, ValueError) as error:
+            without[run.spec.game].append(f"No clip of {run.spec}: {_told(error, run)}.")
+            continue
+        key = run.spec.baseline, run.spec.game
+        if key not in best or _rank(run, game) > _rank(*best[key][:2]):
+            best[key] = run, game, source.of(game)
+    clips = []
+    for number, (run, game, actions) in enumerate(best.values(), start=1):
+        try:
+            clips.append(_cached(run, game, actions, progress, f"clip {number} of {len(best)}"))
+        except (GameDiffers, ResultsError) as error:
+            without[run.spec.game].append(f"No clip of {run.spec}: {_told(error, run)}.")
+    return Clips(tuple(clips), without={game: tuple(lines) for game, lines in without.items()})
+
+
+def _logged_runs(folders: Sequence[Path], catalogue: Catalogue) -> list[Run]:
+    """Finished runs that keep actions, but for those of another configuration than their baseline's.
+
+    Of a run that two folders have, the first one's.
+    """
+    found: dict[PurePosixPath, Run] = {}
+    for folder in folders:
+        for entry in scan(folder):
+            if isinstance(entry, Run):
+                found.setdefault(entry.spec.directory, entry)
+    runs = list(found.values())
+    pinned = {info.name: info.config_hash for info in catalogue.baselines}
+    return [
+        run
+        for run in runs
+        if run.is_done
+        and run.manifest["actions"] is not None
+        and pinned.get(run.spec.baseline, run.spec.config_hash) == run.spec.config_hash
+    ]
+
+
+def _rank(run: Run, game: LoggedGame) -> tuple[int, bool, float, int]:
+    """Runs of the largest budget are shown, then greedy games, then the best one; of equals that of the least seed."""
+    return run.spec.frames, game.kind == "greedy", game.game.episode_return, -run.spec.seed
+
+
+def _refuse_unsound(run: Run) -> None:
+    if problems := [*verify_run(run), *origin_problems(run)]:
+        raise GameDiffers(problems[0])
+
+
+def _told(error: Exception, run: Run) -> str:
+    """Without the folder: the page says the same wherever the results lie."""
+    root = str(run.directory).removesuffix(str(run.spec.directory))
+    return str(error).replace(root, "").rstrip(".")
+
+
+def _cached(run: Run, game: LoggedGame, actions: np.ndarray, progress: WatchProgress, words: str) -> Clip:
+    steps = last_step(run, game)
+    place = _cache_folder() / f"{_key(run, game, actions[:steps])}.clip"
+    if (kept := _read(place)) is not None:
+        return kept
+    if steps > MAX_AGENT_STEPS:
+        raise GameDiffers(
+            f"{display.count(steps)} agent steps would be played first; python -m suite watch has the patience for it"
+        )
+    progress.say(f"{words}: {run.spec}, game {game.row} (made once; --no-clips leaves them out)")
+    clip = _make(run, game, actions, progress)
+    progress.clear()
+    with suppress(OSError):  # a cache that cannot be written costs time, no more
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(place, _packed(clip))
+    return clip
+
+
+def _make(run: Run, game: LoggedGame, actions: np.ndarray, progress: WatchProgress) -> Clip:
+    show = shown(run, game, actions, progress)
+    for seconds in _SECONDS:
+        first, last = best_part([m.reward for m in show.played.moments], seconds * STEPS_PER_SECOND)
+        clip = _of_part(show, first, last, progress)
+        if clip is not None:
+            return clip
+    raise GameDiffers(f"{_SECONDS[-1]} seconds of it are more than {display.size(MAX_BYTES)} at the lowest quality")
+
+
+def best_part(rewards: list[float], length: int) -> tuple[int, int]:
+    """The `length` moments in which most points are made: first, and one past the last.
+
+    Of several such stretches it is the middle one; where no point is made, the end of the game.
+    """
+    total = len(rewards)
+    if total <= length:
+        return 0, total
+    sums = np.concatenate(([0.0], np.cumsum(rewards)))
+    gained = sums[length:] - sums[:-length]
+    if max(rewards) <= 0:
+        return total - length, total
+    starts = np.flatnonzero(gained == gained.max())
+    first = int(starts[len(starts) // 2])
+    return first, first + length
+
+
+def _of_part(show: Shown, first: int, last: int, progress: WatchProgress) -> Clip | None:
+    """The clip of some moments at the best quality that is small enough; None if there is none."""
+    screens = [screen for screen in takewhile(lambda s: s.step < last, show.screens(progress)) if screen.step >= first]
+    run, game, title = show.played.run, show.played.game, title_of(show.played.run)
+    video = _encoded(_pictures_of(screens, title), show.pictures_per_second)
+    if video is None:
+        return None
+    poster = picture(screens[len(screens) // 2], title, scale=_SCALE)
+    return Clip(
+        baseline=run.spec.baseline,
+        game=run.spec.game,
+        budget=run.spec.frames,
+        seed=run.spec.seed,
+        row=game.row,
+        kind=game.kind,
+        score=game.game.episode_return,
+        game_frames=game.game.length * FRAME_SKIP,
+        first_frame=screens[0].frames,
+        seconds=len(screens) / show.pictures_per_second,
+        pictures_per_second=show.pictures_per_second,
+        width=poster.shape[1],
+        height=poster.shape[0],
+        video=video,
+        poster=png(poster),
+    )
+
+
+def _pictures_of(screens: list[Screen], title: str) -> Callable[[], Iterable[np.ndarray]]:
+    return lambda: (picture(screen, title, scale=_SCALE) for screen in screens)
+
+
+def _encoded(pictures: Callable[[], Iterable[np.ndarray]], pictures_per_second: int) -> bytes | None:
+    with tempfile.TemporaryDirectory(prefix="hadamax-suite-") as folder:
+        file = Path(folder) / "clip.webm"
+        for quality in _QUALITIES:
+            settings = {"crf": str(quality), "cpu-used": "2"}
+            with video_file(file, pictures_per_second=pictures_per_second, settings=settings) as write:
+                for pixels in pictures():
+                    write(pixels)
+            if file.stat().st_size <= MAX_BYTES:
+                return file.read_bytes()
+    return None
+
+
+def _cache_folder() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(root) / "hadamax-suite" / "clips"
+
+
+def _key(run: Run, game: LoggedGame, actions: np.ndarray) -> str:
+    """Hash of everything that a clip follows from."""
+    facts = {
+        "renderer": RENDERER,
+        "actions": hashlib.sha256(actions.tobytes()).hexdigest(),
+        "environment_seed": seeds_of(run, game.kind)[game.environment],
+        "rom": run.manifest["environment"].get("rom_sha256"),
+        "protocol": run.manifest["config"]["protocol"],
+        "game": asdict(game),
+        "spec": str(run.spec),
+        "versions": {package: metadata.version(package) for package in _PACKAGES},
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _packed(clip: Clip) -> bytes:
+    """A line of facts, then video and poster."""
+    facts = asdict(replace(clip, video=b"", poster=b"")) | {
+        "video": len(clip.video),
+        "poster": len(clip.poster),
+        "sha256": hashlib.sha256(clip.video + clip.poster).hexdigest(),
+    }
+    return json.dumps(facts, sort_keys=True, default=str).encode() + b"\n" + clip.video + clip.poster
+
+
+def _read(place: Path) -> Clip | None:
+    """The clip that was kept; None where there is none, or it is not what was written."""
+    try:
+        head, _, data = place.read_bytes().partition(b"\n")
+        facts = json.loads(head)
+        if hashlib.sha256(data).hexdigest() != facts.pop("sha256"):
+            return None
+        length = facts["video"]
+        return Clip(**facts | {"video": data[:length], "poster": data[length:]})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,126 @@
+"""What the suite asks of its own: equivalence, costs on one kind of device, and ranks over enough observations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_up_runs import HARDWARE, LAYERS, make_catalogue, write_run
+
+from baselines import c51, pqn, rainbow
+from reports.errors import ReportsError
+from reports.judging.claims_file import find_claim, load_claims
+from reports.judging.evidence import OBSERVATIONS, load
+from reports.judging.judge import Judgement, judge
+from reports.judging.missing import missing_runs
+from reports.judging.verdicts import alike_verdict, higher_verdict
+from reports.statistics.bootstrap import Interval
+from reports.wording import sentence
+
+NAMES = ("pqn", "hadamax-pqn", "c51", "hadamax-c51", "pqn-bf16", "hadamax-pqn-bf16")
+CATALOGUE = make_catalogue(NAMES)
+GPU = {**HARDWARE, "device": "cuda", "gpu": "Made-up GPU"}
+MARGIN = (-0.2, 0.25)
+
+
+def judged(root: Path, name: str) -> Judgement:
+    return judge(find_claim(load_claims(), name), load(root, CATALOGUE), CATALOGUE, repetitions=300)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-0.1, 0.1, "alike"),
+        (-0.2, 0.25, "alike"),
+        (-0.3, 0.1, "inconclusive"),  # no difference was found, which is not enough
+        (0.05, 0.1, "alike"),  # a difference, and one too small to matter
+        (0.2, 0.4, "inconclusive"),
+        (0.3, 0.5, "different"),
+        (-0.5, -0.3, "different"),
+        (None, None, "inconclusive"),
+    ],
+)
+def test_alike_asks_that_the_whole_interval_lies_within_the_margin(
+    low: float | None, high: float | None, verdict: str
+) -> None:
+    assert alike_verdict(Interval(0.0, low, high), MARGIN) == verdict
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.05, "alike"), (1.6, "different")])
+def test_bf16_is_judged_alike_or_different_on_three_seeds(tmp_path: Path, ratio: float, verdict: str) -> None:
+    for seed in range(3):
+        write_run(tmp_path, "pqn", "Breakout", 4_000_000, seed, 1.0 + 0.01 * seed, metric_rows=2)
+        write_run(tmp_path, "pqn-bf16", "Breakout", 4_000_000, seed, ratio * (1.0 + 0.01 * seed), metric_rows=2)
+    found = judged(tmp_path, "bf16-alike")
+    assert found.verdict == verdict
+    assert "margin (within \N{MINUS SIGN}20" in sentence(found, CATALOGUE)
+
+
+def test_a_difference_in_rank_that_is_too_small_is_not_reproduced() -> None:
+    assert higher_verdict([Interval(8.0, 6.0, 9.0)], least=5.0) == "reproduced"
+    assert higher_verdict([Interval(6.0, 4.0, 9.0)], least=5.0) == "inconclusive"
+    assert higher_verdict([Interval(-6.0, -9.0, -4.0)], least=5.0) == "not reproduced"
+
+
+def test_ranks_over_256_observations_settle_nothing_and_no_command_is_offered(tmp_path: Path) -> None:
+    ranks = {f"effective_rank/{layer}": 200.0 for layer in LAYERS}
+    for game in find_claim(load_claims(), "rank").games:
+        for seed in range(3):
+            for name in ("pqn", "hadamax-pqn"):
+                write_run(tmp_path, name, game, 40_000_000, seed, 1.0, diagnostics=ranks, games=100)
+    found = judged(tmp_path, "rank")
+    assert found.verdict == "insufficient evidence"
+    assert found.missing.has_coarse
+    assert (found.missing.runs, found.missing.next_command, found.missing.there) == ((), "", 0)
+    said = sentence(found, CATALOGUE)
+    assert "needs diagnostics over 2,048 observations" in said
+    with pytest.raises(ReportsError, match=r"needs diagnostics over 2,048 observations.* no run settles it"):
+        missing_runs("rank", results=tmp_path, catalogue=CATALOGUE)
+
+
+def test_what_reports_take_for_the_number_of_observations_is_what_baselines_use() -> None:
+    assert {module.DIAGNOSTIC_BATCH for module in (pqn, c51, rainbow)} == {OBSERVATIONS}
+
+
+def timed(root: Path, name: str, speed: float, game: str = "Pong", **options: object) -> None:
+    for seed in range(3):
+        write_run(root, name, game, 4_000_000, seed, 0.5, frames_per_second=speed, metric_rows=2, **options)
+
+
+def test_costs_on_a_cpu_and_on_a_gpu_are_two_answers(tmp_path: Path) -> None:
+    timed(tmp_path, "pqn", 9000.0)
+    timed(tmp_path, "hadamax-pqn", 1000.0)
+    timed(tmp_path, "pqn", 90_000.0, "Alien", hardware=GPU)
+    timed(tmp_path, "hadamax-pqn", 40_000.0, "Alien", hardware=GPU)
+    on_gpu, on_cpu = judged(tmp_path, "cost"), judged(tmp_path, "cost-cpu")
+    assert on_gpu.interval.estimate == pytest.approx(2.25, rel=0.05)
+    assert on_cpu.interval.estimate == pytest.approx(9.0, rel=0.05)
+    assert (on_gpu.verdict, on_cpu.verdict) == ("reproduced", "not reproduced")
+
+
+def test_runs_on_a_cpu_do_not_fill_the_place_of_those_on_a_gpu(tmp_path: Path) -> None:
+    timed(tmp_path, "pqn", 9000.0, "Breakout")
+    timed(tmp_path, "hadamax-pqn", 4000.0, "Breakout")
+    found = judged(tmp_path, "cost")
+    assert found.verdict == "insufficient evidence"
+    assert (found.missing.there, found.missing.needed) == (0, 6)
+    assert found.missing.command.endswith("--device cuda")
+    assert {run.seed for run in found.missing.runs} == {3, 4, 5}  # the other folders are taken
+    assert found.missing.cost is None
+
+
+def test_replay_agents_timed_off_protocol_give_a_labelled_figure_and_no_verdict(tmp_path: Path) -> None:
+    scaled = ["replay of 100k, not 1M"]
+    timed(tmp_path, "c51", 900.0, off_protocol=scaled)
+    timed(tmp_path, "hadamax-c51", 300.0, off_protocol=scaled)
+    found = judged(tmp_path, "cost-c51-cpu")
+    assert found.verdict == "insufficient evidence"
+    assert found.interval.estimate == pytest.approx(3.0, rel=0.05)
+    assert "Preliminary, on runs off the protocol" in sentence(found, CATALOGUE)
+
+
+def test_the_next_run_is_of_a_game_that_the_other_side_has_played(tmp_path: Path) -> None:
+    write_run(tmp_path, "pqn-bf16", "Phoenix", 4_000_000, 0, 0.5)
+    found = judged(tmp_path, "one-million").missing
+    assert (found.there, found.needed) == (1, 30)
+    assert "run --baselines hadamax-pqn-bf16 --games Phoenix --frames 4M --seeds 1" in found.next_command

@@ -1,0 +1,86 @@
+"""The gain at every frame count, on made-up runs whose gain is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import OWN_CLAIM
+from made_up_runs import make_catalogue, write_run
+
+from reports.judging.claims import Claim
+from reports.judging.claims_file import find_claim, load_claims
+from reports.judging.evidence import load
+from reports.judging.sample import gain_curve
+from reports.judging.sides import find_basis
+
+CATALOGUE = make_catalogue()
+
+
+def claim_of(tmp_path: Path, text: str = OWN_CLAIM) -> Claim:
+    file = tmp_path / "claims.toml"
+    file.write_text(text)
+    return find_claim(load_claims(file), "own")
+
+
+def played(root: Path, frames: int, seeds: int = 3, reference: float = 0.5) -> None:
+    for game in ("Pong", "Breakout", "Qbert"):
+        for seed in range(seeds):
+            for name, hns in (("pqn", reference), ("hadamax-pqn", 0.75)):
+                write_run(root, name, game, frames, seed, hns * (1 + 0.02 * seed), games=400, metric_rows=2)
+
+
+def test_it_ends_at_the_claims_own_estimate_and_has_a_band(tmp_path: Path) -> None:
+    played(tmp_path / "runs", 4_000_000)
+    claim = claim_of(tmp_path)
+    basis = find_basis(load(tmp_path / "runs", CATALOGUE), claim)
+    assert basis is not None
+    found = gain_curve(claim, basis)
+    assert found is not None
+    assert found.frames[-1] == 4_000_000
+    assert len(found.frames) == 40
+    assert found.gain.estimate[-1] == pytest.approx(0.5)
+    assert found.gain.low[-1] < 0.5 < found.gain.high[-1]
+    assert found.published is None  # the paper's two curves begin later
+    assert found.published_from == 10_000_000
+
+
+def test_the_papers_gain_is_drawn_as_far_as_the_budget_goes(tmp_path: Path) -> None:
+    played(tmp_path / "runs", 40_000_000)
+    claim = claim_of(tmp_path, OWN_CLAIM.replace('"4M"', '"40M"'))
+    basis = find_basis(load(tmp_path / "runs", CATALOGUE), claim)
+    assert basis is not None
+    found = gain_curve(claim, basis)
+    assert found is not None
+    assert found.published is not None
+    frames, gain = found.published
+    assert (frames[0], frames[-1]) == (10_000_000, 40_000_000)
+    assert gain[-1] == pytest.approx(0.65, abs=0.05)  # 1.47 over 0.89
+
+
+def test_over_a_reference_near_zero_there_is_no_gain_to_draw(tmp_path: Path) -> None:
+    played(tmp_path / "runs", 4_000_000, reference=0.01)
+    claim = claim_of(tmp_path)
+    basis = find_basis(load(tmp_path / "runs", CATALOGUE), claim)
+    assert basis is not None
+    assert gain_curve(claim, basis) is None
+
+
+def test_single_seeds_give_a_curve_without_a_band(tmp_path: Path) -> None:
+    played(tmp_path / "runs", 4_000_000, seeds=1)
+    claim = claim_of(tmp_path)
+    basis = find_basis(load(tmp_path / "runs", CATALOGUE), claim)
+    assert basis is not None
+    found = gain_curve(claim, basis)
+    assert found is not None
+    assert found.gain.estimate[-1] == pytest.approx(0.5)
+    assert np.isnan(found.gain.low).all()
+
+
+def test_a_claim_about_costs_has_no_such_curve(tmp_path: Path) -> None:
+    played(tmp_path / "runs", 4_000_000)
+    claim = find_claim(load_claims(), "cost-cpu")
+    basis = find_basis(load(tmp_path / "runs", CATALOGUE), claim)
+    assert basis is not None
+    assert gain_curve(claim, basis) is None

@@ -1,0 +1,30 @@
+"""What the command line tells of paths that runs will do without."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from baselines.fast.paths import EPOCH_GRAPH, FUSED_INPUT, FUSED_NORM, ROLLOUT_GRAPH
+from suite import missing_paths as module
+from suite.missing_paths import missing_paths
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")
+def test_a_gpu_is_asked_by_another_process_and_one_that_fails_ends_no_command():
+    (line,) = missing_paths("cuda:0", ["pqn"])
+    assert line.startswith("paths could not be tried before the runs: ")
+    assert not torch.cuda.is_initialized()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")
+def test_every_path_that_is_left_out_has_a_line_with_its_reason(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    found = module._tried("cuda:0", ["pqn"])
+    assert [line.partition(": ")[0] for line in found] == [
+        f"{FUSED_INPUT}, in float32",
+        f"{FUSED_NORM}, PQN in float32",
+        EPOCH_GRAPH,
+        ROLLOUT_GRAPH,
+    ]
+    assert all(line.partition(": ")[2] for line in found)

@@ -1,0 +1,479 @@
+"""Submissions from end to end on real games: what is packed, what is taken, what forgery is found."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+from played_runs import copied, opened, play, tiny_pinned, with_actions, with_games, with_manifest
+from submitted_runs import BY, export, members_of, rewrite, stated, take, with_member
+
+from results import archive
+from results.archive import export_archive
+from results.credits import read_credits
+from results.errors import ResultsError
+from results.hashing import config_hash, sha256_hex
+from results.proofs import read_proofs, standing_of
+from results.store import run_directory, scan, write_manifest
+from results.submissions import SUBMISSION_FILE
+from suite import submission_rules
+from suite.cli import main
+from suite.submission_rules import first_problems
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("played")
+    return [stated(play(folder, updates=30, seed=seed)) for seed in (0, 1)]
+
+
+@pytest.fixture(autouse=True)
+def tiny_is_pinned(monkeypatch):
+    monkeypatch.setattr(submission_rules, "describe", tiny_pinned)
+
+
+@pytest.fixture
+def mine(tmp_path, played):
+    """A folder of two finished runs."""
+    for run in played:
+        copied(run, tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+@pytest.fixture
+def runs(mine):
+    return [opened(run.directory) for run in scan(mine)]
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "bundle.tar.gz"
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """The folder that takes it in: not there yet."""
+    return tmp_path / "deep" / "theirs"
+
+
+def richer(games):
+    games.loc[games.index[-1], "episode_return"] += 1
+    return games
+
+
+def assert_nothing_landed(theirs):
+    assert not theirs.parent.exists()
+
+
+# Packing -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_runs_and_maker_give_the_same_bytes_with_every_checksum(mine, file, tmp_path, capsys):
+    assert export(mine, file) == 0
+    assert "2 runs by Ada Lovelace (https://orcid.org/0000-0002-1825-0097), CC-BY-4.0: " in capsys.readouterr().out
+    assert export(mine, tmp_path / "again.tar.gz") == 0
+    assert (tmp_path / "again.tar.gz").read_bytes() == file.read_bytes()
+    members = members_of(file)
+    submission = json.loads(members.pop(SUBMISSION_FILE))
+    assert submission["files"] == {name: sha256_hex(data) for name, data in members.items()}
+    assert len(members) == 10
+    assert submission["cite"] == "doi 10.1000/ada.1"
+
+
+def test_runs_are_named_by_their_places_or_chosen(mine, runs, file, capsys):
+    place = str(runs[1].spec.directory)
+    assert export(mine, file, place) == 0
+    assert export(mine, file, "--seeds", "0,", "--force", "--json") == 0
+    assert json.loads(capsys.readouterr().out.partition("\n")[2])["runs"] == [str(runs[0].spec.directory)]
+    assert export(mine, file, place, "--seeds", "0,", "--force") == 2
+    assert "not both" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m.update(status="interrupted", finished_at=None), "is interrupted, "),
+        (lambda m: m.update(revision=None), "was made outside a checkout"),
+        (lambda m: m.update(revision={"commit": "b" * 40, "clean": False}), "its checkout of bbbbbbbbbbbb was not"),
+        (lambda m: (m.update(actions=None), m["files"].pop("actions.parquet")), "actions.parquet: is there, but"),
+        (lambda m: m["files"]["episodes.parquet"].update(sha256="0" * 64), "episodes.parquet: SHA-256 is "),
+    ],
+)
+def test_a_run_that_is_not_in_order_is_not_packed(mine, runs, file, change, words, capsys):
+    with_manifest(runs[0], change)
+    assert export(mine, file, str(runs[0].spec.directory)) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not file.exists()
+
+
+def test_a_run_without_its_log_is_told_how_to_pack_it(mine, runs, file, capsys):
+    with_manifest(runs[0], lambda m: (m.update(actions=None), m["files"].pop("actions.parquet")))
+    (runs[0].directory / "actions.parquet").unlink()
+    assert export(mine, file) == 2
+    assert "has no action log" in capsys.readouterr().err
+    (runs[0].directory / "actions.bin").touch()
+    assert export(mine, file) == 2
+    assert "python -m suite pack makes it of actions.bin" in capsys.readouterr().err
+
+
+def test_a_value_that_is_not_the_pinned_one_is_named(mine, runs, file, capsys, monkeypatch):
+    def pinned(name):
+        tiny = tiny_pinned(name)
+        return dataclasses.replace(tiny, values={**tiny.values, "learning_rate": 1.0, "more": 2})
+
+    monkeypatch.setattr(submission_rules, "describe", pinned)
+    assert export(mine, file) == 2
+    error = capsys.readouterr().err
+    assert "configuration: learning_rate is 0.00025, pinned 1.0 (and 1 more cannot be sent in)" in error
+    (_, problems) = first_problems(runs[0])
+    assert problems[1] == "configuration: more is not there, pinned 2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--by", "Ada", "--cite", "x"], "does not say who"),
+        (["--by", "<script>alert(1)</script> <https://a.org>", "--cite", "x"], "does not say who"),
+        (["--by", "Ada <javascript:alert(1)>", "--cite", "x"], "nor a plain https link"),
+        (["--by", "Ada <0000-0002-1825-0098>", "--cite", "x"], "its check digit does not fit"),
+        (["--by", "A\u202eda <https://a.org>", "--cite", "x"], "letters that cannot be seen"),
+        (["--by", BY], "add --by"),
+        (["--cite", "x"], "add --by"),
+        (["--by", BY, "--cite", ""], "needs a line"),
+        (["--by", BY, "--cite", "none.bib"], "cannot be read"),
+        (["--by", BY, "--cite", "x", "--licence", "all mine"], "is no SPDX licence"),
+        (["--by", BY, "--cite", "x", "--licence", "LicenseRef-mine"], "is no SPDX licence"),
+        (["--by", BY, "--cite", "x", "--without-logs"], "carries whole action logs"),
+        (["--by", BY, "--cite", "x", "pqn/Pong/4M/seed-9"], "cannot be read"),
+    ],
+)
+def test_a_mistake_in_packing_is_one_line_and_writes_nothing(mine, file, arguments, words, capsys):
+    assert main(["export", "--submission", str(file), *arguments, "--results", str(mine)]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not file.exists()
+
+
+# Taking in -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_honest_bundle_lands_with_its_makers_name_and_its_proof(mine, runs, file, theirs, capsys):
+    assert export(mine, file) == 0
+    assert take(file, theirs, "--check", "--sample", "1") == 0
+    assert "0 of 2 runs refused, 2 would be added" in capsys.readouterr().out
+    assert_nothing_landed(theirs)
+    assert take(file, theirs, "--replay-all") == 0
+    assert "2 runs added to " in capsys.readouterr().out
+    credits, proofs = read_credits(theirs), read_proofs(theirs)
+    for run in scan(theirs):
+        assert credits.of(run).name == "Ada Lovelace"
+        assert standing_of(run, proofs) == "re-played"
+        for name in ("manifest.json", "episodes.parquet", "actions.parquet"):
+            assert (run.directory / name).read_bytes() == (mine / run.spec.directory / name).read_bytes()
+    assert take(file, theirs) == 0  # the same bundle again
+    assert "nothing to add" in capsys.readouterr().out
+
+
+def test_a_credit_ends_where_the_run_is_another(mine, file, theirs):
+    assert export(mine, file) == 0
+    assert take(file, theirs, "--sample", "1") == 0
+    first, second = scan(theirs)
+    with_games(first, richer)
+    credits = read_credits(theirs)
+    assert credits.of(opened(first.directory)) is None
+    assert credits.of(second).licence == "CC-BY-4.0"
+
+
+def test_one_forged_run_keeps_all_out_unless_partly(mine, runs, file, theirs, capsys):
+    with_games(runs[0], richer)
+    assert export(mine, file) == 0  # every checksum fits
+    assert take(file, theirs, "--replay-all") == 1
+    said = capsys.readouterr().out
+    assert "9 of 10  " in said
+    assert f"refused: {runs[0].spec}: " in said
+    assert " in the table, " in said
+    assert "nothing was added: 1 of 2 runs refused; --partly takes the other 1" in said
+    assert_nothing_landed(theirs)
+    assert take(file, theirs, "--replay-all", "--partly") == 0
+    assert "1 run added to " in capsys.readouterr().out
+    (run,) = scan(theirs)
+    assert run.spec == runs[1].spec
+    assert list(read_credits(theirs).records[0].runs) == [str(run.spec.directory)]
+
+
+def one_action_more(actions):
+    actions = actions.copy()
+    actions[:, 1] = (actions[:, 1] + 1) % 4
+    return actions
+
+
+FORGERIES = {
+    "an altered return": lambda run: with_games(run, richer),
+    "a game left out": lambda run: with_games(run, lambda games: games.drop(games.index[2])),
+    "altered actions": lambda run: with_actions(run, one_action_more),
+    "an altered seed": lambda run: with_manifest(run, lambda m: m["environment"]["train_seeds"].reverse()),
+    "another ROM": lambda run: with_manifest(run, lambda m: m["environment"].update(rom_sha256="0" * 64)),
+}
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+def test_what_fits_every_checksum_is_found_by_playing(runs, mine, file, theirs, forge, capsys):
+    forge(runs[0])
+    assert export(mine, file, str(runs[0].spec.directory)) == 0
+    assert take(file, theirs, "--replay-all", "--partly") == 1
+    assert "refused: pqn Breakout 3840 seed 0: " in capsys.readouterr().out
+    assert_nothing_landed(theirs)
+
+
+def swap_games(members):
+    """The games of seed 1 as those of seed 0."""
+    first, second = (next(n for n in members if f"seed-{s}/episodes" in n) for s in (0, 1))
+    members[first] = members[second]
+
+
+def move_run(members):
+    """The run of seed 1 in the place of seed 7."""
+    for name in [name for name in members if "seed-1/" in name]:
+        members[name.replace("seed-1/", "seed-7/")] = members.pop(name)
+
+
+def flip(members):
+    name = next(name for name in members if name.endswith("seed-0/metrics.parquet"))
+    members[name] = members[name][:-1] + bytes([members[name][-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    ("change", "with_checksums", "words"),
+    [
+        (flip, False, "its SHA-256 is not the one that submission.json says"),
+        (flip, True, "metrics.parquet: SHA-256 is "),
+        (swap_games, True, "episodes.parquet: SHA-256 is "),
+        (move_run, True, "belongs to the run pqn Breakout 3840 seed 1"),
+        (move_run, False, "submission.json lists it, and it is not in the bundle"),
+        (
+            lambda members: members.pop(next(n for n in members if "seed-0/act" in n)),
+            True,
+            "actions.parquet: cannot be",
+        ),
+        (lambda m: m.update({"pqn/Breakout/3840/seed-0/code/x.py": b"1"}), True, "the manifest does not list it"),
+        (
+            lambda m: m.update({"pqn/Breakout/3840/seed-9/code/x.py": b"1"}),
+            True,
+            "seed-9: pqn/Breakout/3840/seed-9/man",
+        ),
+    ],
+)
+def test_a_bundle_changed_afterwards_is_refused_run_by_run(mine, file, theirs, change, with_checksums, words, capsys):
+    assert export(mine, file) == 0
+    rewrite(file, change, with_checksums=with_checksums)
+    assert take(file, theirs, "--sample", "1") == 1
+    assert words in capsys.readouterr().out
+    assert_nothing_landed(theirs)
+
+
+def test_a_copy_under_another_baselines_name_is_refused(mine, runs, file, theirs, capsys):
+    """Seeds follow from the run's seed alone: another baseline's run of the same seed could be passed off as one."""
+    manifest = runs[0].manifest
+    manifest["config"]["baseline"]["precision"] = "bf16"
+    manifest["spec"] |= {"baseline": "pqn-bf16", "config_hash": config_hash(manifest["config"])}
+    place = run_directory(mine, dataclasses.replace(runs[0].spec, baseline="pqn-bf16"))
+    shutil.copytree(runs[0].directory, place)
+    write_manifest(place, manifest)
+    assert export(mine, file) == 0
+    assert take(file, theirs) == 1
+    said = capsys.readouterr().out
+    assert "its actions are those of pqn Breakout 3840 seed 0 to the last one: one of them is a copy" in said
+    assert "its actions are those of pqn-bf16 Breakout 3840 seed 0 to" in said
+
+
+@pytest.mark.parametrize("first_by", ["Grace Hopper <https://hopper.org>", None])
+def test_a_run_that_is_here_already_is_not_taken_under_another_name(mine, file, theirs, tmp_path, first_by, capsys):
+    if first_by is None:  # measured here
+        shutil.copytree(mine, theirs)
+    else:
+        assert export(mine, tmp_path / "first.tar.gz", by=first_by) == 0
+        assert take(tmp_path / "first.tar.gz", theirs, "--sample", "1") == 0
+    before = sorted(path for path in theirs.rglob("*"))
+    assert export(mine, file) == 0
+    capsys.readouterr()
+    assert take(file, theirs, "--partly") == 1
+    whose = "sent in by Grace Hopper (https://hopper.org)" if first_by else "as one of this project's own"
+    assert capsys.readouterr().out.count(f"is here already, {whose}") == 2
+    assert sorted(path for path in theirs.rglob("*")) == before
+
+
+def test_a_place_that_another_run_has_is_named(mine, runs, file, theirs, capsys):
+    shutil.copytree(mine, theirs)
+    with_manifest(opened(run_directory(theirs, runs[0].spec)), lambda manifest: manifest.update(wall_seconds=1.0))
+    assert export(mine, file, str(runs[0].spec.directory)) == 0
+    assert take(file, theirs) == 1
+    assert "is taken by a run that differs from" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda s: s.pop("licence"), "missing licence"),
+        (lambda s: s.update(licence="mine"), "is no SPDX licence"),
+        (lambda s: s["by"].update(name="<img src=x onerror=alert(1)>"), "is no name"),
+        (lambda s: s["by"].update(name="x" * 101), "at most 100 characters"),
+        (lambda s: s["by"].update(link="http://a.org"), "nor a plain https link"),
+        (lambda s: s["by"].update(link='https://a.org/"><script>'), "nor a plain https link"),
+        (lambda s: s.update(cite="\x1b[2J"), "letters that cannot be seen"),
+        (lambda s: s.update(more=1), "unknown more"),
+        (lambda s: s.update(format_version=2), "this one reads 1): upgrade"),
+        (lambda s: s["files"].update({"../../x": "0" * 64}), "is no file of a run"),
+    ],
+)
+def test_an_unfit_submission_json_refuses_the_bundle(mine, file, theirs, change, words, capsys):
+    assert export(mine, file) == 0
+
+    def rewritten(members):
+        submission = json.loads(members[SUBMISSION_FILE])
+        change(submission)
+        members[SUBMISSION_FILE] = json.dumps(submission).encode()
+
+    rewrite(file, rewritten, with_checksums=False)
+    assert take(file, theirs) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert_nothing_landed(theirs)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        SUBMISSION_FILE,
+        "pqn/Breakout/3840/seed-0/manifest.json",
+        "../evil",
+        "/etc/evil",
+        "pqn/Breakout/3840/seed-0/code/../../evil.py",
+        "pqn/Breakout/3840/seed-0/code/run.sh",
+        "pqn/Breakout/3840/seed-0/code/.hidden.py",
+    ],
+)
+def test_a_member_that_is_there_twice_or_leads_elsewhere_refuses_the_bundle(mine, file, theirs, name, capsys):
+    assert export(mine, file) == 0
+    with_member(file, name, b"{}")
+    assert take(file, theirs) == 2
+    assert "nothing was imported" in capsys.readouterr().err
+    assert_nothing_landed(theirs)
+
+
+def test_the_sample_follows_from_the_bundle_and_the_salt(mine, file, theirs, capsys):
+    assert export(mine, file) == 0
+
+    def sampled(*more):
+        assert take(file, theirs, "--check", "--sample", "1", *more, "--json") == 0
+        return [run["environments_replayed"] for run in json.loads(capsys.readouterr().out)["runs"]]
+
+    capsys.readouterr()
+    assert sampled() == sampled()
+    assert len({str(sampled("--salt", str(salt))) for salt in range(4)}) > 1
+
+
+def test_a_plain_archive_is_no_submission(mine, file, theirs, capsys):
+    export_archive(mine, file)
+    assert take(file, theirs, "--check", "--markdown") == 2
+    said = capsys.readouterr()
+    assert "## Refused: the whole bundle" in said.out
+    assert "is no submission, which --check is for" in said.err
+    assert main(["import", str(file), "--results", str(theirs)]) == 0  # the way it always was
+    assert read_credits(theirs).records == ()
+
+
+def test_a_landing_that_fails_takes_the_record_back(mine, runs, file, theirs, monkeypatch, capsys):
+    def full(*arguments):
+        raise ResultsError("the disk is full")
+
+    assert export(mine, file) == 0
+    monkeypatch.setattr(archive, "_place", full)
+    assert take(file, theirs, "--sample", "1") == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert_nothing_landed(theirs)
+
+
+def test_the_markdown_of_a_hostile_name_is_text(mine, file, theirs, capsys):
+    assert export(mine, file, by="*A* [x](y) & @all `z` | q <https://a.org>") == 0
+    capsys.readouterr()
+    assert take(file, theirs, "--check", "--sample", "1", "--markdown") == 0
+    said = capsys.readouterr().out
+    assert r"By: \*A\* \[x\]\(y\) &amp; \@all \`z\` \| q, " in said
+    assert "## Sound: 2 runs" in said
+
+
+# Code of one's own ---------------------------------------------------------------------------------------------------
+
+TOML = '[values]\nlearning_rate = { value = 0.00025, source = "x" }\n'
+SOURCE = b"raise SystemExit('executed')\n"
+
+
+@pytest.fixture
+def own(runs):
+    """A run of a baseline that the suite does not have, with its code; nothing may execute it."""
+    run = runs[0]
+    folder = run.directory / "code"
+    folder.mkdir()
+    (folder / "baseline.toml").write_text(TOML)
+    (folder / "mine.py").write_bytes(SOURCE)
+    code = {"mine:Encoder": {"file": "mine.py", "sha256": sha256_hex(SOURCE)}}
+    return dataclasses.replace(
+        run, spec=dataclasses.replace(run.spec, baseline="mine"), manifest={**run.manifest, "code": code}
+    )
+
+
+@pytest.fixture
+def only_ours_are_pinned(monkeypatch):
+    monkeypatch.undo()
+
+
+def code_problem(run):
+    return submission_rules._differing_config(run) + submission_rules._differing_code(run)
+
+
+@pytest.mark.usefixtures("only_ours_are_pinned")
+def test_code_of_ones_own_is_compared_and_not_executed(own):
+    assert code_problem(own) == []
+    assert [path.name for path in submission_rules.code_files(own)] == ["baseline.toml", "mine.py"]
+
+
+@pytest.mark.usefixtures("only_ours_are_pinned")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda folder: (folder / "mine.py").write_bytes(b"pass"), "code/mine.py: its SHA-256 is not"),
+        (lambda folder: (folder / "mine.py").unlink(), "has no file of 'mine:Encoder'"),
+        (lambda folder: (folder / "more.py").touch(), "code/more.py: the manifest does not list it"),
+        (lambda folder: (folder / "x.so").touch(), "code/x.so: is no .py or .toml file"),
+        (lambda folder: (folder / "l.py").symlink_to("/etc/passwd"), "code/l.py: is no .py or .toml file"),
+        (lambda folder: (folder / "big.py").write_bytes(bytes(2 << 20)), "at most 1 MB"),
+        (lambda folder: [(folder / f"a{i}.py").touch() for i in range(70)], "at most 64 are taken"),
+        (lambda folder: (folder / "baseline.toml").unlink(), "code/baseline.toml: is not there"),
+        (lambda folder: (folder / "baseline.toml").write_text("values = 3"), "is no pinned file"),
+        (
+            lambda folder: (folder / "baseline.toml").write_text(TOML.replace("0.00025", "0.1")),
+            "configuration: learning_rate is 0.00025, its own file 0.1",
+        ),
+    ],
+)
+def test_code_that_is_not_what_the_manifest_says_is_refused(own, change, words):
+    change(own.directory / "code")
+    assert words in code_problem(own)[0]
+
+
+@pytest.mark.usefixtures("only_ours_are_pinned")
+@pytest.mark.parametrize("listed", [3, [], {"a": 1}, {"a": {"file": "../../manifest.json", "sha256": "x"}}, {}])
+def test_a_hostile_list_of_code_is_one_line_each(own, listed):
+    problems = code_problem(dataclasses.replace(own, manifest={**own.manifest, "code": listed}))
+    assert problems
+    assert all("\n" not in problem for problem in problems)
+
+
+@pytest.mark.usefixtures("only_ours_are_pinned")
+def test_a_baseline_of_ones_own_without_its_code_is_refused(own):
+    alone = dataclasses.replace(own, manifest={k: v for k, v in own.manifest.items() if k != "code"})
+    assert "mine is no baseline of this suite, and the run keeps no code of it" in code_problem(alone)[0]
