@@ -80,7 +80,6 @@ class Agent(Protocol):
     total_updates: int
     updates: int  # done so far
     environments: int  # bytes a vector step in the action log
-    environment_groups: int  # that step on their own; changes no result
     off_protocol: list[str]  # what a short budget scaled, in words; empty for a run that counts
     unreported_game_ends: int  # games whose end only their lives told
     paths: Paths  # which fast paths it takes
@@ -130,6 +129,11 @@ class Agent(Protocol):
         Returns: the agent steps of training environments that this stands for.
         """
         ...
+
+
+def environment_groups(agent: Agent) -> int:
+    """How many groups an agent's environments step in, each on its own: one, unless it says another number."""
+    return getattr(agent, "environment_groups", 1)
 
 
 class RetraceMismatch(RuntimeError):

@@ -74,8 +74,6 @@ def greedy_actions(network: DistributionNetwork, observations: Tensor, atoms: Te
 class C51Agent:
     """C51 on one game; see `baselines.agent.Agent` for what its methods promise."""
 
-    environment_groups = 1
-
     def __init__(self, config: C51Config, task: Task):
         self.config = config
         self.device = task.device

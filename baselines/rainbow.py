@@ -92,8 +92,6 @@ def noisy_greedy_actions(
 class RainbowAgent:
     """Rainbow on one game; see `baselines.agent.Agent` for what its methods promise."""
 
-    environment_groups = 1
-
     def __init__(self, config: RainbowConfig, task: Task):
         self.config = config
         self.device = task.device

@@ -217,7 +217,7 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
 
     import torch
 
-    from baselines.agent import Task
+    from baselines.agent import Task, environment_groups
     from baselines.registry import add_own, load_pinned, make_agent
     from baselines.speed import measure
     from suite.machine import prepare, thread_share
@@ -258,7 +258,7 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
             paths.missed,
             peak,
             on_device,
-            agent.environment_groups,
+            environment_groups(agent),
             dict(getattr(agent, "group_speeds", {})),
             cpu,
         ),

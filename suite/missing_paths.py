@@ -5,27 +5,35 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Collection
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 
-def missing_paths(device: str, baselines: Collection[str]) -> list[str]:
+def missing_paths(device: str, baselines: Collection[str], own: Collection[Path] = ()) -> list[str]:
     """A line for every path that a run of `baselines` would leave out on `device`, with its reason.
 
     A GPU is asked by a process of its own, which keeps half a gigabyte of it only until it ends. What the process
     compiled lies in the cache then, so that runs that start together do not compile it all at once.
+
+    Args:
+        own: files of baselines of the user's own.
     """
     if not device.startswith("cuda"):
-        return _tried(device, baselines)
+        return _tried(device, baselines, own)
     try:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(_tried, device, baselines).result()
+            return pool.submit(_tried, device, baselines, own).result()
     except Exception as error:  # a note is worth no run: every run tries its paths itself
         return [f"paths could not be tried before the runs: {type(error).__name__}: {error}"]
 
 
-def _tried(device: str, baselines: Collection[str]) -> list[str]:
+def _tried(device: str, baselines: Collection[str], own: Collection[Path]) -> list[str]:
     import torch
 
     from baselines.path_trials import missing_paths as missing
+    from baselines.registry import add_own
+
+    for file in own:
+        add_own(file)
 
     if device.startswith("cuda"):
         torch.cuda.set_device(device)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from baselines.agent import FinishedGame, Progress, RetraceMismatch, Tick
+from baselines.agent import FinishedGame, Progress, RetraceMismatch, Tick, environment_groups
 from baselines.registry import add_own
 from results.actions import pack, write_log
 from results.errors import ResultsError
@@ -148,7 +148,7 @@ def _save(run: OpenRun, status: str) -> None:
             "actions_sha256": run.log.sha256,
             "torch_threads": run.torch_threads,
             "fast_paths": list(run.agent.paths.taken),
-            "environment_groups": run.agent.environment_groups,
+            "environment_groups": environment_groups(run.agent),
         },
     )
     _write(run, status)

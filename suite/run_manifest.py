@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from baselines.agent import Agent
+from baselines.agent import Agent, environment_groups
 from baselines.fast.paths import Paths
 from results.manifest import write_manifest
 from results.schema import CODE_KEY, EPISODE_KINDS, FORMAT_VERSION, RunSpec
@@ -103,7 +103,7 @@ class RunManifest:
         hardware = self._values["hardware"] | {
             "fast_paths": list(paths.taken),
             "fast_paths_missed": list(paths.missed),
-            "environment_groups": agent.environment_groups,
+            "environment_groups": environment_groups(agent),
         }
         self._values.update(
             off_protocol=list(agent.off_protocol),

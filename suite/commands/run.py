@@ -206,7 +206,7 @@ def _train(
 
     refuse_crowded_gpus(specs, [slot.device for slot in slots])
     if not slots[0].plain:
-        for line in missing_paths(slots[0].device, sorted({spec.baseline for spec in specs})):
+        for line in missing_paths(slots[0].device, sorted({spec.baseline for spec in specs}), slots[0].own):
             print(f"note: runs plain, which is slower: {line}", file=sys.stderr)
     with (
         shared_gpus([slot.device for slot in slots], tell=lambda line: print(line, file=sys.stderr)),

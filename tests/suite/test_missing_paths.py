@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -20,7 +23,7 @@ def test_a_gpu_is_asked_by_another_process_and_one_that_fails_ends_no_command():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")
 def test_every_path_that_is_left_out_has_a_line_with_its_reason(monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
-    found = module._tried("cuda:0", ["pqn"])
+    found = module._tried("cuda:0", ["pqn"], ())
     assert [line.partition(": ")[0] for line in found] == [
         f"{FUSED_INPUT}, in float32",
         f"{FUSED_NORM}, PQN in float32",
@@ -28,3 +31,16 @@ def test_every_path_that_is_left_out_has_a_line_with_its_reason(monkeypatch):
         ROLLOUT_GRAPH,
     ]
     assert all(line.partition(": ")[2] for line in found)
+
+
+def test_a_baseline_of_ones_own_is_known_to_the_process_that_tries_paths(tmp_path):
+    """A process of its own starts without it: an unknown name would keep every note back."""
+    own = tmp_path / "mine.toml"
+    own.write_text('name = "mine"\nextends = "pqn"\n')
+    code = (
+        "from pathlib import Path; from suite.missing_paths import missing_paths; "
+        f"print(missing_paths('cpu', ['mine'], [Path({str(own)!r})]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "unknown baseline" not in done.stdout
