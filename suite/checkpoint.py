@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ import torch
 
 from results.errors import ResultsError
 from results.store import write_bytes
+from suite.run_files import ACTION_LOG_FILE, CHECKPOINT_NAME
 
-ACTIONS_FILE = "actions.bin"
-_NAME = re.compile(r"checkpoint-(?P<vector_steps>[0-9]{12})-(?P<sha256>[0-9a-f]{64})\.pt")
+ACTIONS_FILE = ACTION_LOG_FILE
 _OLD_NAME = "checkpoint.pt"  # of runs begun before checkpoints had a SHA-256; replaced at the first save
 _KEPT = 2
 
@@ -91,7 +90,9 @@ def keep_only_the_newest(directory: Path) -> None:
 
 def checkpoint_files(directory: Path) -> list[Path]:
     """The checkpoints of a run, sound or not, the newest first."""
-    named = sorted((path for path in directory.glob("checkpoint-*.pt") if _NAME.fullmatch(path.name)), reverse=True)
+    named = sorted(
+        (path for path in directory.glob("checkpoint-*.pt") if CHECKPOINT_NAME.fullmatch(path.name)), reverse=True
+    )
     old = directory / _OLD_NAME
     return [*named, old] if old.exists() else named
 
@@ -124,7 +125,7 @@ def load_checkpoint(directory: Path, device: torch.device) -> Found:
 def _load(path: Path, log: Path, device: torch.device) -> dict[str, Any]:
     try:
         data = path.read_bytes()
-        name = _NAME.fullmatch(path.name)
+        name = CHECKPOINT_NAME.fullmatch(path.name)
         if name is not None and hashlib.sha256(data).hexdigest() != name["sha256"]:
             raise ResultsError(f"cannot read {path}: its bytes are not those that were written")
         state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)

@@ -14,9 +14,10 @@ import psutil
 from results.schema import format_frames
 from results.store import scan
 from suite import display
-from suite.estimate import Estimate, estimate
+from suite.estimate import Estimate, estimate, measured_speeds
 from suite.gpu_memory import GpuNeed
 from suite.plan import STATES, RunState
+from suite.run_queue import plan_seconds
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,19 @@ class DryRun:
     by_baseline: dict[str, Estimate]
     disk_free_bytes: int
     gpus: Sequence[GpuNeed] = ()
+    nodes: int | None = None  # of a cluster that are fit; None for this machine
+    cluster_seconds: float | None = None  # the plan's time there, in the order of its queue
 
     @classmethod
     def of(
-        cls, states: Sequence[RunState], results: Path, *, jobs: int, device: str, gpus: Sequence[GpuNeed] = ()
+        cls,
+        states: Sequence[RunState],
+        results: Path,
+        *,
+        jobs: int,
+        device: str,
+        gpus: Sequence[GpuNeed] = (),
+        nodes: int | None = None,
     ) -> DryRun:
         found = list(scan(results))
         names = dict.fromkeys(state.spec.baseline for state in states if state.spec)
@@ -51,6 +61,8 @@ class DryRun:
             {name: needs([s for s in states if s.spec and s.spec.baseline == name]) for name in names},
             shutil.disk_usage(_existing(results)).free,
             gpus,
+            nodes,
+            None if nodes is None else plan_seconds(states, measured_speeds(found, device), jobs),
         )
 
     def as_json(self) -> str:
@@ -63,7 +75,8 @@ class DryRun:
             "disk_free_bytes": self.disk_free_bytes,
             "memory_bytes": self.needed.memory_bytes,
             "gpus": [dataclasses.asdict(gpu) for gpu in self.gpus],
-            "seconds": self.needed.seconds,
+            "seconds": self._seconds,
+            "nodes": self.nodes,
             "frames_per_second": dict(self.needed.speeds),
             "unmeasured": list(self.needed.unmeasured),
             "baselines": {
@@ -89,7 +102,7 @@ class DryRun:
                 self._summary(),
                 "",
                 f"{display.plural(len(self.states), 'run')} ({stands}), {needed.runs} left to do on {self.device}, "
-                f"{self.jobs} at once{self._hint()}",
+                f"{self.jobs} at once{self._hint()}{self._cluster()}",
                 f"disk:   at most {display.size(needed.disk_bytes)} in {self.results} "
                 f"({display.size(self.disk_free_bytes)} free)",
                 f"memory: about {display.size(needed.memory_bytes)}",
@@ -136,20 +149,27 @@ class DryRun:
         """How many runs the memory is enough for, where more would go at once on this machine's cores."""
         from suite.provenance import available_cores
 
-        if self.device != "cpu" or not self.needed.runs:
+        if self.device != "cpu" or self.nodes is not None or not self.needed.runs:
             return ""
         of_one = self.needed.memory_bytes / min(self.jobs, self.needed.runs)
         room = int(min(psutil.virtual_memory().available / of_one, available_cores(), self.needed.runs))
         return f" (cores and memory are enough for --jobs {room})" if room > self.jobs else ""
 
+    def _cluster(self) -> str:
+        return "" if self.nodes is None else f" on the {display.plural(self.nodes, 'node')} that the cluster has now"
+
+    @property
+    def _seconds(self) -> float | None:
+        return self.needed.seconds if self.nodes is None else self.cluster_seconds
+
     def _time(self) -> str:
         needed = self.needed
         measured = ", ".join(f"{name} {display.count(speed)} frames/s" for name, speed in needed.speeds.items())
-        if needed.seconds is None:
+        if self._seconds is None:
             known = f" (measured: {measured})" if measured else ""
             missing = ", ".join(needed.unmeasured)
             return f"unknown: no run of {missing} on {self.device} has measured its speed yet{known}"
-        return f"about {display.duration(needed.seconds)}, at the speeds of runs already there: {measured}"
+        return f"about {display.duration(self._seconds)}, at the speeds of runs already there: {measured}"
 
 
 def _existing(folder: Path) -> Path:

@@ -11,21 +11,20 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import connection, resource_tracker
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from results.schema import RunSpec
 from suite.run_process import CRASHED, execute_run, work
 
-if TYPE_CHECKING:  # `suite.run` imports torch
+if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-    from suite.run import RunOptions, RunStatus
+    from suite.run_messages import RunOptions, RunStatus
 
 _POLL_SECONDS = 0.2
 _FAREWELL_SECONDS = 20.0  # how long a process that gave its result may take to end
@@ -49,6 +48,7 @@ class Audience(Protocol):
     def restarting(self, spec: RunSpec, reason: str) -> None: ...  # `started` follows
     def finished(self, outcome: Outcome) -> None: ...
     def stopping(self) -> None: ...
+    def note(self, line: str) -> None: ...  # about no run in particular, or a warning
 
 
 class Executor(Protocol):
@@ -82,25 +82,24 @@ class LocalExecutor:
         self._slots = slots
         self._supervision = supervision
         self._execute = execute
-        self._signals = 0
 
     def run(self, specs: Sequence[RunSpec], audience: Audience) -> list[Outcome]:
         """Call from the main thread: it takes over SIGINT and SIGTERM until it returns."""
         waiting = deque(specs)
         free = deque(self._slots)
-        active: list[_Worker] = []
+        active: list[RunProcess] = []
         outcomes: dict[RunSpec, Outcome] = {}
         restarts: dict[RunSpec, tuple[str, ...]] = {}
         told_to_stop = 0
-        with self._catching_signals():
+        with StopSignals() as signals:
             try:
-                while active or (waiting and not self._signals):
-                    while waiting and free and not self._signals:
+                while active or (waiting and not signals.count):
+                    while waiting and free and not signals.count:
                         spec = waiting.popleft()
-                        active.append(_Worker(spec, self._results, free.popleft(), self._execute))
+                        active.append(RunProcess(spec, self._results, free.popleft(), self._execute))
                         audience.started(spec)
-                    if self._signals > told_to_stop:
-                        told_to_stop = self._signals
+                    if signals.count > told_to_stop:
+                        told_to_stop = signals.count
                         for worker in active:
                             worker.stop(at_once=told_to_stop > 1)
                         if told_to_stop == 1:
@@ -116,7 +115,7 @@ class LocalExecutor:
                         free.append(worker.options)
                         spec, before = worker.spec, restarts.get(worker.spec, ())
                         outcome = worker.outcome(was_stopped=told_to_stop > 0)
-                        if worker.crashed and not self._signals and len(before) < self._supervision.restarts:
+                        if worker.crashed and not signals.count and len(before) < self._supervision.restarts:
                             restarts[spec] = (*before, outcome.reason)
                             audience.restarting(spec, outcome.reason)
                             waiting.appendleft(spec)
@@ -128,21 +127,31 @@ class LocalExecutor:
                     worker.abandon()
         return [outcomes.get(spec) or Outcome(spec, "not started", restarts=restarts.get(spec, ())) for spec in specs]
 
-    @contextmanager
-    def _catching_signals(self) -> Iterator[None]:
-        def count(_number: int, _frame: FrameType | None) -> None:
-            self._signals += 1
 
-        previous = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+class StopSignals:
+    """Counts SIGINT and SIGTERM, in place of what they do otherwise, until it is left. For the main thread."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._another)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _another(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
 
 
-class _Worker:
-    """The parent's end of one run's process."""
+class RunProcess:
+    """A run's process, from its parent's end: on this machine, or on a node of a cluster."""
 
     def __init__(self, spec: RunSpec, results: Path, options: RunOptions, execute: Callable[..., str]):
         self.spec = spec

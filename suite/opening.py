@@ -23,20 +23,7 @@ from suite.own_code import keep_code
 from suite.protocol import chosen_protocol, full_config, run_spec
 from suite.recorder import Recorder
 from suite.run_manifest import RunManifest, hardware, write_failure
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run, not what: nothing here is part of a run's identity."""
-
-    device: str  # as torch names it: "cpu", "cuda", "cuda:1"
-    threads: int  # of torch on the CPU
-    emulator_threads: int
-    jobs: int = 1  # runs at once on this machine, this one among them
-    groups: int | None = None  # of environments; None: what the run had, or what is fastest
-    plain: bool = False  # every fast path off; a run that goes on keeps the paths it began with
-    checkpoint_seconds: float = 60.0
-    own: tuple[Path, ...] = ()  # files of baselines of a user's own, which every process reads itself
+from suite.run_messages import RunOptions
 
 
 class RunRefused(ResultsError):

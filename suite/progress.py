@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from suite.run import RunStatus
+    from suite.run_messages import RunStatus
 
 PLAIN_INTERVAL_SECONDS = 30.0
-_STOPPING = "stopping: every run writes a checkpoint when its update ends; Ctrl-C again leaves at once"
+STOPPING = "stopping: every run writes a checkpoint when its update ends; Ctrl-C again leaves at once"
 
 
 class ProgressDisplay(Audience):
@@ -39,9 +39,12 @@ class ProgressDisplay(Audience):
 
 def progress_display(stream: TextIO, runs: int) -> ProgressDisplay:
     """The display that fits `stream`, for so many runs."""
-    if stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb"):
-        return LiveProgress(stream, runs)
-    return PlainProgress(stream, runs)
+    return LiveProgress(stream, runs) if is_terminal(stream) else PlainProgress(stream, runs)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether lines can be rewritten there."""
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
 
 def seconds_left(status: RunStatus) -> float | None:
@@ -73,7 +76,7 @@ def outcome_line(outcome: Outcome) -> str:
     return f"{outcome.spec}: {outcome.reason or words.get(outcome.result, outcome.result)}"
 
 
-def _restart_line(spec: RunSpec, reason: str) -> str:
+def restart_line(spec: RunSpec, reason: str) -> str:
     return f"{spec}: {reason}; started again, from its checkpoint if it has one"
 
 
@@ -101,10 +104,13 @@ class PlainProgress(ProgressDisplay):
         self._print(f"{outcome_line(outcome)} ({self._finished} of {self._runs})")
 
     def restarting(self, spec: RunSpec, reason: str) -> None:
-        self._print(_restart_line(spec, reason))
+        self._print(restart_line(spec, reason))
 
     def stopping(self) -> None:
-        self._print(_STOPPING)
+        self._print(STOPPING)
+
+    def note(self, line: str) -> None:
+        self._print(line)
 
     def _print(self, line: str) -> None:
         with suppress(OSError):  # a full disk below the log of a batch job is no reason to end its runs
@@ -158,7 +164,10 @@ class LiveProgress(ProgressDisplay):
 
     def restarting(self, spec: RunSpec, reason: str) -> None:
         self._progress.remove_task(self._tasks.pop(spec))
-        self._progress.console.print(_restart_line(spec, reason), markup=False)
+        self._progress.console.print(restart_line(spec, reason), markup=False)
 
     def stopping(self) -> None:
-        self._progress.console.print(_STOPPING, markup=False)
+        self._progress.console.print(STOPPING, markup=False)
+
+    def note(self, line: str) -> None:
+        self._progress.console.print(line, markup=False)

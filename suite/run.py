@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,10 @@ from results.store import (
     write_tables,
 )
 from suite.checkpoint import ACTIONS_FILE, keep_only_the_newest, save_checkpoint
-from suite.opening import OpenRun, RunOptions, opened, refuse_foreign
+from suite.opening import OpenRun, opened, refuse_foreign
+from suite.run_messages import RunOptions, RunStatus
 
 __all__ = ["Report", "RunOptions", "RunStatus", "execute"]
-
-
-@dataclass(frozen=True)
-class RunStatus:
-    """A moment of a run, for whoever watches."""
-
-    phase: str  # "retracing" or "training"
-    frames: float
-    total_frames: int
-    frames_per_second: float | None
-    mean_return: float | None  # of the last 100 training games
 
 
 class Diverged(ResultsError):

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from results.schema import RunSpec
 from results.store import run_directory
+from suite.run_files import RUN_LOG_FILE
 
-if TYPE_CHECKING:  # `suite.run` imports torch
-    from suite.run import RunOptions, RunStatus
+if TYPE_CHECKING:
+    from suite.run_messages import RunOptions, RunStatus
 
-LOG_FILE = "run.log"
+LOG_FILE = RUN_LOG_FILE
 CRASHED = "crashed"  # a failure that may pass when the run is started again
 _HOPELESS = ("OutOfMemoryError", "RetraceMismatch", "ConfigError")  # by name: to import torch could be what failed
 _STATUS_SECONDS = 0.2  # a run tells how far it is at most this often

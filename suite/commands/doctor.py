@@ -11,10 +11,10 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from suite import arguments, display, flags
+from suite import arguments, cluster_flags, display, flags
 from suite.errors import UserError
 
 if TYPE_CHECKING:  # it reads the pinned files
@@ -26,6 +26,7 @@ EXAMPLES = """\
   python -m suite doctor
   python -m suite doctor --games pong --device cuda
   python -m suite doctor --games atari57 --full
+  python -m suite doctor --executor ray                # every node of a cluster
   python -m suite doctor --games pong --baselines narrow.toml
 """
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--games", default="atari10", metavar="LIST", help="games to check (default: atari10)")
     parser.add_argument("--full", action="store_true", help="1,200 agent steps a game instead of 100")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
+    cluster_flags.add_cluster(parser)
     flags.add_baselines(parser, "default: those of the suite; of your own, each is tried out")
     flags.add_results(parser)
     flags.add_json(parser)
@@ -41,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     games = arguments.parse_games(parsed.games)
+    if cluster_flags.parse_executor(parsed):
+        return _nodes(parsed, games)
     baselines = () if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
     from suite import device_checks, preflight
 
@@ -66,6 +70,55 @@ def run(parsed: argparse.Namespace) -> int:
     else:
         print(f"\nall {len(checks)} checks passed")
     return 1 if failed else 0
+
+
+def _nodes(parsed: argparse.Namespace, games: Sequence[str]) -> int:
+    """A row a node of the cluster: what it has, and whether it would get runs. Returns 1 if any would not."""
+    from suite.cluster import Needs, Nodes, connect
+    from suite.plan import plan_runs
+
+    device = parsed.device.strip().lower()
+    gpus = 0.01 if device.startswith("cuda") else 0.0
+    specs = plan_runs(("pqn",), games, 10**6, (0,))
+    connect(parsed.address or "auto")
+    nodes = Nodes(Needs(1, gpus), specs, device="cuda" if gpus else "cpu")
+    nodes.wait_for_answers()
+    rows: list[dict[str, Any]] = []
+    for node in sorted(nodes.all, key=lambda node: node.name):
+        facts = node.facts
+        rows.append(
+            {
+                "node": node.name,
+                "cpus": node.resources.get("CPU", 0.0),
+                "gpus": node.resources.get("GPU", 0.0),
+                "memory_bytes": int(node.resources.get("memory", 0)),
+                "torch": facts and facts.versions.get("torch"),
+                "envpool": facts and facts.versions.get("envpool"),
+                "passed": not node.problems,
+                "problems": node.problems or [],
+            }
+        )
+    if parsed.json:
+        print(json.dumps({"nodes": rows, "failed": [row["node"] for row in rows if not row["passed"]]}, indent=2))
+    else:
+        headings = ("node", "CPUs", "GPUs", "memory", "torch", "envpool", "verdict")
+        cells = [
+            (
+                row["node"],
+                f"{row['cpus']:g}",
+                f"{row['gpus']:g}",
+                display.size(row["memory_bytes"]),
+                row["torch"] or "-",
+                row["envpool"] or "-",
+                "fit for runs" if row["passed"] else f"FAIL: {row['problems'][0]}",
+            )
+            for row in rows
+        ]
+        print(display.table(headings, cells))
+        for row in rows:
+            for problem in row["problems"][1:]:
+                print(f"{row['node']}: {problem}", file=sys.stderr)
+    return 1 if any(not row["passed"] for row in rows) else 0
 
 
 def _paths(device: str) -> Iterator[Check]:

@@ -13,19 +13,19 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from results.schema import RunSpec, format_frames
-from suite import arguments, display, flags
+from results.store import scan
+from suite import arguments, cluster_flags, display, flags
 from suite.arguments import parse_path
+from suite.cluster_flags import OnRay
 from suite.errors import UserError
 from suite.executors import LocalExecutor, Outcome, Supervision
 from suite.own_code import own_files, tell, try_own
-from suite.plan import refuse_small_budget, refuse_unusable, wanted_states
+from suite.plan import RunState, refuse_small_budget, refuse_unusable, wanted_states
+from suite.run_messages import RunOptions
 from suite.run_process import LOG_FILE
-
-if TYPE_CHECKING:  # it imports torch
-    from suite.run import RunOptions
+from suite.run_queue import expected_seconds
 
 NAME = "run"
 SUMMARY = "train what is not done yet"
@@ -35,6 +35,7 @@ EXAMPLES = """\
   python -m suite run --games atari10 --frames 40M --device cuda --jobs 4
   python -m suite run --games atari57 --frames 200M --dry-run
   python -m suite run --claim c51-70 --dry-run
+  python -m suite run --games atari57 --frames 200M --executor ray --gpus-per-run 0.25
   python -m suite run --games atari5 --frames 40M --baselines pqn,narrow.toml    # with one of your own
 """
 _CHECKPOINT_SECONDS = 60.0
@@ -71,6 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="a run without a sign of life for so long hangs (default: 30)",
     )
+    cluster_flags.add_cluster(group)
+    cluster_flags.add_needs(group)
     group.add_argument("--plain", action="store_true", help="no fast path: the plain composition of every layer")
     flags.add_results(group)
     group.add_argument("--dry-run", action="store_true", help="only say what would be run, and what it needs")
@@ -87,34 +90,42 @@ def run(parsed: argparse.Namespace) -> int:
         silent_seconds=60.0 * arguments.parse_minutes(parsed.hang_minutes),
     )
     threads = None if parsed.threads is None else arguments.parse_threads(parsed.threads)
-    devices = arguments.parse_device(parsed.device)
+    cluster = cluster_flags.parse_cluster(parsed)
+    devices = ("cpu",) if cluster else arguments.parse_device(parsed.device)
     groups = None if parsed.groups is None else arguments.parse_groups(parsed.groups, devices)
     if parsed.claim is not None and not specs:
         print('{"runs": []}' if parsed.json else f"claim {parsed.claim} lacks no run; see: python -m suite report")
         return 0
     baselines = dict.fromkeys(spec.baseline for spec in specs)
+    if cluster and own_files(baselines):
+        raise UserError("baselines of your own run on this machine alone; leave out --executor ray, or those baselines")
     tell(try_own(baselines), sys.stderr)
     for frames in {spec.frames for spec in specs}:
         refuse_small_budget(dict.fromkeys(spec.baseline for spec in specs if spec.frames == frames), frames)
     states = wanted_states(specs, results)
     refuse_unusable(states)
+    left = [state.spec for state in states if state.state != "done" and state.spec]
     if parsed.dry_run:
         from suite.dry_run import DryRun
         from suite.gpu_memory import gpu_needs
 
-        undone = [state.spec for state in states if state.state != "done" and state.spec]
-        gpus = gpu_needs(undone, [devices[i % len(devices)] for i in range(min(jobs, len(undone)))])
-        dry = DryRun.of(states, results, jobs=jobs, device=devices[0].partition(":")[0], gpus=gpus)
+        if cluster:
+            nodes = cluster_flags.nodes_for(cluster, left, results, _tell)
+            dry = DryRun.of(states, results, jobs=nodes.slots, device=cluster.device, nodes=len(nodes.fit))
+        else:
+            gpus = gpu_needs(left, [devices[i % len(devices)] for i in range(min(jobs, len(left)))])
+            dry = DryRun.of(states, results, jobs=jobs, device=devices[0].partition(":")[0], gpus=gpus)
         print(dry.as_json() if parsed.json else dry.as_text(rows=parsed.rows))
         return 0
     if parsed.rows:
         raise UserError("--rows goes with --dry-run; leave it out, or add --dry-run")
     arguments.writable_folder(results)
     by_spec = {state.spec: Outcome(state.spec, "skipped") for state in states if state.state == "done" and state.spec}
-    left = [spec for spec in specs if spec not in by_spec]
     if by_spec:
         print(f"{display.plural(len(by_spec), 'run')} of {len(specs)} done already", file=sys.stderr)
-    if left:
+    if left and cluster:
+        by_spec |= {outcome.spec: outcome for outcome in _train_on_cluster(states, results, cluster, supervision)}
+    elif left:
         slots = _slots(
             len(left),
             jobs=jobs,
@@ -166,7 +177,6 @@ def _slots(
     """The options of each of the places where so many runs are worked at."""
     from suite.machine import thread_share
     from suite.provenance import available_cores
-    from suite.run import RunOptions
 
     # Written into the manifest: sums split over another number of threads round differently.
     torch_threads, emulator_threads = thread_share(devices[0], threads=threads, jobs=jobs, cores=available_cores())
@@ -203,6 +213,36 @@ def _train(
         progress_display(sys.stderr, len(specs)) as progress,
     ):
         return LocalExecutor(results, slots, supervision).run(specs, progress)
+
+
+def _train_on_cluster(
+    states: Sequence[RunState], results: Path, cluster: OnRay, supervision: Supervision
+) -> list[Outcome]:
+    """Runs what is not done on the cluster; says what came home."""
+    from suite.estimate import measured_speeds
+    from suite.fleet_progress import FleetProgress
+
+    frames_left = {state.spec: state.spec.frames - state.frames_done for state in states if state.spec}
+    left = [state.spec for state in states if state.spec and state.state != "done"]
+    nodes = cluster_flags.nodes_for(cluster, left, results, _tell)
+    from suite.ray_executor import RayExecutor
+
+    runs = f"{display.plural(len(nodes.fit), 'node')}, {display.plural(nodes.slots, 'run')} at once"
+    _tell(f"{runs}; their logs: python -m suite status --log RUN")
+    seconds = expected_seconds(states, measured_speeds(scan(results), cluster.device))
+    with FleetProgress(sys.stderr, {spec: frames_left[spec] for spec in left}) as progress:
+        nodes.tell = progress.note
+        executor = RayExecutor(
+            results, cluster.options(), supervision, nodes, cluster.needs, seconds, shared=cluster.shared
+        )
+        outcomes = executor.run(left, progress)
+    if executor.parcels:
+        _tell(f"{display.size(executor.bytes_kept)} came home in {display.plural(executor.parcels, 'parcel')}")
+    return outcomes
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _print_outcomes(outcomes: list[Outcome], results: Path, *, as_json: bool) -> None:
@@ -278,4 +318,5 @@ def _spell_options(parsed: argparse.Namespace) -> str:
         ("--results", str(parsed.results), str(flags.DEFAULT_RESULTS)),
     ]
     spelled = "".join(f" {flag} {shlex.quote(value)}" for flag, value, default in given if value != default)
-    return spelled + (" --plain" if parsed.plain else "")
+    cluster = cluster_flags.parse_cluster(parsed)
+    return spelled + (cluster.spelled() if cluster else "") + (" --plain" if parsed.plain else "")

@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from pathlib import Path
 
 from results.schema import format_frames
 from results.store import scan
 from suite import arguments, display, flags
+from suite.errors import UserError
 from suite.plan import STATES, RunState, found_states, wanted_states
+from suite.run_files import RUN_LOG_FILE
 
 NAME = "status"
 SUMMARY = "which runs are done, part done, failed or missing"
@@ -21,11 +24,15 @@ EXAMPLES = """\
   python -m suite status
   python -m suite status --games atari10 --frames 40M        # the whole matrix, with what is missing
   python -m suite status --baselines pqn --json
+  python -m suite status --log pqn/Pong/4M/seed-0
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_selection(parser, "which runs (default: all that there are)")
+    parser.add_argument(
+        "--log", metavar="RUN", help="print what a run printed, wherever it ran: pqn/Pong/4M/seed-0, or its folder"
+    )
     flags.add_results(parser)
     flags.add_json(parser)
 
@@ -33,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     selection = flags.parse_selection(parsed)
     results = arguments.results_folder(parsed.results)
+    if parsed.log is not None:
+        return _print_log(results, parsed.log)
     if selection.games is not None and selection.frames is not None:
         states = wanted_states(selection.matrix(), results)
     else:
@@ -51,6 +60,21 @@ def run(parsed: argparse.Namespace) -> int:
         )
     )
     print(f"\n{display.plural(len(states), 'run')}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    return 0
+
+
+def _print_log(results: Path, run: str) -> int:
+    """Prints the log of the run that `run` names. Raises UserError where there is none."""
+    folder = Path(run) if (Path(run) / RUN_LOG_FILE).is_file() else results / run
+    try:
+        with (folder / RUN_LOG_FILE).open("r", encoding="utf-8", errors="replace") as log:
+            for line in log:
+                print(line, end="")
+    except OSError as error:
+        raise UserError(
+            f"--log {run}: {folder / RUN_LOG_FILE} cannot be read ({error.strerror or error}); "
+            "name a run as it stands below --results, such as pqn/Pong/4M/seed-0"
+        ) from None
     return 0
 
 

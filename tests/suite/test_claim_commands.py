@@ -29,13 +29,21 @@ def test_a_claim_names_the_runs_it_lacks(call):
     assert {run["state"] for run in runs} == {"missing"}
 
 
+def test_the_ablation_names_its_variants(call):
+    code, out, _ = call("run", "--claim", "ablation", "--dry-run", "--json", "--device", "cpu")
+    assert code == 0
+    baselines = [run["baseline"] for run in json.loads(out)["runs"]]
+    parts = ("no-maxpool", "no-product", "relu")
+    assert set(baselines) == {"hadamax-pqn", *(f"hadamax-pqn-{part}" for part in parts)}
+    assert len(baselines) == 4 * 10 * 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--claim", "pqn-81"], "unknown claim 'pqn-81'"),
         (["--claim", "pqn-80", "--games", "pong"], "--claim says which runs; leave out --games"),
         (["--games", "pong", "--frames", "4M", "--claims", "mine.toml"], "--claims goes with --claim"),
-        (["--claim", "ablation"], "which the suite does not have"),
     ],
 )
 def test_what_a_claim_cannot_mean_is_refused(call, arguments, message):

@@ -27,7 +27,7 @@ class Events:
 
     def __init__(self, on_status=None):
         self.started_specs, self.statuses, self.outcomes, self.told_to_stop = [], [], [], 0
-        self.restarts = []
+        self.restarts, self.notes = [], []
         self._on_status = on_status
 
     def started(self, spec):
@@ -46,6 +46,9 @@ class Events:
 
     def stopping(self):
         self.told_to_stop += 1
+
+    def note(self, line):
+        self.notes.append(line)
 
 
 def send_once(number):
