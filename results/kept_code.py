@@ -68,7 +68,8 @@ def check_kept_code(run: Run) -> Iterator[str]:
     hashed = run.manifest["config"].get(CODE_KEY, {})
     if {reference: entry["sha256"] for reference, entry in listed.items()} != dict(hashed):
         yield "code: the manifest's list and its configuration name different code"
-    if not listed and not folder.exists():
+    if not has_kept_code(run) and CODE_KEY not in run.manifest:
+        yield from (f"{CODE_FOLDER}/{name}: the manifest does not list it" for name in _names(folder))
         return
     for reference, entry in listed.items():
         path = f"{CODE_FOLDER}/{entry['file']}"
@@ -80,9 +81,7 @@ def check_kept_code(run: Run) -> Iterator[str]:
         if found != entry["sha256"]:
             yield f"{path}: SHA-256 is {found}, the manifest says {entry['sha256']} of {reference}"
     known = {CODE_BASELINE_FILE, *(entry["file"] for entry in listed.values())}
-    unknown = sorted(path.name for path in folder.iterdir() if path.name not in known) if folder.is_dir() else []
-    if unknown:
-        yield f"{CODE_FOLDER}: holds {', '.join(unknown)}, which the manifest does not name"
+    yield from (f"{CODE_FOLDER}/{name}: the manifest does not list it" for name in _names(folder) if name not in known)
     try:
         kept = _document(folder / CODE_BASELINE_FILE)
     except ValueError as error:
@@ -91,6 +90,10 @@ def check_kept_code(run: Run) -> Iterator[str]:
     values = {"algorithm": kept["algorithm"], **{key: entry["value"] for key, entry in kept["values"].items()}}
     if kept["name"] != run.spec.baseline or values != run.manifest["config"]["baseline"]:
         yield f"{CODE_FOLDER}/{CODE_BASELINE_FILE}: is not the configuration that the manifest has"
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
 def _document(path: Path) -> dict[str, Any]:
