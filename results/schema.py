@@ -28,6 +28,7 @@ METRICS_FILE = "metrics.parquet"
 TIMING_FILE = "timing.parquet"
 ACTIONS_FILE = "actions.parquet"
 FULL_ACTIONS_FILE = "actions-full.parquet"
+DEFAULT_LICENCE = "CC-BY-4.0"  # of runs that are sent in
 CODE_FOLDER = "code"
 CODE_BASELINE_FILE = "baseline.toml"
 

@@ -15,9 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from results.errors import ResultsError
-from results.schema import RunSpec
+from results.schema import DEFAULT_LICENCE, RunSpec
 from results.store import Run
-from results.submissions import DEFAULT_LICENCE
 from suite import arguments, display, flags
 from suite.arguments import parse_path
 from suite.errors import UserError
