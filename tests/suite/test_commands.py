@@ -186,7 +186,8 @@ def test_a_run_goes_on_with_the_fast_path_it_began_with_or_not_at_all(tmp_path):
     assert (json.loads(before)["path"], json.loads(before)["status"]) == ("fast", "interrupted")
     there = suite(tmp_path, *arguments, "--frames", "40M", PATH="", CXX="")
     assert there.returncode == 1
-    assert "note: the Hadamax block runs plain, which is slower: no C++ compiler was found" in there.stderr
+    told = "note: runs plain, which is slower: fused Hadamax block, Hadamax-PQN in float32: no C++ compiler was found"
+    assert told in there.stderr
     assert "was begun with the fused Hadamax block, which is missing here" in there.stderr
     assert (folder / "manifest.json").read_bytes() == before
 
