@@ -23,6 +23,7 @@ class BaselineInfo:
     deviations_markdown: str  # from the official code, numbered; "" where none are written down
     is_variant: bool = False  # of another one: shown only where it has results
     is_own: bool = False  # a user's, as its runs keep it
+    file: str = ""  # of a user's own: the TOML that a command takes for it
     code: Mapping[str, str] = field(default_factory=dict)  # of a user's own: file name -> text; shown, never executed
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from baselines.families import PINNED_NAMES
 from reports.catalogue import BaselineInfo, Catalogue
 from results.kept_code import has_kept_code, read_kept
-from results.schema import format_frames
+from results.schema import CODE_BASELINE_FILE, CODE_FOLDER, format_frames
 from results.store import Run, scan
 from suite.errors import UserError
 
@@ -59,6 +59,7 @@ def _info(run: Run) -> BaselineInfo | None:
         deviations_markdown="",
         is_variant=True,
         is_own=True,
+        file=str(run.directory / CODE_FOLDER / CODE_BASELINE_FILE),
         code=kept.files,
     )
 

@@ -82,12 +82,17 @@ def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> Miss
     place += " --device cuda" if claim.on == "gpu" else " --device cpu" if claim.on == "cpu" else ""
     unpinned = tuple(name for name in claim.sides if catalogue.find(name) is None)
     games = 1 if claim.kind.is_timed else len(claim.games)
-    following = run_arguments(runs and (_next_run(evidence, claim, runs),))
+    files = {info.name: info.file for info in catalogue.baselines if info.file}
+    following = run_arguments(runs and (_next_run(evidence, claim, runs),), files)
+    commands = tuple(f"{catalogue.command} run {arguments}{place}" for arguments in run_arguments(runs, files))
+    whole = f"{catalogue.command} run --claim {claim.id}{place}"
+    if files.keys() & {*claim.sides}:
+        whole = " && ".join(commands)  # a claim on a baseline of a user's own is in no file that `run` reads
     return Missing(
         runs=runs,
         unpinned=unpinned,
-        command=f"{catalogue.command} run --claim {claim.id}{place}" if runs else "",
-        commands=tuple(f"{catalogue.command} run {arguments}{place}" for arguments in run_arguments(runs)),
+        command=whole if runs else "",
+        commands=commands,
         cost=estimate_cost(evidence, runs, on=claim.on),
         next_command=f"{catalogue.command} run {following[0]}{place}" if following else "",
         needed=len(claim.sides) * games * MINIMUM_SEEDS,
@@ -168,8 +173,12 @@ def _counts_already(entry: Entry, claim: Claim) -> bool:
     return claim.at_frames is not None and entry.baseline == claim.baseline and value_of(entry, claim) is not None
 
 
-def run_arguments(runs: tuple[RunSpec, ...]) -> list[str]:
-    """The fewest `run` argument lists that ask for `runs` and nothing else, in a stable order."""
+def run_arguments(runs: tuple[RunSpec, ...], files: Mapping[str, str] | None = None) -> list[str]:
+    """The fewest `run` argument lists that ask for `runs` and nothing else, in a stable order.
+
+    Args: `files`: the TOML of a baseline that commands do not know by its name.
+    """
+    files = files or {}
     seeds: dict[tuple[str, int, str], list[int]] = defaultdict(list)
     for run in runs:
         seeds[run.baseline, run.frames, run.game].append(run.seed)
@@ -179,8 +188,12 @@ def run_arguments(runs: tuple[RunSpec, ...]) -> list[str]:
     baselines: dict[tuple[int, tuple[str, ...], tuple[int, ...]], list[str]] = defaultdict(list)
     for (baseline, frames, numbers), names in games.items():
         baselines[frames, tuple(sorted(names)), numbers].append(baseline)
+
+    def spelled(names: list[str]) -> str:
+        return ",".join(shlex.quote(files.get(name, name)) for name in names)
+
     return [
-        f"--baselines {','.join(names)} --games {_games_argument(played)} --frames {format_frames(frames)} "
+        f"--baselines {spelled(names)} --games {_games_argument(played)} --frames {format_frames(frames)} "
         f"--seeds {_seeds_argument(numbers)}"
         for (frames, played, numbers), names in baselines.items()
     ]

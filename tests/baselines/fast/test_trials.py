@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 
 import pytest
 import torch
@@ -33,16 +32,14 @@ def layers():
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
-def test_every_layer_of_both_networks_proves_itself_in_no_time_and_is_left_as_it_was(dtype):
+def test_every_layer_of_both_networks_proves_itself_and_is_left_as_it_was(dtype):
     require_native()
-    began = time.monotonic()
     for layer in layers():
         before = {name: value.clone() for name, value in layer.state_dict().items()}
         assert why_not_fused(layer, CPU, dtype) is None
         assert not layer.fused
         assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
         assert all(parameter.grad is None for parameter in layer.parameters())
-    assert time.monotonic() - began < 2
 
 
 def off_by_a_bit(block):
@@ -193,13 +190,11 @@ def test_an_update_that_can_not_be_captured_runs_plain_on_a_gpu(monkeypatch):
 def test_the_update_of_pqn_proves_itself_on_a_gpu(cuda):
     network, optimizer, _ = learner()
     network.to(cuda)
-    began = time.monotonic()
     batches = [made_up(64, 6, seed, cuda) for seed in range(2)]
     why_not = why_not_captured(
         lambda *batch: train_minibatch(network, optimizer, *batch, 10.0), network, optimizer, batches
     )
     assert why_not is None
-    assert time.monotonic() - began < 10  # libraries are loaded in it
 
 
 def test_the_inputs_of_a_proof_are_channels_last_and_the_same_every_time():
