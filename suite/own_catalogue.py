@@ -69,11 +69,11 @@ def claims_against(reference: str, names: Sequence[str], folders: Sequence[Path]
 
     Raises UserError: one of them has no finished run, or is the reference itself.
     """
+    runs = [run for folder in folders if folder.is_dir() for run in scan(folder) if isinstance(run, Run)]
     blocks = []
     for name in names:
         if name == reference:
             raise UserError(f"--against {reference} compares {name} with itself; give another one")
-        runs = [run for folder in folders if folder.is_dir() for run in scan(folder) if isinstance(run, Run)]
         done = [run for run in runs if run.spec.baseline == name and run.is_done]
         if not done:
             raise UserError(f"{name} has no finished run to compare; train it with: python -m suite run --help")

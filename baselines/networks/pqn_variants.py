@@ -144,10 +144,7 @@ class HadamaxVariant(Encoder):
         self.dense = DenseNorm(flat, self.features, activation) if normed else Dense(flat, self.features, activation)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = self.images(observations, self.dense.linear.weight.dtype)
-        for name in self.convolutions:
-            hidden = keep(activations, name, self.get_submodule(name)(hidden))
-        return keep(activations, "dense", self.dense(flatten_nhwc(hidden)))
+        return _in_order(self, observations, activations)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         reset_weights(self, xavier_normal_, generator, dense=he_normal_)
@@ -182,13 +179,20 @@ class NatureVariant(Encoder):
         self.dense = DenseNorm(_NATURE_SIDE**2 * channels, self.features, F.relu)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
-        hidden = self.images(observations, self.dense.linear.weight.dtype)
-        for name in self.convolutions:
-            hidden = keep(activations, name, self.get_submodule(name)(hidden))
-        return keep(activations, "dense", self.dense(flatten_nhwc(hidden)))
+        return _in_order(self, observations, activations)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         reset_weights(self, he_normal_, generator, dense=he_normal_)
+
+
+def _in_order(
+    encoder: HadamaxVariant | NatureVariant, observations: Tensor, activations: dict[str, Tensor] | None
+) -> Tensor:
+    """The convolutions one after another, then the dense layer."""
+    hidden = encoder.images(observations, encoder.dense.linear.weight.dtype)
+    for name in encoder.convolutions:
+        hidden = keep(activations, name, encoder.get_submodule(name)(hidden))
+    return keep(activations, "dense", encoder.dense(flatten_nhwc(hidden)))
 
 
 def _blocks(**changes: Any) -> Callable[..., nn.Module]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from reports.judging.claims import Claim, Contrast, Kind, Seen
@@ -143,31 +145,21 @@ REACHES = Kind(
 )
 
 
-AHEAD_OF = Kind(
+AHEAD_OF = replace(  # the same figures and drawing, without a claim
+    REACHES,
     name="ahead",
     needs=("reference", "frames"),
-    measures=SCORE_MEASURES,
     rule=(
         "A question, of which nothing is claimed. The lead is metric(A) / metric(B) less 1. The answer is ahead if its "
         "whole interval is above zero, behind if it is below, inconclusive if it holds zero."
     ),
-    statistic=lambda claim: ([*SCORE_MEASURES, CHANCE], _gains),
-    decides=lambda claim, parts: claim.measure,
     verdict=lambda claim, parts: ahead_verdict(parts[claim.measure]),
     meanings={
         AHEAD: "The whole interval lies above level.",
         INCONCLUSIVE: "The interval holds level: more seeds would tell.",
         BEHIND: "The whole interval lies below level.",
     },
-    written=lambda claim, value: percent(value, signed=True),
     claimed=lambda claim: "ahead or behind",
-    seen=_gain_seen,
-    contrast=as_drawn,
-    told=lambda claim, size: f"a lead of {percent_size(size)}",
-    marks=lambda claim: [("level", 0.0)],
-    is_ratio=True,
-    chances=(CHANCE,),
-    part_titles=SCORE_TITLES,
 )
 
 
