@@ -103,6 +103,14 @@ class Agent(Protocol):
         """Effective rank, dead fraction, norms of activation and gradient by layer: {'effective_rank/conv2': 71.0}."""
         ...
 
+    def ranks(self, observations: int) -> dict[str, float]:
+        """Effective ranks by layer over so many observations, or all there are: {'effective_rank_2048/conv2': 311.0}.
+
+        An agent of a user's own may lack it: its runs then have the ranks that `diagnose` gives, and no claim about
+        ranks can rest on them.
+        """
+        ...
+
     def provenance(self) -> dict[str, Any]:
         """{envpool_id, envpool_config, rom_sha256, train_seeds, greedy_seeds} for the manifest."""
         ...

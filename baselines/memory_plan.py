@@ -27,10 +27,11 @@ _PROCESS_BYTES = 600_000_000  # measured 0.56 GB: python, torch, envpool with 16
 _OWN_AGENT_BYTES = 2_000_000_000  # a guess: nothing is known of an agent of a user's own
 _FLOATS_PER_PARAMETER = 5  # weights, gradients, two moments, target network
 _DIAGNOSED = 256  # observations in the largest forward pass
-# Activations of one observation, forward only: measured at the peak of diagnostics.
+# Activations of one observation, forward only: measured at the peak of diagnostics, whose largest are ranks over 2,048
+# observations of one layer at a time.
 _BYTES_PER_OBSERVATION = {
-    "nature": 600_000,
-    "nature-torso": 600_000,
+    "nature": 1_200_000,
+    "nature-torso": 1_200_000,
     "hadamax-c51": 4_000_000,
     "hadamax-torso": 4_000_000,
 }
@@ -43,6 +44,7 @@ _MINIBATCH_BYTES_PER_SAMPLE = {
     "hadamax": 10_000_000,
     "hadamax-double-width": 20_000_000,
 }  # activations, gradients
+_RANKED_BYTES = 310_000_000  # ranks over 2,048 observations with PQN's encoder; Hadamax's minibatch takes more
 # What CUDA keeps for a process before the first tensor: context, libraries, workspaces, graphs. Not measured: no GPU
 # has been here. 0.5 to 0.8 GB are usual.
 _CUDA_BYTES = 1_000_000_000
@@ -98,7 +100,7 @@ def _pqn_plan(config: PqnConfig, actions: int) -> MemoryPlan:
     return MemoryPlan(
         frames=config.rollout_agent_steps * config.train_environments * _STACK_BYTES,
         bookkeeping=0,
-        learner=config.minibatch * of_a_sample
+        learner=max(config.minibatch * of_a_sample, _RANKED_BYTES)
         + (4 * _FLOATS_PER_PARAMETER * parameter_count(config, actions=actions) if is_reference(config.encoder) else 0),
         process=_PQN_PROCESS_BYTES,
     )

@@ -30,7 +30,7 @@ from baselines.exploration import linear_epsilon
 from baselines.fast.cuda_graph import Work
 from baselines.fast.paths import EPOCH_GRAPH, ROLLOUT_GRAPH, captured, rollout_path, use_fused_blocks, use_fused_norms
 from baselines.made_up import made_up, made_up_epochs
-from baselines.networks.diagnostics import layer_diagnostics
+from baselines.networks.diagnostics import layer_diagnostics, layer_ranks
 from baselines.networks.precision import use_precision
 from baselines.networks.q_network import QNetwork, build_q_network
 from baselines.optim import RAdam, clip_by_global_norm_
@@ -368,6 +368,9 @@ class PqnAgent:
     def diagnose(self) -> dict[str, float]:
         """Diagnostics on a fixed sample of the last rollout's observations; gradients are the last minibatch's."""
         return layer_diagnostics(self.network, self._play.sample_observations(DIAGNOSTIC_BATCH))
+
+    def ranks(self, observations: int) -> dict[str, float]:
+        return layer_ranks(self.network, self._play.sample_observations(observations))
 
     def provenance(self) -> dict[str, Any]:
         return self._play.provenance(**self._seeds)

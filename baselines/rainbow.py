@@ -21,7 +21,7 @@ from baselines.distributional import action_values, cross_entropy, double_q_targ
 from baselines.emulator.envs import AtariEnvironments
 from baselines.emulator.frame_stacks import why_not_stacked
 from baselines.fast.paths import acting_path, captured, use_fused_blocks
-from baselines.networks.diagnostics import layer_diagnostics
+from baselines.networks.diagnostics import layer_diagnostics, layer_ranks
 from baselines.networks.noise import FactorisedNoise
 from baselines.networks.precision import use_precision
 from baselines.networks.rainbow_network import RainbowNetwork, build_rainbow_network
@@ -288,6 +288,9 @@ class RainbowAgent:
     def diagnose(self) -> dict[str, float]:
         """Diagnostics on a fixed sample of the memory's observations; gradients are the last update's."""
         return layer_diagnostics(self.network, self._play.sample_observations(DIAGNOSTIC_BATCH, self.device))
+
+    def ranks(self, observations: int) -> dict[str, float]:
+        return layer_ranks(self.network, self._play.sample_observations(observations, self.device))
 
     def provenance(self) -> dict[str, Any]:
         return self._play.provenance(self._seeds)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from reports.catalogue import Catalogue
 from reports.judging.claims import MINIMUM_SEEDS, Seen
-from reports.judging.evidence import OBSERVATIONS
 from reports.judging.judge import Judgement
 from reports.judging.leaderboard import SET_TITLES, games_title
-from reports.judging.missing import Missing
+from reports.judging.missing import Missing, observations_of
 from reports.judging.verdicts import INSUFFICIENT, NOT_COMPARABLE
 from reports.numerals import NBSP, between, counted, duration, frames, listed, number, seeds_text
 from reports.statistics.bootstrap import Interval
@@ -119,9 +118,9 @@ def lacks(judgement: Judgement, catalogue: Catalogue) -> str:
     parts = []
     if missing.has_coarse:
         return (
-            f"The claim needs diagnostics over {judgement.claim.observations:,} observations. Runs of this suite take "
-            f"them over {OBSERVATIONS}, and no rank is above that number: a difference shrinks, and none of these runs "
-            "settles the claim."
+            f"The claim needs ranks over {judgement.claim.observations:,} observations. Runs of this budget take them "
+            f"over {observations_of(judgement.claim.frames):,}, and no rank is above that number: a difference "
+            "shrinks, and none of these runs settles the claim."
         )
     if missing.unpinned:
         needs = listed(list(missing.unpinned))

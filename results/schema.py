@@ -32,6 +32,12 @@ DEFAULT_LICENCE = "CC-BY-4.0"  # of runs that are sent in
 CODE_FOLDER = "code"
 CODE_BASELINE_FILE = "baseline.toml"
 
+# Effective ranks over a large sample, `effective_rank_2048/<layer>`: how many observations, and how often in a budget.
+# 2,048 is what analyses of srank on Atari usually take. They cost seconds, so there are few: under 1 % of a run.
+RANK_OBSERVATIONS = 2048
+RANK_FRAMES = 2_000_000
+RANK_ROWS = 5
+
 STATUSES = ("running", "interrupted", "failed", "done")
 EPISODE_KINDS = ("train", "greedy")
 # How a game's record ended: the emulator said game over; the 27,000-step limit; the game ended inside an
@@ -51,7 +57,7 @@ EPISODE_SCHEMA = pa.schema(
 METRIC_SCHEMA = pa.schema(
     [
         ("frames", pa.int64()),
-        ("name", pa.dictionary(pa.int16(), pa.string())),  # "loss", "epsilon", "effective_rank/conv2", ...
+        ("name", pa.dictionary(pa.int16(), pa.string())),  # "loss", "effective_rank/conv2", ...
         ("value", pa.float64()),
     ]
 )
@@ -125,6 +131,11 @@ def parse_frames_directory(name: str) -> int:
     if format_frames(frames) != name:
         raise ValueError(f"{name!r} should be written {format_frames(frames)!r}")
     return frames
+
+
+def rank_rows(total_frames: int) -> int:
+    """How often a run of this budget takes ranks over `RANK_OBSERVATIONS`, its end included: none in a short one."""
+    return min(RANK_ROWS, round(total_frames / RANK_FRAMES))
 
 
 @dataclass(frozen=True, order=True)

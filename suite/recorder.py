@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from baselines.agent import FinishedGame, Progress
+from results.schema import rank_rows
 from results.scores import SCORE_WINDOW_GAMES
 
 METRIC_ROWS = 200  # a row each 0.5 % of the budget
@@ -62,6 +63,11 @@ class Recorder:
         """Whether the update that began at `frames_before` passed a mark: each 1 %, or fewer in a short budget."""
         marks = min(DIAGNOSTIC_ROWS, max(1, self.total_frames // DIAGNOSTIC_FRAMES))
         return self._crossed(frames_before, marks)
+
+    def ranks_due(self, frames_before: int) -> bool:
+        """Whether the update that began at `frames_before` passed a mark for ranks over a large sample."""
+        marks = rank_rows(self.total_frames)
+        return marks > 0 and self._crossed(frames_before, marks)
 
     def add_diagnostics(self, values: Mapping[str, float]) -> None:
         self.metrics += [(self.frames, name, value) for name, value in values.items()]

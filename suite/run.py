@@ -12,7 +12,7 @@ from baselines.agent import FinishedGame, Progress, RetraceMismatch, Tick, envir
 from baselines.registry import add_own
 from results.actions import pack, write_log
 from results.errors import ResultsError
-from results.schema import MANIFEST_FILE, RunSpec
+from results.schema import MANIFEST_FILE, RANK_OBSERVATIONS, RunSpec
 from results.store import (
     RunLock,
     episode_table,
@@ -85,6 +85,8 @@ def _train(run: OpenRun, checkpoint_seconds: float, report: Report, stop_request
         run.recorder.add(event, *stopwatch.lap())
         if run.recorder.diagnostics_due(frames_before):
             run.recorder.add_diagnostics(run.agent.diagnose())
+        if run.recorder.ranks_due(frames_before) and hasattr(run.agent, "ranks"):  # one of a user's own may lack it
+            run.recorder.add_diagnostics(run.agent.ranks(RANK_OBSERVATIONS))
         run.lock.check()
         run.log.append(event.actions)
         report(_status(run, event.frames, 0.0))

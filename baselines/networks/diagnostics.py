@@ -29,6 +29,8 @@ class Diagnosable(Protocol):
 RANK_DELTA = 0.01
 SMOOTH_THRESHOLD = 1e-3
 GRAM_ROWS = 64  # at once: a Gram matrix is symmetric, and only its lower blocks are computed
+GRAM_COLUMNS = 4096  # at once: of a wide matrix no whole copy in float64 is made
+FORWARD_ROWS = 256  # observations at once through the network
 
 
 def effective_rank(matrix: Tensor, delta: float = RANK_DELTA) -> int:
@@ -52,11 +54,12 @@ def effective_rank(matrix: Tensor, delta: float = RANK_DELTA) -> int:
 
 def _gram(rows: Tensor) -> Tensor:
     """rows @ rows.T in float64, the lower half alone (what is above the diagonal blocks stays 0, and is not read)."""
-    rows = rows.double()
-    gram = rows.new_zeros(len(rows), len(rows))
-    for start in range(0, len(rows), GRAM_ROWS):
-        block = rows[start : start + GRAM_ROWS]
-        gram[start : start + GRAM_ROWS, : start + GRAM_ROWS] = block @ rows[: start + GRAM_ROWS].T
+    gram = rows.new_zeros(len(rows), len(rows), dtype=torch.float64)
+    for columns in rows.split(GRAM_COLUMNS, dim=1):
+        part = columns.double()
+        for start in range(0, len(rows), GRAM_ROWS):
+            block = part[start : start + GRAM_ROWS]
+            gram[start : start + GRAM_ROWS, : start + GRAM_ROWS] += block @ part[: start + GRAM_ROWS].T
     return gram
 
 
@@ -105,4 +108,31 @@ def layer_diagnostics(network: Diagnosable, observations: Tensor) -> dict[str, f
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if gradients:
             found[f"gradient_norm/{layer}"] = float(global_norm(gradients))
+    return found
+
+
+@torch.no_grad()
+def layer_ranks(network: Diagnosable, observations: Tensor) -> dict[str, float]:
+    """Effective rank of every named layer of the encoder over a large sample of observations [N, 4, 84, 84].
+
+    A rank is never above N, and near N differences vanish. So N belongs to the figure and is in its name:
+    `effective_rank_2048/conv2`. One layer's outputs are held at a time, for those of all would take more memory than
+    training does. The rank is nan where outputs are not finite; a layer that the encoder did not fill in is left out.
+    """
+    found: dict[str, float] = {}
+    for layer in network.encoder.layer_names:
+        outputs = None
+        for start in range(0, len(observations), FORWARD_ROWS):
+            activations: dict[str, Tensor] = {}
+            network(observations[start : start + FORWARD_ROWS], activations)
+            if layer not in activations:
+                break
+            part = activations.pop(layer).flatten(1)
+            if outputs is None:
+                outputs = part.new_empty(len(observations), part.shape[1], dtype=torch.float32)
+            outputs[start : start + FORWARD_ROWS] = part
+        if outputs is not None:
+            is_finite = bool(torch.isfinite(outputs).all())
+            name = f"effective_rank_{len(observations)}/{layer}"
+            found[name] = float(effective_rank(outputs)) if is_finite else float("nan")
     return found

@@ -35,7 +35,7 @@ class Claim:
     layers: tuple[str, ...] = ()
     tolerance: float | None = None
     least: float | None = None  # of a difference between layers: the smallest that counts
-    observations: int | None = None  # the fewest that a diagnostic must have been taken over
+    observations: int | None = None  # the fewest that ranks must have been taken over
     on: str = ""  # of a ratio of times: "cpu" or "gpu"; "" for either
     without: tuple[str, ...] = ()
     family: str = PAPER

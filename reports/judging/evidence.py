@@ -5,6 +5,7 @@ Runs are read once, here; what comes back holds curves on a fixed grid and no ta
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,9 +26,12 @@ from results.scores import SCORE_WINDOW_GAMES, human_normalised
 from results.store import BrokenRun, Run, scan
 from results.tables import RunTables, read_tables
 
+Rows = tuple[np.ndarray, np.ndarray]  # frames [M] int64, values [M] float64
+
 CURVE_POINTS = 200  # each 0.5 % of the budget, as metrics are kept
 DIAGNOSTIC_POINTS = 100  # each 1 %
-OBSERVATIONS = 256  # that diagnostics are taken over, where a configuration does not say (`DIAGNOSTIC_BATCH`)
+OBSERVATIONS = 256  # that a rank is taken over whose name does not say (`DIAGNOSTIC_BATCH`)
+_RANK = "effective_rank"
 FINAL_FRACTION = 0.1  # a final diagnostic is the mean over the last 10 % of the budget
 
 MEASURED, EXTERNAL = "measured", "external"
@@ -58,7 +62,7 @@ class RunRecord:
     at_fraction: Mapping[float, float]  # raw score at the fractions of the budget that claims ask for
     diagnostics: Mapping[str, NDArray[np.float64]]  # "effective_rank/conv2" -> [DIAGNOSTIC_POINTS], nan where unknown
     final_diagnostics: Mapping[str, float]
-    observations: int  # that diagnostics were taken over: no rank is above it
+    observations: int  # that ranks were taken over: none is above it
     hardware: str  # device, runs at once and path in words
     frames_per_second: float | None  # emulator frames, by the clock on the wall
     timing: Timing | None  # None where none can be compared
@@ -253,7 +257,7 @@ def _read(
     reached = np.full(len(points), run.is_done) | (points <= run.frames_done)
     train = np.where(reached, tables.curve("train", points), np.nan)
     greedy = np.where(reached, tables.curve("greedy", points), np.nan)[:CURVE_POINTS]
-    diagnostics, final = _diagnostics(run, tables)
+    diagnostics, final, observations = _diagnostics(run, tables)
     timing, untimed = timing_of(manifest)
     return RunRecord(
         directory=_below(run.directory, root),
@@ -269,7 +273,7 @@ def _read(
         at_fraction=dict(zip(fractions, train[CURVE_POINTS:].tolist(), strict=True)),
         diagnostics=diagnostics,
         final_diagnostics=final,
-        observations=int(manifest["config"]["baseline"].get("diagnostic_observations", OBSERVATIONS)),
+        observations=observations,
         hardware=_hardware(manifest),
         frames_per_second=manifest["frames_per_second"],
         timing=timing,
@@ -285,11 +289,16 @@ def _median_of_last(returns: NDArray[np.float64]) -> float | None:
     return float(np.median(returns[-SCORE_WINDOW_GAMES:])) if len(returns) else None
 
 
-def _diagnostics(run: Run, tables: RunTables) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+def _diagnostics(run: Run, tables: RunTables) -> tuple[dict[str, NDArray[np.float64]], dict[str, float], int]:
+    """Curves, final values, and over how many observations ranks were taken: the most that every layer has."""
+    ranked = ranks_by_sample(tables.metrics)
+    observations = max(ranked, default=OBSERVATIONS)
+    layered = {name: rows for name, rows in tables.metrics.items() if not name.startswith(_RANK)}
+    layered |= {f"{_RANK}/{layer}": rows for layer, rows in ranked.get(observations, {}).items()}
     budget = run.spec.frames
     grid = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
     curves, final = {}, {}
-    for name, (at, value) in tables.metrics.items():
+    for name, (at, value) in layered.items():
         if name.split("/")[0] not in LAYER_MEASURES or "/" not in name:
             continue
         last = np.searchsorted(at, grid, side="right") - 1
@@ -298,7 +307,21 @@ def _diagnostics(run: Run, tables: RunTables) -> tuple[dict[str, NDArray[np.floa
         late = value[at > (1 - FINAL_FRACTION) * budget]
         if run.is_done and len(late):
             final[name] = float(late.mean())
-    return curves, final
+    return curves, final, observations
+
+
+def ranks_by_sample(metrics: Mapping[str, Rows]) -> dict[int, dict[str, Rows]]:
+    """{observations: {layer: rows}} of `effective_rank/<layer>` and `effective_rank_2048/<layer>`.
+
+    A sample size is left out that lacks a layer which another has: the ranks of one figure have one ceiling.
+    """
+    found: dict[int, dict[str, Rows]] = defaultdict(dict)
+    for name, rows in metrics.items():
+        match = re.fullmatch(rf"{_RANK}(?:_([1-9][0-9]{{0,8}}))?/(.+)", name)
+        if match is not None:
+            found[int(match[1] or OBSERVATIONS)][match[2]] = rows
+    layers = {layer for of_size in found.values() for layer in of_size}
+    return {size: of_size for size, of_size in found.items() if of_size.keys() == layers}
 
 
 def _hardware(manifest: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.claims_file import GAME_SETS, find_claim, load_claims
 from reports.judging.evidence import COUNTS, MEASURED, OBSERVATIONS, UNFINISHED, Entry, Evidence, load
 from reports.judging.sides import find_basis, side_at, value_of
-from results.schema import RunSpec, format_frames, parse_frames_directory
+from results.schema import RANK_OBSERVATIONS, RunSpec, format_frames, parse_frames_directory, rank_rows
 
 DEFAULT_RESULTS = Path("results/runs")
 
@@ -43,7 +43,7 @@ class Missing:
     next_command: str = ""  # makes one run: the one that brings an estimate the soonest
     needed: int = 0  # runs that a verdict needs in all
     unpinned_runs: int = 0  # of them, those of baselines that the suite does not have
-    has_coarse: bool = False  # no run settles it: the suite's diagnostics are taken over too few observations
+    has_coarse: bool = False  # no run settles it: the suite's ranks are taken over too few observations
 
     @property
     def there(self) -> int:
@@ -66,10 +66,10 @@ def missing_runs(
         have = ", ".join(baseline.name for baseline in catalogue.baselines)
         needs = ", ".join(unpinned)
         raise ReportsError(f"claim {claim_id!r} needs {needs}, which the suite does not have (it has {have})")
-    if _is_too_coarse(claim, catalogue):
+    if _is_too_coarse(claim):
         raise ReportsError(
-            f"claim {claim_id!r} needs diagnostics over {claim.observations:,} observations, and runs of this suite "
-            f"take them over {OBSERVATIONS}: no run settles it"
+            f"claim {claim_id!r} needs ranks over {claim.observations:,} observations, and runs of "
+            f"{format_frames(claim.frames)} frames take them over {observations_of(claim.frames):,}: no run settles it"
         )
     fractions = [claim.at_frames / claim.frames] if claim.at_frames else []
     return list(_lacking(load(results, catalogue, fractions=fractions), claim, catalogue))
@@ -96,16 +96,19 @@ def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> Miss
         cost=estimate_cost(evidence, runs, on=claim.on),
         next_command=f"{catalogue.command} run {following[0]}{place}" if following else "",
         needed=len(claim.sides) * games * MINIMUM_SEEDS,
-        has_coarse=_is_too_coarse(claim, catalogue),
+        has_coarse=_is_too_coarse(claim),
         unpinned_runs=len(unpinned) * games * MINIMUM_SEEDS,
     )
 
 
-def _is_too_coarse(claim: Claim, catalogue: Catalogue) -> bool:
-    """Whether runs of the pinned configurations take diagnostics over fewer observations than the claim needs."""
-    pinned = [catalogue.find(name) for name in claim.sides]
-    taken = [info.values.get("diagnostic_observations", OBSERVATIONS) for info in pinned if info is not None]
-    return claim.observations is not None and any(int(number) < claim.observations for number in taken)
+def observations_of(frames: int) -> int:
+    """Over how many observations the finest ranks of a run of this budget are taken."""
+    return RANK_OBSERVATIONS if rank_rows(frames) else OBSERVATIONS
+
+
+def _is_too_coarse(claim: Claim) -> bool:
+    """Whether runs of the claim's budget take ranks over fewer observations than it needs."""
+    return claim.observations is not None and observations_of(claim.frames) < claim.observations
 
 
 def _next_run(evidence: Evidence, claim: Claim, runs: tuple[RunSpec, ...]) -> RunSpec:
@@ -121,7 +124,7 @@ def _next_run(evidence: Evidence, claim: Claim, runs: tuple[RunSpec, ...]) -> Ru
 
 
 def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> tuple[RunSpec, ...]:
-    if _is_too_coarse(claim, catalogue):
+    if _is_too_coarse(claim):
         return ()
     if claim.kind.is_timed:
         basis = find_basis(evidence, claim)

@@ -100,7 +100,7 @@ def value_of(entry: Entry, claim: Claim) -> float | tuple[float, ...] | None:
 
 
 def is_too_coarse(entry: Entry, claim: Claim) -> bool:
-    """Whether a run's diagnostics were taken over fewer observations than the claim needs."""
+    """Whether a run's ranks were taken over fewer observations than the claim needs."""
     return claim.observations is not None and entry.run is not None and entry.run.observations < claim.observations
 
 

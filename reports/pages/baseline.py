@@ -129,23 +129,27 @@ def _diagnostic_figures(info: BaselineInfo, entries: list[Entry], report: Report
     frames = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
     figures = []
     for measure, title, meaning in _DIAGNOSTICS:
+        of_measure = [e.run for e in chosen if e.run]
+        if measure == RANK:  # under one ceiling
+            finest = max(run.observations for run in of_measure)
+            of_measure = [run for run in of_measure if run.observations == finest]
         layers = sorted(
-            {n.split("/", 1)[1] for e in chosen if e.run for n in e.run.diagnostics if n.startswith(measure + "/")}
+            {n.split("/", 1)[1] for run in of_measure for n in run.diagnostics if n.startswith(measure + "/")}
         )
         series, rows = [], []
         for index, layer in enumerate(layers):
             name = f"{measure}/{layer}"
-            stack = np.stack([e.run.diagnostics[name] for e in chosen if e.run and name in e.run.diagnostics])
+            stack = np.stack([run.diagnostics[name] for run in of_measure if name in run.diagnostics])
             low, mean, high = _spread(stack)
             series.append(Series(layer, layer_colour(index), frames, mean, low, high))
             rows += [[layer, int(frames[i]), mean[i], low[i], high[i]] for i in range(len(frames))]
         if not series:
             continue
-        levels = (ceiling([e.run for e in chosen if e.run]),) if measure == RANK else ()
+        levels = (ceiling(of_measure),) if measure == RANK else ()
         label = f"{info.title}: {title.lower()} by layer over frames"
         chart = LineChart(label, "frames", title.lower(), tuple(series), levels, y_low=0.0)
         csv = site.csv(f"{info.name}-{measure}", ("layer", "frames", "mean", "quartile_low", "quartile_high"), rows)
-        where = f"{numerals.counted(len(chosen), 'run')} at {format_frames(budget)} frames"
+        where = f"{numerals.counted(len(of_measure), 'run')} at {format_frames(budget)} frames"
         figures.append(
             site.line_figure(
                 f"{measure}-{info.name}",

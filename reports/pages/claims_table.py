@@ -44,7 +44,7 @@ def _why_none(judgement: Judgement, report: Report) -> str:
     if missing.next_command:
         return ""
     if missing.has_coarse:
-        return f"none settles it: it needs diagnostics over {judgement.claim.observations:,} observations"
+        return f"none settles it: it needs ranks over {judgement.claim.observations:,} observations"
     if missing.unpinned:
         return f"none: the suite does not have {', '.join(missing.unpinned)}"
     return "none: all are there"

@@ -44,7 +44,9 @@ def rank_figure(judgement: Judgement, report: Report, site: Site) -> dict[str, A
     for side, runs in by_side.items():
         if not runs:
             continue
-        (game, budget), run = max(runs.items(), key=lambda item: (item[0][0] in shared, item[0][1], item[0][0]))
+        (game, budget), run = max(
+            runs.items(), key=lambda item: (item[1].observations, item[0][0] in shared, item[0][1], item[0][0])
+        )
         frames = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
         used.append(run)
         for index, layer in enumerate(claim.layers):
@@ -59,8 +61,10 @@ def rank_figure(judgement: Judgement, report: Report, site: Site) -> dict[str, A
     enough = claim.observations is None or observations >= claim.observations
     label = "Effective rank over training of both sides"
     chart = LineChart(label, "frames", "effective rank", tuple(series), (ceiling(used),), y_low=0.0)
-    caption = "One run a side, the longest there is."
-    if not enough:
+    caption = "One run a side, of those with the largest sample the longest."
+    if len({run.observations for run in used}) > 1:
+        caption += " The sides' samples differ, and their ranks can't be compared."
+    elif not enough:
         needed = numerals.counted(claim.observations or 0, "observation")
         caption += (
             f" Taken over {numerals.counted(observations, 'observation')}, which no rank exceeds: near that ceiling a "

@@ -79,3 +79,25 @@ def test_a_restored_recorder_goes_on_as_if_never_stopped():
         second.add(update, seconds=1.0)
     assert second.metrics == whole.metrics
     assert second.timing == whole.timing
+
+
+@pytest.mark.parametrize(
+    ("total_frames", "due"),
+    [
+        (400_000, []),
+        (1_998_848, [1_998_848]),
+        (3_997_696, [1_998_848, 3_997_696]),
+        (39_993_344, [7_998_669, 15_997_338, 23_996_007, 31_994_676, 39_993_344]),
+    ],
+)
+def test_ranks_over_a_large_sample_are_due_at_few_marks_and_at_the_end(total_frames, due):
+    update = 16_384
+    recorder = Recorder(total_frames)
+    found = []
+    for frames in [*range(update, total_frames, update), total_frames]:
+        before = recorder.frames
+        recorder.add(progress(frames), seconds=1.0)
+        if recorder.ranks_due(before):
+            found.append(frames)
+    assert len(found) == len(due)
+    assert all(mark <= frames < mark + update for mark, frames in zip(due, found, strict=True))

@@ -1,8 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from baselines.networks import diagnostics
 from baselines.networks.diagnostics import (
     dead_relu_units,
     dead_smooth_units,
@@ -120,3 +122,31 @@ def test_a_diverged_layer_has_no_rank():
     found = layer_diagnostics(net, observations())
     assert math.isnan(found["effective_rank/dense"])
     assert found["effective_rank/conv3"] > 0
+
+
+def test_ranks_of_a_large_sample_go_through_the_network_in_parts_and_name_its_size(monkeypatch):
+    net, seen = network("hadamax"), observations(7)
+    with torch.no_grad():
+        activations: dict[str, torch.Tensor] = {}
+        net(seen, activations)
+    expected = {
+        f"effective_rank_7/{layer}": float(np.linalg.matrix_rank(activations[layer].flatten(1).double().numpy()))
+        for layer in net.encoder.layer_names
+    }
+    monkeypatch.setattr(diagnostics, "FORWARD_ROWS", 3)
+    monkeypatch.setattr(diagnostics, "GRAM_COLUMNS", 100)
+    found = diagnostics.layer_ranks(net, seen)
+    assert found == {
+        f"effective_rank_7/{layer}": float(effective_rank(activations[layer].flatten(1))) for layer in activations
+    }
+    assert found.keys() == expected.keys()
+    assert all(1 <= found[name] <= expected[name] for name in found)
+
+
+def test_a_rank_over_outputs_that_are_not_finite_is_no_number():
+    net = network("nature-layernorm")
+    with torch.no_grad():
+        net.encoder.dense.norm.bias[0] = math.nan
+    found = diagnostics.layer_ranks(net, observations(5))
+    assert math.isnan(found["effective_rank_5/dense"])
+    assert found["effective_rank_5/conv1"] > 0

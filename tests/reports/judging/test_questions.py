@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_up_runs import HARDWARE, LAYERS, make_catalogue, write_run
 
 from baselines import c51, pqn, rainbow
 from reports.errors import ReportsError
-from reports.judging.claims_file import find_claim, load_claims
-from reports.judging.evidence import OBSERVATIONS, load
+from reports.judging.claims_file import BUILT_IN, find_claim, load_claims
+from reports.judging.evidence import OBSERVATIONS, load, ranks_by_sample
 from reports.judging.judge import Judgement, judge
 from reports.judging.missing import missing_runs
 from reports.judging.verdicts import alike_verdict, higher_verdict
@@ -62,20 +63,60 @@ def test_a_difference_in_rank_that_is_too_small_is_not_reproduced() -> None:
     assert higher_verdict([Interval(-6.0, -9.0, -4.0)], least=5.0) == "not reproduced"
 
 
-def test_ranks_over_256_observations_settle_nothing_and_no_command_is_offered(tmp_path: Path) -> None:
-    ranks = {f"effective_rank/{layer}": 200.0 for layer in LAYERS}
+def write_ranked_runs(root: Path, frames: int, measure: str, **ranks: float) -> None:
     for game in find_claim(load_claims(), "rank").games:
         for seed in range(3):
-            for name in ("pqn", "hadamax-pqn"):
-                write_run(tmp_path, name, game, 40_000_000, seed, 1.0, diagnostics=ranks, games=100)
+            for name, rank in ranks.items():
+                found = {f"{measure}/{layer}": rank + seed for layer in LAYERS}
+                write_run(root, name.replace("_", "-"), game, frames, seed, 1.0, diagnostics=found, games=100)
+
+
+def test_ranks_over_256_observations_settle_nothing_and_the_runs_are_asked_for_again(tmp_path: Path) -> None:
+    write_ranked_runs(tmp_path, 40_000_000, "effective_rank", pqn=200.0, hadamax_pqn=200.0)
     found = judged(tmp_path, "rank")
     assert found.verdict == "insufficient evidence"
+    assert not found.missing.has_coarse
+    assert (found.missing.there, found.missing.needed) == (0, 60)
+    assert {run.seed for run in found.missing.runs} == {3, 4, 5}  # the other folders are taken
+
+
+def test_ranks_over_2048_observations_settle_the_claim(tmp_path: Path) -> None:
+    write_ranked_runs(tmp_path, 40_000_000, "effective_rank_2048", pqn=300.0, hadamax_pqn=340.0)
+    found = judged(tmp_path, "rank")
+    assert found.verdict == "reproduced"
+    assert found.interval.estimate == pytest.approx(40.0, abs=0.5)
+
+
+def test_the_largest_sample_that_every_layer_has_is_taken() -> None:
+    def rows(value: float) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([1]), np.array([value])
+
+    metrics = {"loss": rows(1.0), "effective_rank/conv1": rows(9.0), "effective_rank/conv2": rows(8.0)}
+    metrics |= {"effective_rank_2048/conv1": rows(90.0)}
+    assert list(ranks_by_sample(metrics)) == [256]
+    metrics |= {"effective_rank_2048/conv2": rows(80.0)}
+    found = ranks_by_sample(metrics)
+    assert {size: {layer: float(at[1][0]) for layer, at in of.items()} for size, of in found.items()} == {
+        256: {"conv1": 9.0, "conv2": 8.0},
+        2048: {"conv1": 90.0, "conv2": 80.0},
+    }
+
+
+def test_a_budget_without_ranks_over_so_many_observations_offers_no_command(tmp_path: Path) -> None:
+    file = tmp_path / "claims.toml"
+    text = BUILT_IN.read_text("utf-8")
+    claim = text[text.index('id = "rank"') :].split("[[claim]]")[0]
+    claim = claim.replace('id = "rank"', 'id = "short"').replace('frames = "40M"', 'frames = "400k"')
+    file.write_text("[[claim]]\n" + claim, "utf-8")
+    found = judge(
+        find_claim(load_claims(file), "short"), load(tmp_path / "none", CATALOGUE), CATALOGUE, repetitions=300
+    )
     assert found.missing.has_coarse
     assert (found.missing.runs, found.missing.next_command, found.missing.there) == ((), "", 0)
     said = sentence(found, CATALOGUE)
-    assert "needs diagnostics over 2,048 observations" in said
-    with pytest.raises(ReportsError, match=r"needs diagnostics over 2,048 observations.* no run settles it"):
-        missing_runs("rank", results=tmp_path, catalogue=CATALOGUE)
+    assert "needs ranks over 2,048 observations. Runs of this budget take them over 256" in said
+    with pytest.raises(ReportsError, match=r"needs ranks over 2,048 observations.* no run settles it"):
+        missing_runs("short", results=tmp_path / "none", catalogue=CATALOGUE, claims_file=file)
 
 
 def test_what_reports_take_for_the_number_of_observations_is_what_baselines_use() -> None:
