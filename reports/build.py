@@ -16,6 +16,7 @@ from reports.pages.game import game_page
 from reports.pages.method import method_page
 from reports.pages.overview import overview
 from reports.pages.site import Site
+from reports.pages.why import why_page
 from results.games import ATARI57
 from results.schema import MANIFEST_FILE
 
@@ -63,6 +64,7 @@ def build(
         site.page(f"games/{game}.html", "game.html", {**game_page(game, report, site), "clips": shown})
     for info in report.catalogue.baselines:
         site.page(f"baselines/{info.name}.html", "baseline.html", baseline_page(info, report, site))
+    site.page("why.html", "why.html", why_page(report, site))
     site.page("method.html", "method.html", method_page(report, summary))
     for entry in report.evidence.runs:
         if entry.run is not None:

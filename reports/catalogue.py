@@ -22,6 +22,7 @@ class BaselineInfo:
     references: Mapping[str, str]  # what each source's short name stands for
     deviations_markdown: str  # from the official code, numbered; "" where none are written down
     is_variant: bool = False  # of another one: shown only where it has results
+    family: str = ""  # of a variant that asks why a baseline works: a key of `Catalogue.families`
     is_own: bool = False  # a user's, as its runs keep it
     file: str = ""  # of a user's own: the TOML that a command takes for it
     code: Mapping[str, str] = field(default_factory=dict)  # of a user's own: file name -> text; shown, never executed
@@ -43,6 +44,7 @@ class Catalogue:
     baselines: tuple[BaselineInfo, ...]
     protocol: ProtocolInfo
     command: str = "python -m suite"  # what the commands that the report prints begin with
+    families: Mapping[str, str] = field(default_factory=dict)  # of variants: name -> what it changes
     hidden: tuple[BaselineInfo, ...] = ()  # variants without results: known by title, not shown
 
     def shown_with(self, results_of: Collection[str]) -> Catalogue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.families import BASELINES, PINNED_NAMES, STUDIES, base_of
+from baselines.families import BASELINES, FAMILY_TITLES, PINNED_NAMES, STUDIES, base_of, family_of
 from baselines.registry import describe
 from reports.catalogue import BaselineInfo, Catalogue, ProtocolInfo
 from suite.protocol import chosen_protocol, pinned_hash
@@ -27,10 +27,12 @@ def catalogue(docs: Path = DOCS_FOLDER) -> Catalogue:
                 references=d.references,
                 deviations_markdown=deviations(docs / _page(d.name)),
                 is_variant=d.name not in BASELINES,
+                family=family_of(d.name) or "",
             )
             for d in described
         ),
         protocol=ProtocolInfo(name=protocol.name, values=protocol.values, sources=protocol.sources),
+        families=FAMILY_TITLES,
     )
 
 

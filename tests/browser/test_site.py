@@ -22,9 +22,10 @@ PAGES = (
     "games/Alien.html",
     "games/Defender.html",
     "baselines/pqn.html",
+    "why.html",
     "method.html",
 )
-EMPTY_PAGES = ("index.html", "claims/pqn-80.html", "games/Pong.html", "baselines/c51.html", "method.html")
+EMPTY_PAGES = ("index.html", "claims/pqn-80.html", "games/Pong.html", "baselines/c51.html", "why.html", "method.html")
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RUN_AXE = """(tags) => axe.run(document, {preload: false, runOnly: {type: 'tag', values: tags}}).then((found) =>
     found.violations.map((v) => `${v.impact}: ${v.id}: ${v.nodes.map((n) => n.target).join(' ')}`))"""

@@ -37,7 +37,7 @@ def claim(summary: dict, claim_id: str) -> dict:
 
 def test_there_is_a_page_for_everything(built: Outcome) -> None:
     site = built.index.parent
-    assert built.pages == 1 + 15 + 57 + 5 + 1
+    assert built.pages == 1 + 15 + 57 + 5 + 1 + 1
     assert len(list(site.glob("games/*.html"))) == 57
     assert (site / "claims/c51-70.html").exists()
     assert (site / "baselines/hadamax-c51.html").exists()

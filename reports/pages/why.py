@@ -1,0 +1,274 @@
+"""Why it works: Hadamax-PQN, PQN and the variants between them; score, effective rank and dead neurons side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports import numerals
+from reports.catalogue import BaselineInfo
+from reports.judging.claims import Claim
+from reports.judging.evidence import COUNTS, DIAGNOSTIC_POINTS, MEASURED, OFF_PROTOCOL, Entry, RunRecord
+from reports.judging.judge import estimate_claim
+from reports.judging.leaderboard import games_title
+from reports.judging.score_kinds import AHEAD_OF
+from reports.judging.sides import Basis, find_basis
+from reports.pages.charts import Level, LineChart, Series
+from reports.pages.claims_table import claims_table
+from reports.pages.palette import colour
+from reports.pages.rank import RANK, ceiling
+from reports.pages.site import Site
+from reports.statistics.bootstrap import Interval
+from reports.summary import Report
+from results.games import ATARI57
+from results.schema import format_frames
+from results.scores import human_normalised
+
+HADAMAX, PLAIN = "hadamax-pqn", "pqn"
+CLAIMS = ("ablation", "rank", "dead-8")  # what the paper says of the reasons
+SHOWN_FIRST = "ablation"  # the family that stands with the two encoders themselves
+OTHER_AGENTS = ("hadamax-rainbow", "hadamax-rainbow-bf16")  # their scores say nothing of the parts of Hadamax-PQN
+RANKED_LAYERS = ("conv2", "conv3")  # the claim's
+DEAD = "dead_fraction"
+SUFFIXES = {"": "float32", "-bf16": "bf16"}  # precisions are never in one table
+HUMAN = Level("human", 1.0)
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Studied:
+    """One row: a baseline, the runs that stand for it, and how far Hadamax-PQN is ahead of it."""
+
+    info: BaselineInfo
+    runs: tuple[Entry, ...]  # of one budget
+    basis: Basis | None  # shared with Hadamax-PQN; None where no game was played by both at one budget
+    gain: Interval | None  # of Hadamax-PQN over it
+
+
+def why_page(report: Report, site: Site) -> dict[str, Any]:
+    """Everything that the page shows."""
+    judgements = [judgement for judgement in report.judgements if judgement.claim.id in CLAIMS]
+    sections, lacking = [], []
+    for family, title in report.catalogue.families.items():
+        for suffix, precision in SUFFIXES.items():
+            section = _section(family, suffix, report, site)
+            if section is not None:
+                sections.append({"title": f"{_capital(title)}, {precision}", "id": f"{family}{suffix}", **section})
+        if not any(info.family == family for info in report.catalogue.baselines):
+            command = f"{report.catalogue.command} run --games breakout --frames 4M --baselines {HADAMAX},{family}"
+            lacking.append({"title": _capital(title), "command": command})
+    return {
+        "title": "Why it works",
+        "claims": claims_table(judgements, report),
+        "sections": sections,
+        "lacking": lacking,
+    }
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _section(family: str, suffix: str, report: Report, site: Site) -> dict[str, Any] | None:
+    """Table and figures of one family in one precision; None where there are no two rows to compare."""
+    members = [info.name for info in report.catalogue.baselines if info.family == family]
+    named = [PLAIN + suffix] if family == SHOWN_FIRST else []
+    named += [name for name in members if name.endswith("-bf16") == bool(suffix) and name not in OTHER_AGENTS]
+    studied = [row for name in named if (row := _study(name, HADAMAX + suffix, report)) is not None]
+    reference = _reference(studied, HADAMAX + suffix, report)
+    if not studied or reference is None:
+        return None
+    rows = [reference, *studied]
+    return {
+        "caption": f"{reference.info.title} against what is changed in it",
+        "rows": [_row(row, report) for row in rows],
+        "figures": [figure for figure in _figures(rows, f"why-{family}{suffix}", report, site) if figure is not None],
+    }
+
+
+def _usable(report: Report) -> list[Entry]:
+    return [
+        e
+        for e in report.evidence.runs
+        if e.standing in (COUNTS, OFF_PROTOCOL) and e.source == MEASURED and e.run is not None and e.hns is not None
+    ]
+
+
+def _study(name: str, reference: str, report: Report) -> Studied | None:
+    """`name` beside the reference: at the largest budget that both have played, else its own longest runs."""
+    info = report.catalogue.find(name)
+    own = [e for e in _usable(report) if e.baseline == name]
+    if info is None or not own:
+        return None
+    theirs = {(e.frames, e.game) for e in _usable(report) if e.baseline == reference}
+    own = [e for e in own if e.game in {game for _, game in theirs}] or own  # rather another budget than another game
+    shared = [e for e in own if (e.frames, e.game) in theirs]
+    frames = max(e.frames for e in shared or own)
+    runs = tuple(e for e in shared or own if e.frames == frames)
+    if not shared:
+        return Studied(info, runs, None, None)
+    games = tuple(game for game in ATARI57 if any(e.game == game for e in runs))
+    claim = Claim(
+        id=f"why-{name}",
+        kind=AHEAD_OF,
+        title="",
+        statement="",
+        source="",
+        baseline=reference,
+        reference=name,
+        measure="median",
+        games=games,
+        games_title="",
+        frames=frames,
+    )
+    basis = find_basis(report.evidence, claim)
+    assert basis is not None, "both have played a game at this budget"
+    return Studied(info, runs, basis, estimate_claim(claim, basis).interval)
+
+
+def _reference(studied: Sequence[Studied], name: str, report: Report) -> Studied | None:
+    """Hadamax-PQN itself: its runs at the budget that most rows share with it, else its longest."""
+    own = [e for e in _usable(report) if e.baseline == name]
+    info = report.catalogue.find(name)
+    if info is None or not own:
+        return None
+    shared = Counter(row.basis.frames for row in studied if row.basis is not None)
+    frames = max(shared, key=lambda f: (shared[f], f)) if shared else max(e.frames for e in own)
+    return Studied(info, tuple(e for e in own if e.frames == frames), None, None)
+
+
+def _row(row: Studied, report: Report) -> dict[str, Any]:
+    is_reference = row.info.name.removesuffix("-bf16") == HADAMAX
+    games = tuple(game for game in ATARI57 if any(e.game == game for e in row.runs))
+    seeds = Counter(e.game for e in row.runs)
+    gain = row.gain
+    return {
+        "name": row.info.name,
+        "title": row.info.title,
+        "css": colour(report, row.info.name),
+        "is_reference": is_reference,
+        "runs": f"{games_title(games)}, {format_frames(row.runs[0].frames)}, "
+        f"{numerals.seeds_text((min(seeds.values()), max(seeds.values())))}",
+        "score": numerals.number(float(np.median([_mean_hns(row.runs, game) for game in games]))),
+        "gain": "" if gain is None else numerals.percent(gain.estimate, signed=True),
+        "ends": "" if gain is None else _ends(gain),
+        "why_none": "" if is_reference or gain is not None else "no game played by both at one budget",
+        "rank": _rank_text(row.runs),
+        "dead": _dead_text(row.runs),
+    }
+
+
+def _mean_hns(runs: Sequence[Entry], game: str) -> float:
+    return float(np.mean([e.hns for e in runs if e.game == game and e.hns is not None]))
+
+
+def _ends(gain: Interval) -> str:
+    if gain.low is None and gain.high is None:
+        return gain.reason
+    return numerals.between(gain.low, gain.high, lambda value: numerals.percent(value, signed=True))
+
+
+def _finest(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """Of runs that have ranks of the layers, those over the largest sample: others have another ceiling."""
+    ranked = [run for run in runs if all(f"{RANK}/{layer}" in run.final_diagnostics for layer in RANKED_LAYERS)]
+    finest = max((run.observations for run in ranked), default=0)
+    return [run for run in ranked if run.observations == finest]
+
+
+def _rank_text(entries: Sequence[Entry]) -> str:
+    runs = _finest([e.run for e in entries if e.run is not None])
+    if not runs:
+        return numerals.number(None)
+    means = [float(np.mean([run.final_diagnostics[f"{RANK}/{layer}"] for run in runs])) for layer in RANKED_LAYERS]
+    return f"{' and '.join(numerals.number(mean, 0) for mean in means)} of {runs[0].observations:,}"
+
+
+def _dead_text(entries: Sequence[Entry]) -> str:
+    shares = [np.mean(found) for e in entries if e.run is not None and (found := _of(e.run, DEAD))]
+    return numerals.percent(float(np.mean(shares)), digits=1) if shares else numerals.number(None)
+
+
+def _of(run: RunRecord, measure: str) -> list[float]:
+    return [value for name, value in run.final_diagnostics.items() if name.startswith(f"{measure}/")]
+
+
+def _figures(rows: Sequence[Studied], prefix: str, report: Report, site: Site) -> list[dict[str, Any] | None]:
+    """Three charts over the same frames: score, rank, dead neurons."""
+
+    def score(row: Studied) -> Values | None:
+        curves = [human_normalised(e.run.curve[1::2], e.game) for e in row.runs if e.run is not None]
+        return np.mean(curves, axis=0)
+
+    finest = max((run.observations for row in rows for run in _finest(_records(row))), default=0)
+
+    def rank(row: Studied) -> Values | None:
+        runs = [run for run in _finest(_records(row)) if run.observations == finest]
+        return _mean_curve(runs, [f"{RANK}/{layer}" for layer in RANKED_LAYERS])
+
+    def dead(row: Studied) -> Values | None:
+        runs = _records(row)
+        return _mean_curve(runs, sorted({n for run in runs for n in run.diagnostics if n.startswith(f"{DEAD}/")}))
+
+    ranked = [run for row in rows for run in _finest(_records(row)) if run.observations == finest]
+    over = f"effective rank, mean of {' and '.join(RANKED_LAYERS)}"
+    charts = (
+        (score, "score", "Score", "human-normalised score, mean over games", (HUMAN,)),
+        (rank, "rank", "Effective rank", over, (ceiling(ranked),) if ranked else ()),
+        (dead, "dead", "Dead neurons", "share of dead neurons, mean of all layers", ()),
+    )
+    return [
+        _figure(rows, curve, f"{prefix}-{short}", title, meaning, levels, report, site)
+        for curve, short, title, meaning, levels in charts
+    ]
+
+
+def _records(row: Studied) -> list[RunRecord]:
+    return [e.run for e in row.runs if e.run is not None]
+
+
+def _mean_curve(runs: Sequence[RunRecord], names: Sequence[str]) -> Values | None:
+    curves = [run.diagnostics[name] for run in runs for name in names if name in run.diagnostics]
+    return np.mean(curves, axis=0) if curves else None
+
+
+def _figure(
+    rows: Sequence[Studied],
+    curve: Callable[[Studied], Values | None],
+    name: str,
+    title: str,
+    meaning: str,
+    levels: tuple[Level, ...],
+    report: Report,
+    site: Site,
+) -> dict[str, Any] | None:
+    budgets = {row.runs[0].frames for row in rows}
+    series, numbers = [], []
+    for row in rows:
+        values = curve(row)
+        if values is None or not np.isfinite(values).any():
+            continue
+        budget = row.runs[0].frames
+        frames = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
+        is_main = row.info.name.removesuffix("-bf16") == HADAMAX
+        series.append(
+            Series(
+                row.info.title,
+                colour(report, row.info.name),
+                frames,
+                values,
+                note=f"{format_frames(budget)} frames" if len(budgets) > 1 else "",
+                style="main" if is_main else "other",
+            )
+        )
+        numbers += [[row.info.name, int(frames[i]), values[i]] for i in range(len(frames))]
+    if not series:
+        return None
+    chart = LineChart(f"{title} over training", "frames", title.lower(), tuple(series), levels, y_low=0.0)
+    csv = site.csv(name, ("baseline", "frames", title.lower().replace(" ", "_")), numbers)
+    return site.line_figure(name, title, f"{_capital(meaning)}; mean over the table's runs.", chart, csv=csv)

@@ -1,0 +1,114 @@
+"""Why it works: what is compared with what, and what is said where nothing can be."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_runs import LAYERS, make_catalogue, write_run
+
+from reports import summary
+from reports.build import build
+from reports.catalogue import Catalogue
+from reports.pages.site import Site
+from reports.pages.why import why_page
+
+ABLATION = ("hadamax-pqn-no-maxpool", "hadamax-pqn-no-product", "hadamax-pqn-relu")
+WIDTH = ("hadamax-pqn-half-width",)
+
+
+def catalogue() -> Catalogue:
+    plain = make_catalogue(("pqn", "hadamax-pqn", "pqn-bf16", "hadamax-pqn-bf16", *ABLATION, *WIDTH))
+    families = dict.fromkeys(ABLATION, "ablation") | dict.fromkeys(WIDTH, "width")
+    return replace(
+        plain,
+        baselines=tuple(
+            replace(info, family=families.get(info.name, ""), is_variant=info.name in families)
+            for info in plain.baselines
+        ),
+        families={"ablation": "one part taken out", "width": "other widths"},
+    )
+
+
+def play(root: Path, name: str, hns: float, *, frames: int = 4_000_000, game: str = "Breakout", **more: float) -> None:
+    size = more.pop("observations", 2048)
+    found = {f"dead_fraction/{layer}": more.get("dead", 0.1) for layer in LAYERS}
+    found |= {f"effective_rank{'' if size == 256 else f'_{size}'}/{layer}": more.get("rank", 100.0) for layer in LAYERS}
+    for seed in range(int(more.get("seeds", 1))):
+        write_run(root, name, game, frames, seed, hns + 0.01 * seed, diagnostics=found)
+
+
+def page(root: Path) -> dict:
+    return why_page(summary.gather(results=root, catalogue=catalogue()), Site("test"))
+
+
+def rows(view: dict, section: str) -> dict[str, dict]:
+    return {row["name"]: row for found in view["sections"] if found["id"] == section for row in found["rows"]}
+
+
+def test_a_variant_is_compared_at_the_budget_and_in_the_games_that_both_have_played(tmp_path: Path) -> None:
+    play(tmp_path, "hadamax-pqn", 1.0, seeds=3)
+    play(tmp_path, "hadamax-pqn-relu", 0.8, seeds=3)
+    play(tmp_path, "hadamax-pqn-relu", 9.0, game="Pong")  # Hadamax-PQN has not played it
+    play(tmp_path, "hadamax-pqn-relu", 9.0, frames=40_000_000)  # nor this budget
+    found = rows(page(tmp_path), "ablation")
+    assert list(found) == ["hadamax-pqn", "hadamax-pqn-relu"]
+    assert found["hadamax-pqn-relu"]["runs"] == "Breakout, 4M, 3 seeds"
+    assert found["hadamax-pqn-relu"]["score"] == "0.81"
+    assert found["hadamax-pqn-relu"]["gain"] == "+25\N{NO-BREAK SPACE}%"
+    assert re.match(r"\+2\d.% to \+2\d.%", found["hadamax-pqn-relu"]["ends"])
+    assert (found["hadamax-pqn"]["gain"], found["hadamax-pqn"]["why_none"]) == ("", "")
+
+
+def test_without_a_shared_budget_no_gain_is_told(tmp_path: Path) -> None:
+    play(tmp_path, "hadamax-pqn", 1.0, frames=2_000_000)
+    play(tmp_path, "pqn", 0.5, frames=4_000_000)
+    play(tmp_path, "pqn", 0.5, frames=40_000_000, game="Pong")
+    found = rows(page(tmp_path), "ablation")["pqn"]
+    assert (found["gain"], found["why_none"]) == ("", "no game played by both at one budget")
+    assert found["runs"].startswith("Breakout, 4M")
+
+
+def test_precisions_are_never_in_one_table(tmp_path: Path) -> None:
+    for name in ("hadamax-pqn", "pqn", "hadamax-pqn-bf16", "pqn-bf16"):
+        play(tmp_path, name, 1.0)
+    view = page(tmp_path)
+    assert [section["id"] for section in view["sections"]] == ["ablation", "ablation-bf16"]
+    assert list(rows(view, "ablation")) == ["hadamax-pqn", "pqn"]
+    assert list(rows(view, "ablation-bf16")) == ["hadamax-pqn-bf16", "pqn-bf16"]
+
+
+def test_ranks_tell_their_ceiling_and_the_figure_has_one_sample_size_alone(tmp_path: Path) -> None:
+    play(tmp_path, "hadamax-pqn", 1.0, rank=300.0)
+    play(tmp_path, "pqn", 1.0, rank=240.0, observations=256, dead=0.25)
+    view = page(tmp_path)
+    found = rows(view, "ablation")
+    assert found["hadamax-pqn"]["rank"] == "300 and 300 of 2,048"
+    assert found["pqn"]["rank"] == "240 and 240 of 256"
+    assert found["pqn"]["dead"] == "25.0\N{NO-BREAK SPACE}%"
+    figures = {figure["id"]: figure for figure in view["sections"][0]["figures"]}
+    assert list(figures) == ["why-ablation-score", "why-ablation-rank", "why-ablation-dead"]
+    assert "240" not in str(figures["why-ablation-rank"]["table"]["rows"])
+    assert "hadamax-pqn" in str(figures["why-ablation-rank"]["table"]["columns"]).lower()
+
+
+def test_families_without_runs_are_named_with_the_command_that_makes_some(tmp_path: Path) -> None:
+    play(tmp_path, "hadamax-pqn", 1.0)
+    play(tmp_path, WIDTH[0], 1.0)
+    view = page(tmp_path)
+    assert [found["title"] for found in view["lacking"]] == ["One part taken out"]
+    assert view["lacking"][0]["command"].endswith("--baselines hadamax-pqn,ablation")
+    assert [claim["id"] for claim in view["claims"]] == ["rank", "dead-8", "ablation"]
+
+
+@pytest.mark.parametrize("there", [(), ("pqn",), ("hadamax-pqn",)])
+def test_with_nothing_to_compare_the_page_stands_without_tables(tmp_path: Path, there: tuple[str, ...]) -> None:
+    (tmp_path / "runs").mkdir()
+    for name in there:
+        play(tmp_path / "runs", name, 1.0)
+    built = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=catalogue())
+    text = (built.index.parent / "why.html").read_text("utf-8")
+    assert "Not run yet" in text
+    assert "<caption>Hadamax-PQN against" not in text
