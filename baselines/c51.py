@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from baselines.agent import FinishedGame, Progress, Task, Tick
+from baselines.config import Fraction
 from baselines.distributional import action_values, c51_losses, double_q_targets, support
 from baselines.emulator.envs import AtariEnvironments
 from baselines.emulator.frame_stacks import why_not_stacked
@@ -40,9 +41,9 @@ class C51Config(ReplayConfig):
     """Everything that shapes C51's learning; values come from a pinned file."""
 
     encoder: str
-    epsilon_start: float
-    epsilon_end: float
-    epsilon_decay_fraction: float
+    epsilon_start: Fraction
+    epsilon_end: Fraction
+    epsilon_decay_fraction: Fraction
 
 
 def c51_update(

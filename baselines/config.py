@@ -16,17 +16,43 @@ There is no second default anywhere: a key that the dataclass does not know, or 
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 Config = TypeVar("Config")
 
 
 class ConfigError(ValueError):
     """A pinned file that cannot be used; the message is one line and says which key of which file."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Which numbers a value may be: from `low`, or above it, to `high`; no nan."""
+
+    low: float
+    high: float = math.inf
+    is_open: bool = False  # `low` itself is none of them
+
+    def holds(self, value: float) -> bool:
+        return (self.low < value if self.is_open else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        least = f"above {self.low:g}" if self.is_open else f"at least {self.low:g}"
+        return least if self.high == math.inf else f"{least} and at most {self.high:g}"
+
+
+Count = Annotated[int, Bounds(1)]
+CountFromZero = Annotated[int, Bounds(0)]
+Positive = Annotated[float, Bounds(0.0, 1e9, is_open=True)]
+NotNegative = Annotated[float, Bounds(0.0, 1e9)]
+Fraction = Annotated[float, Bounds(0.0, 1.0)]
+Decay = Annotated[float, Bounds(0.0, 0.999999)]  # of a moving average whose bias is corrected
+Finite = Annotated[float, Bounds(-1e9, 1e9)]
 
 
 @dataclass(frozen=True)
@@ -75,10 +101,13 @@ def read_sourced(entries: Mapping[str, Any], *, where: str) -> tuple[dict[str, A
 def fill(config: type[Config], values: Mapping[str, Any], *, where: str) -> Config:
     """An instance of the frozen dataclass `config` from `values`, every field given, none unknown, types as annotated.
 
+    A number must lie in the `Bounds` that its field is annotated with. A dataclass whose values must fit together has a
+    property `fault`: what does not fit, or "".
+
     Raises:
         ConfigError: naming `where` and the offending key.
     """
-    types = get_type_hints(config)
+    types = get_type_hints(config, include_extras=True)
     fields = {field.name: types[field.name] for field in dataclasses.fields(config)}  # type: ignore[arg-type]
     left_out = {  # what a file may leave out: a field with a default, which its class gives a reason for
         field.name
@@ -90,12 +119,20 @@ def fill(config: type[Config], values: Mapping[str, Any], *, where: str) -> Conf
     checked = {}
     for key, wanted in fields.items():
         value = values[key]
+        wanted, *bounds = get_args(wanted) or (wanted,)
         if wanted is float and type(value) is int:  # TOML writes 1 and 1.0; both mean the number
             value = float(value)
         if type(value) is not wanted:
             raise ConfigError(f"{where}: {key} must be {wanted.__name__}, is {value!r}")
+        outside = [bound for bound in bounds if isinstance(bound, Bounds) and not bound.holds(value)]
+        if outside:
+            raise ConfigError(f"{where}: {key} must be {outside[0]}, is {value!r}")
         checked[key] = value
-    return config(**checked)
+    filled = config(**checked)
+    fault = getattr(filled, "fault", "")
+    if fault:
+        raise ConfigError(f"{where}: {fault}")
+    return filled
 
 
 def _require_keys(given: Any, wanted: Any, where: str) -> None:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from baselines.agent import FinishedGame, Progress, Task, Tick
-from baselines.config import ConfigError
+from baselines.config import ConfigError, Count, CountFromZero, Decay, Fraction, Positive
 from baselines.emulator.envs import FRAME_SKIP, number_of_actions
 from baselines.emulator.frame_stacks import why_not_stacked
 from baselines.emulator.group_choice import GROUP_NUMBERS, rollout_speed
@@ -52,21 +52,29 @@ class PqnConfig:
 
     encoder: str
     precision: str
-    train_environments: int
-    greedy_environments: int
-    rollout_agent_steps: int
-    epochs: int
-    minibatches: int
-    learning_rate: float
-    adam_beta1: float
-    adam_beta2: float
-    adam_epsilon: float
-    max_gradient_norm: float
-    discount: float
-    trace_decay: float
-    epsilon_start: float
-    epsilon_end: float
-    epsilon_decay_fraction: float
+    train_environments: Count
+    greedy_environments: CountFromZero
+    rollout_agent_steps: Count
+    epochs: Count
+    minibatches: Count
+    learning_rate: Positive
+    adam_beta1: Decay
+    adam_beta2: Decay
+    adam_epsilon: Positive
+    max_gradient_norm: Positive
+    discount: Fraction
+    trace_decay: Fraction
+    epsilon_start: Fraction
+    epsilon_end: Fraction
+    epsilon_decay_fraction: Fraction
+
+    @property
+    def fault(self) -> str:
+        """What of these values does not fit together; "" where all do."""
+        rollout = self.rollout_agent_steps * self.train_environments
+        if rollout % self.minibatches:
+            return f"minibatches must divide a rollout of {rollout} observations equally, is {self.minibatches}"
+        return ""
 
     @property
     def frames_per_update(self) -> int:
@@ -85,11 +93,13 @@ class PqnConfig:
     def for_measuring(self, *, on_gpu: bool, environments: int | None = None) -> tuple[PqnConfig, int]:
         """The same work an agent step, and a budget in frames long enough for any measurement.
 
-        A CPU gets a quarter of the rollout with as large minibatches, so that an update takes seconds.
+        A CPU gets a quarter of the rollout with as large minibatches, so that an update takes seconds; a half or all of
+        it where its steps and minibatches can't be divided so.
         """
         if environments is not None:
             raise ConfigError("PQN is measured with its own number of environments")
-        shorter = 1 if on_gpu else 4
+        fits = [n for n in (4, 2, 1) if self.rollout_agent_steps % n == 0 and self.minibatches % n == 0]
+        shorter = 1 if on_gpu else fits[0]
         config = replace(
             self, rollout_agent_steps=self.rollout_agent_steps // shorter, minibatches=self.minibatches // shorter
         )

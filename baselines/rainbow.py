@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from baselines.agent import FinishedGame, Progress, Task, Tick
+from baselines.config import Fraction, NotNegative, Positive
 from baselines.distributional import action_values, cross_entropy, double_q_targets, support
 from baselines.emulator.envs import AtariEnvironments
 from baselines.emulator.frame_stacks import why_not_stacked
@@ -40,13 +41,13 @@ DIAGNOSTIC_BATCH = 256
 class RainbowConfig(ReplayConfig):
     """Everything that shapes Rainbow's learning; values come from a pinned file."""
 
-    noise_scale: float
-    max_gradient_norm: float
-    max_priority: float
-    priority_exponent: float
-    uniform_sample_probability: float
-    importance_exponent_start: float
-    importance_exponent_end: float
+    noise_scale: NotNegative
+    max_gradient_norm: Positive
+    max_priority: Positive
+    priority_exponent: NotNegative
+    uniform_sample_probability: Fraction
+    importance_exponent_start: NotNegative
+    importance_exponent_end: NotNegative
     # Not in rainbow.toml, which is older than it and whose hash stays: a file that names none means the published one.
     encoder: str = "nature-torso"
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
+from baselines.config import Bounds, Count, CountFromZero, Decay, Finite, Fraction, Positive
 from baselines.emulator.envs import FRAME_SKIP
 from baselines.replay.memory import ReplayLayout
 
@@ -23,23 +24,30 @@ class ReplayConfig:
     """What C51 and Rainbow both pin; values come from a pinned file."""
 
     precision: str
-    train_environments: int
-    block_vector_steps: int  # vector steps between two reports of progress; a run is whole blocks
-    replay_transitions: int
-    batch: int
-    n_steps: int
-    agent_steps_per_update: int
-    learning_start_agent_steps: int
-    target_copy_agent_steps: int
-    short_budget_fraction: float  # learning start and target period are at most this share of the budget
-    learning_rate: float
-    adam_beta1: float
-    adam_beta2: float
-    adam_epsilon: float
-    discount: float
-    atoms: int
-    value_min: float
-    value_max: float
+    train_environments: Count
+    block_vector_steps: Count  # vector steps between two reports of progress; a run is whole blocks
+    replay_transitions: Count
+    batch: Count
+    n_steps: Count
+    agent_steps_per_update: Count
+    learning_start_agent_steps: CountFromZero
+    target_copy_agent_steps: Count
+    short_budget_fraction: Fraction  # learning start and target period are at most this share of the budget
+    learning_rate: Positive
+    adam_beta1: Decay
+    adam_beta2: Decay
+    adam_epsilon: Positive
+    discount: Fraction
+    atoms: Annotated[int, Bounds(2)]
+    value_min: Finite
+    value_max: Finite
+
+    @property
+    def fault(self) -> str:
+        """What of these values does not fit together; "" where all do."""
+        if self.value_min >= self.value_max:
+            return f"value_min must be below value_max, is {self.value_min:g} against {self.value_max:g}"
+        return ""
 
     @property
     def frames_per_update(self) -> int:

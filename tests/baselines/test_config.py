@@ -1,8 +1,12 @@
+import dataclasses
+import math
+import re
 from dataclasses import dataclass
 
 import pytest
 
 from baselines.config import ConfigError, fill, read_pinned
+from baselines.registry import load_pinned
 
 
 @dataclass(frozen=True)
@@ -75,3 +79,42 @@ def test_a_malformed_pinned_file_is_refused(tmp_path, text, message):
 def test_an_absent_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="cannot read pinned file"):
         read_pinned(tmp_path / "absent.toml", header=("name",))
+
+
+@pytest.mark.parametrize(
+    ("baseline", "changed", "message"),
+    [
+        ("pqn", {"minibatches": 0}, "x: minibatches must be at least 1, is 0"),
+        (
+            "pqn",
+            {"minibatches": 33},
+            "x: minibatches must divide a rollout of 4096 observations equally, is 33",
+        ),
+        ("pqn", {"train_environments": -1}, "x: train_environments must be at least 1, is -1"),
+        ("pqn", {"learning_rate": 0.0}, "x: learning_rate must be above 0 and at most 1e+09, is 0.0"),
+        ("pqn", {"learning_rate": math.nan}, "x: learning_rate must be above 0 and at most 1e+09, is nan"),
+        ("pqn", {"discount": 1.5}, "x: discount must be at least 0 and at most 1, is 1.5"),
+        ("pqn", {"adam_beta1": 1.0}, "x: adam_beta1 must be at least 0 and at most 0.999999, is 1.0"),
+        ("c51", {"atoms": 1}, "x: atoms must be at least 2, is 1"),
+        ("c51", {"value_min": 10.0}, "x: value_min must be below value_max, is 10 against 10"),
+        ("c51", {"agent_steps_per_update": 0}, "x: agent_steps_per_update must be at least 1, is 0"),
+        (
+            "rainbow",
+            {"uniform_sample_probability": 2.0},
+            "x: uniform_sample_probability must be at least 0 and at most 1",
+        ),
+        ("rainbow", {"max_priority": math.inf}, "x: max_priority must be above 0"),
+    ],
+)
+def test_a_number_that_nothing_can_be_trained_with_is_refused(baseline, changed, message):
+    described = load_pinned(baseline)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        fill(type(described.config), {**described.values, **changed}, where="x")
+
+
+@pytest.mark.parametrize(("minibatches", "steps", "per_update"), [(32, 8, 8), (2, 16, 1), (1, 32, 1)])
+def test_a_measured_update_has_minibatches_of_the_pinned_size(minibatches, steps, per_update):
+    config = dataclasses.replace(load_pinned("pqn").config, minibatches=minibatches)
+    measured, _ = config.for_measuring(on_gpu=False)
+    assert (measured.rollout_agent_steps, measured.minibatches) == (steps, per_update)
+    assert measured.minibatch == config.minibatch
