@@ -299,6 +299,33 @@ def test_new_writes_three_files_that_work_and_writes_over_none(capsys):
         assert suite(f"new encoder {name}") == 2
 
 
+def test_against_asks_whether_it_gains_and_names_the_runs_that_are_lacking(capsys):
+    write()
+    assert suite(f"{RUN} --baselines mine.toml") == 0
+    capsys.readouterr()
+    assert suite("report --against pqn --no-clips --out html") == 0
+    page = Path("html/claims/mine-against-pqn.html").read_text(encoding="utf-8")
+    assert "Does mine (yours) gain over PQN?" in page
+    assert "insufficient evidence" in page
+    said = re.sub(r"<[^>]+>", "", page)
+    assert f"suite run --baselines pqn --games Breakout --frames {FRAMES} --seeds 3" in said
+    own = f"results/runs/mine/Breakout/{FRAMES}/seed-0/code/baseline.toml"  # what a command takes for the user's side
+    assert f"suite run --baselines {own} --games Breakout --frames {FRAMES} --seeds 1,2" in said
+    index = re.sub(r"<[^>]+>", "", Path("html/index.html").read_text(encoding="utf-8"))
+    assert re.search(r"Does mine \(yours\) gain over PQN\?\s+yours", index)
+    shown = Path("html/baselines/mine.html").read_text(encoding="utf-8")
+    assert "self.pool = nn.AvgPool2d(12)" in shown  # its source
+    assert "class Net(nn.Module):" in shown
+    for line, message in (
+        ("report --against mine.toml --no-clips", "compares mine with itself"),
+        ("report --against nobody --no-clips", "nobody"),
+        ("report --against pqn --baselines c51 --no-clips", "c51 has no finished run to compare"),
+        ("report --baselines mine.toml", "--baselines goes with --against"),
+    ):
+        assert suite(line) == 2
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_page_on_encoders_works_as_it_is_written():
     """Every command of its first block, literally, in an empty folder."""
