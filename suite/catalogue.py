@@ -7,21 +7,22 @@ from pathlib import Path
 from baselines.families import BASELINES, PINNED_NAMES, STUDIES, base_of
 from baselines.registry import describe
 from reports.catalogue import BaselineInfo, Catalogue, ProtocolInfo
-from suite.protocol import chosen_protocol, pinned_hash
+from results.schema import FIRST_PROTOCOL
+from suite.protocol import load_protocol, pinned_hash
 
 DOCS_FOLDER = Path(__file__).parent.parent / "docs" / "baselines"  # absent where the packages are installed alone
 
 
-def catalogue(docs: Path = DOCS_FOLDER) -> Catalogue:
-    """Every baseline and variant under the chosen protocol. Raises ConfigError for a pinned file that can't be read."""
-    protocol = chosen_protocol()
+def catalogue(protocol_name: str = FIRST_PROTOCOL, docs: Path = DOCS_FOLDER) -> Catalogue:
+    """Every baseline and variant under a protocol. Raises ConfigError for a pinned file that can't be read."""
+    protocol = load_protocol(protocol_name)
     described = [describe(name) for name in PINNED_NAMES]
     return Catalogue(
         baselines=tuple(
             BaselineInfo(
                 name=d.name,
                 title=d.title,
-                config_hash=pinned_hash(d),
+                config_hash=pinned_hash(d, protocol.name),
                 values=d.values,
                 sources=d.sources,
                 references=d.references,

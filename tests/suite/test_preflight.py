@@ -101,7 +101,7 @@ def test_a_game_that_gives_the_official_bytes_passes():
 def test_other_bytes_are_a_failed_row_that_says_which(monkeypatch):
     expected = preflight.expected_fingerprints()
     spoiled = {**expected, "Freeway-v5": {**expected["Freeway-v5"], "signals_sha256_100": "0" * 64}}
-    monkeypatch.setattr(preflight, "expected_fingerprints", lambda: spoiled)
+    monkeypatch.setattr(preflight, "expected_fingerprints", lambda _protocol: spoiled)
     (check,) = preflight.check_games(["Freeway"], full=False)
     assert not check.passed
     assert check.detail == "rewards or ends differ from the official emulator's within 100 agent steps"
