@@ -8,8 +8,9 @@ from baselines.families import BASELINES, PINNED_NAMES, STUDIES, base_of
 from baselines.registry import describe
 from reports.catalogue import BaselineInfo, Catalogue, ProtocolInfo
 from results.schema import FIRST_PROTOCOL
-from suite.protocol import load_protocol, pinned_hash
+from suite.protocol import PROTOCOLS, load_protocol, pinned_hash
 
+PROTOCOL_PAGE = "protocol.md"  # beside the folder of the baselines' pages
 DOCS_FOLDER = Path(__file__).parent.parent / "docs" / "baselines"  # absent where the packages are installed alone
 
 
@@ -31,7 +32,14 @@ def catalogue(protocol_name: str = FIRST_PROTOCOL, docs: Path = DOCS_FOLDER) -> 
             )
             for d in described
         ),
-        protocol=ProtocolInfo(name=protocol.name, values=protocol.values, sources=protocol.sources),
+        protocol=ProtocolInfo(
+            name=protocol.name,
+            values=protocol.values,
+            sources=protocol.sources,
+            title=protocol.title,
+            differences_markdown=section(docs.parent / PROTOCOL_PAGE, f"What still differs from {protocol.name}'s"),
+        ),
+        other_protocols=tuple(name for name in PROTOCOLS if name != protocol.name),
     )
 
 
@@ -41,10 +49,15 @@ def _page(name: str) -> str:
 
 def deviations(page: Path) -> str:
     """The text below the heading "Deviations..." of a baseline's page, as Markdown; "" without page or heading."""
+    return section(page, "Deviations")
+
+
+def section(page: Path, heading: str) -> str:
+    """The text below the heading that begins so, as Markdown; "" without page or heading."""
     if not page.exists():
         return ""
     lines = page.read_text(encoding="utf-8").splitlines()
-    starts = [i for i, line in enumerate(lines) if line.startswith("## Deviations")]
+    starts = [i for i, line in enumerate(lines) if line.lower().startswith(f"## {heading}".lower())]
     if not starts:
         return ""
     below = lines[starts[0] + 1 :]

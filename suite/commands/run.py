@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.schema import RunSpec, format_frames
+from results.schema import FIRST_PROTOCOL, RunSpec, format_frames
 from results.store import scan
 from suite import arguments, cluster_flags, display, flags
 from suite.arguments import parse_path
@@ -162,7 +162,13 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
     from reports.judging.missing import missing_runs
     from suite.catalogue import catalogue
 
-    known = catalogue(arguments.parse_protocol(parsed.protocol))
+    protocol = arguments.parse_protocol(parsed.protocol)
+    if protocol != FIRST_PROTOCOL and parsed.claims is None:
+        raise UserError(
+            f"the paper's claims are judged on the protocol {FIRST_PROTOCOL} alone; leave out --protocol {protocol}, "
+            "or give claims of your own with --claims FILE"
+        )
+    known = catalogue(protocol)
     return tuple(missing_runs(parsed.claim, results=results, catalogue=known, claims_file=parsed.claims))
 
 
