@@ -132,7 +132,7 @@ def check_games(games: Sequence[str], *, full: bool, protocol: str = FIRST_PROTO
     from baselines.emulator.fingerprints import FULL_AGENT_STEPS, SHORT_AGENT_STEPS, fingerprints
 
     steps = FULL_AGENT_STEPS if full else SHORT_AGENT_STEPS
-    environment, made_by = load_protocol(protocol).environment, FINGERPRINTS[protocol].made_by
+    environment, whose = load_protocol(protocol).environment, FINGERPRINTS[protocol].whose
     for game in games:
         envpool_id = GAMES[game].envpool_id
         wanted = expected_fingerprints(protocol)[envpool_id]
@@ -147,9 +147,9 @@ def check_games(games: Sequence[str], *, full: bool, protocol: str = FIRST_PROTO
             if hashed != wanted[f"{'frames' if what == 'frames' else 'signals'}_sha256_{steps}"]
         ]
         if differs:
-            detail = f"{' and '.join(differs)} differ from {made_by}'s within {steps} agent steps"
+            detail = f"{' and '.join(differs)} differ from {whose} within {steps} agent steps"
         else:
-            detail = f"{found.actions} actions; {steps} agent steps x 8 environments: {made_by}'s bytes"
+            detail = f"{found.actions} actions; {steps} agent steps x 8 environments: {whose} bytes"
         yield Check(game, not differs, detail)
 
 
@@ -158,13 +158,13 @@ class FingerprintTable:
     """What a protocol's games are held against."""
 
     file: str  # of results/reference
-    made_by: str  # in words
+    whose: str  # bytes they are, in words
 
 
 FINGERPRINTS = {
-    FIRST_PROTOCOL: FingerprintTable("environment_fingerprints.csv", "the official emulator"),
+    FIRST_PROTOCOL: FingerprintTable("environment_fingerprints.csv", "the official emulator's"),
     # No other code is the measure here: the suite's own emulator, as it was when the protocol was pinned.
-    "dopamine": FingerprintTable("environment_fingerprints_dopamine.csv", "this suite's envpool 1.2.5"),
+    "dopamine": FingerprintTable("environment_fingerprints_dopamine.csv", "the suite's own (envpool 1.2.5)"),
 }
 
 
