@@ -90,7 +90,10 @@ class C51Agent:
         self._seeds = self._streams.environment_seeds("train", config.train_environments)
         self._envs = AtariEnvironments(task.envpool_id, self._seeds, task.environment, threads=task.emulator_threads)
         self._memory = ReplayMemory(
-            replay_layout(config, task.budget_frames), discount=config.discount, device=task.device
+            replay_layout(config, task.budget_frames),
+            discount=config.discount,
+            episodic_life=task.environment.episodic_life,
+            device=task.device,
         )
         self._play = BackgroundPlay(self._envs, self._memory, self.spans)
         self._resume_digest: str | None = None

@@ -108,7 +108,12 @@ class RainbowAgent:
         self._seeds = self._streams.environment_seeds("train", config.train_environments)
         self._envs = AtariEnvironments(task.envpool_id, self._seeds, task.environment, threads=task.emulator_threads)
         layout = replay_layout(config, task.budget_frames)
-        self._memory = ReplayMemory(layout, discount=config.discount, device=task.device)
+        self._memory = ReplayMemory(
+            layout,
+            discount=config.discount,
+            episodic_life=task.environment.episodic_life,
+            device=task.device,
+        )
         self._sampler = PrioritizedSampler(
             layout.slots * layout.environments,
             exponent=config.priority_exponent,

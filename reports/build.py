@@ -15,12 +15,22 @@ from reports.pages.clips import Clips, clips_view
 from reports.pages.game import game_page
 from reports.pages.method import method_page
 from reports.pages.overview import overview
+from reports.pages.protocols import protocols_page
 from reports.pages.site import Site
 from reports.pages.why import why_page
+from reports.summary import Report
 from results.games import ATARI57
 from results.schema import MANIFEST_FILE
 
 SITE_TITLE = "Hadamax reproducibility suite"
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another protocol whose report stands beside the first one's."""
+
+    catalogue: Catalogue
+    clips: Clips | None = None
 
 
 @dataclass(frozen=True)
@@ -43,19 +53,47 @@ def build(
     claims_file: Path | None = None,
     more: Sequence[Path] = (),
     clips: Clips | None = None,
+    others: Sequence[Other] = (),
 ) -> Outcome:
     """Writes the whole site to `out`: pages, data, `summary.json` and `leaderboard.csv`. Same results, same bytes.
 
     Args:
         more: further folders of results, read after `results`.
         clips: of games, for the games' pages.
+        others: further protocols. Each that has runs gets a whole report in a folder of its name, and `protocols.html`
+            compares them.
     Raises:
         ReportsError: the claims file is unfit, or `out` cannot hold a report.
         ResultsError: a folder of results is none.
     """
     report = summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more)
+    beside = [(other, summaries.gather(results=results, catalogue=other.catalogue, more=more)) for other in others]
+    places = tuple((r.catalogue.protocol.name, f"{r.catalogue.protocol.name}/") for _, r in beside if r.evidence.runs)
+    shown = ((catalogue.protocol.name, ""), *places) if others else ()
+    site = Site(SITE_TITLE, protocol=catalogue.protocol.name, protocols=shown)
+    summary = _add_pages(site, report, clips)
+    for other, their_report in beside:
+        name = other.catalogue.protocol.name
+        if their_report.evidence.runs:
+            part = Site(SITE_TITLE, protocol=name, top="../", protocols=shown)
+            _add_pages(part, their_report, other.clips)
+            site.take_in(part, name)
+    if others:
+        site.page("protocols.html", "protocols.html", protocols_page([report, *(r for _, r in beside)], shown, site))
+    site.write(out)
+    return Outcome(
+        index=out / "index.html",
+        summary_file=out / "summary.json",
+        summary=summary,
+        pages=sum(name.endswith(".html") for name in site.files),
+        runs=summary["results"]["runs"] + sum(len(r.evidence.runs) for _, r in beside),
+        left_out=(*report.left_out, *(line for _, r in beside for line in _left_out_runs(r))),
+    )
+
+
+def _add_pages(site: Site, report: Report, clips: Clips | None) -> dict[str, Any]:
+    """Adds every page of one protocol's report to `site`. Returns its summary."""
     summary = summaries.summarise(report)
-    site = Site(SITE_TITLE)
     site.page("index.html", "index.html", overview(report, site, summary))
     for judgement in report.judgements:
         site.page(f"claims/{judgement.claim.id}.html", "claim.html", claim_page(judgement, report, site))
@@ -72,15 +110,15 @@ def build(
             site.files[f"runs/{entry.run.directory}.json"] = manifest.read_bytes()
     site.files["summary.json"] = summaries.json_text(summary)
     site.files["leaderboard.csv"] = summaries.leaderboard_csv(summary)
-    site.write(out)
-    return Outcome(
-        index=out / "index.html",
-        summary_file=out / "summary.json",
-        summary=summary,
-        pages=sum(name.endswith(".html") for name in site.files),
-        runs=summary["results"]["runs"],
-        left_out=report.left_out,
-    )
+    return summary
+
+
+def _left_out_runs(report: Report) -> list[str]:
+    """Of another protocol's report: its runs alone, for imported scores are named once."""
+    named = {str(entry) for entry in report.evidence.entries if entry.run is None}
+    return [
+        f"{report.catalogue.protocol.name}: {line}" for line in report.left_out if line.partition(":")[0] not in named
+    ]
 
 
 def summarise(

@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from results.schema import FIRST_PROTOCOL
+
 
 @dataclass(frozen=True)
 class BaselineInfo:
@@ -30,11 +32,23 @@ class BaselineInfo:
 
 @dataclass(frozen=True)
 class ProtocolInfo:
-    """The pinned protocol."""
+    """A pinned protocol."""
 
     name: str
     values: Mapping[str, Any]
     sources: Mapping[str, str]
+    title: str = ""
+    differences_markdown: str = ""  # what still differs from what others published under it, numbered; "" for nothing
+
+    @property
+    def judges_the_paper(self) -> bool:
+        """Whether the paper's claims, and the suite's own questions, are asked of its runs."""
+        return self.name == FIRST_PROTOCOL
+
+    @property
+    def flag(self) -> str:
+        """What a command says to mean it."""
+        return "" if self.name == FIRST_PROTOCOL else f" --protocol {self.name}"
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,7 @@ class Catalogue:
     command: str = "python -m suite"  # what the commands that the report prints begin with
     families: Mapping[str, str] = field(default_factory=dict)  # of variants: name -> what it changes
     hidden: tuple[BaselineInfo, ...] = ()  # variants without results: known by title, not shown
+    other_protocols: tuple[str, ...] = ()  # that the suite has: their runs are in other reports, and not read for this
 
     def shown_with(self, results_of: Collection[str]) -> Catalogue:
         """This catalogue without the variants that have no results."""

@@ -62,7 +62,7 @@ def gather(
     Raises:
         ReportsError: the claims file is unfit. ResultsError: a folder of results is none.
     """
-    claims = load_claims(claims_file)
+    claims = load_claims(claims_file, with_built_in=catalogue.protocol.judges_the_paper)
     fractions = [claim.at_frames / claim.frames for claim in claims if claim.at_frames is not None]
     imported = [imported_entries(root, catalogue) for root in (results, *more)]
     external = [entry for entries, _ in imported for entry in entries]
@@ -76,7 +76,7 @@ def gather(
         catalogue=shown,
         evidence=evidence,
         groups=tuple(build_groups(evidence, shown)),
-        published=published_groups(),
+        published=published_groups(catalogue.protocol.name),
         judgements=tuple(judge(claim, evidence, catalogue) for claim in claims),
     )
 

@@ -33,7 +33,8 @@ from results.verify import verify_run
 
 RUN_FILES = (MANIFEST_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE, ACTIONS_FILE)
 ALL_FILES = (*RUN_FILES, FULL_ACTIONS_FILE)
-RUN_PATH = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}/[A-Za-z]{1,40}/[1-9][0-9]{0,14}[kM]?/seed-(0|[1-9][0-9]{0,17})")
+_NAME = r"[a-z0-9][a-z0-9._-]{0,99}"  # of a baseline or a protocol
+RUN_PATH = re.compile(rf"({_NAME}/)?{_NAME}/[A-Za-z]{{1,40}}/[1-9][0-9]{{0,14}}[kM]?/seed-(0|[1-9][0-9]{{0,17}})")
 _CODE_PATH = re.compile(rf"{CODE_FOLDER}/({re.escape(CODE_BASELINE_FILE)}|[A-Za-z0-9_][A-Za-z0-9_.-]{{0,200}}\.py)")
 _MAX_MANIFEST_BYTES = 1 << 20  # one has some 10 kB
 
@@ -190,7 +191,7 @@ def _checked_name(
     if str(path) != member.name or not (of_run or _is_kept_code(path) or also(member.name, member.size)):
         raise ResultsError(
             f"{file}: {shown(member.name)} is no file of a run "
-            f"(<baseline>/<game>/<frames>/seed-<n>/{MANIFEST_FILE} or a table); nothing was imported"
+            f"([<protocol>/]<baseline>/<game>/<frames>/seed-<n>/{MANIFEST_FILE} or a table); nothing was imported"
         )
     if member.name in seen:
         raise ResultsError(f"{file}: {shown(member.name)} is in it twice; nothing was imported")
@@ -220,10 +221,17 @@ def _checked(staging: Path, place: PurePosixPath) -> Run:
     if isinstance(found, BrokenRun):
         reason = found.reason.replace(f"{staging}{os.sep}", "")
         raise ResultsError(f"the archive's {reason}; nothing was imported")
+    if found.spec.directory != place:
+        raise ResultsError(f"the archive's {place}: {elsewhere(found)}; nothing was imported")
     problems = verify_run(found)
     if problems:
         raise ResultsError(f"the archive's {found.spec}: {problems[0]}; nothing was imported")
     return found
+
+
+def elsewhere(run: Run) -> str:
+    """What is wrong with a run that lies at another place below its root than its manifest says, in words."""
+    return f"belongs to the run {run.spec}, whose place is {run.spec.directory}"
 
 
 def is_present(run: Run, root: Path) -> bool:

@@ -57,7 +57,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 def read_spec(manifest: Mapping[str, Any]) -> RunSpec:
     """The run's identity, from a checked manifest."""
-    return RunSpec(**manifest["spec"])
+    return RunSpec(**manifest["spec"], protocol=manifest["protocol"])
 
 
 def _checksum(values: Mapping[str, Any]) -> str:

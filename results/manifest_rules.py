@@ -212,6 +212,7 @@ _TEXT = _Rule(_is_text, "a text")
 _TEXTS = _Rule(_is_list_of(_is_text), "a list of texts")
 _COUNT = _Rule(_is_count, "a number from 0")
 _POSITIVE = _Rule(_is_positive, "a number from 1")
+_NAME = _Rule(_matches(r"[a-z0-9][a-z0-9._-]*"), "a name in lower case")
 _SHA256 = _Rule(_matches(r"[0-9a-f]{64}"), "a SHA-256, 64 hex digits")
 _SECONDS = _Rule(lambda value: _is_number(value) and value >= 0, "a number of seconds")
 _SECONDS_OR_NONE = _Rule(_or_none(_SECONDS.fits), "a number of seconds or null")
@@ -219,7 +220,7 @@ _SEEDS = _Rule(_is_list_of(_is_count), "a list of seeds")
 
 _RULES = {
     "spec": _OBJECT,
-    "protocol": _Rule(_is_text, "a name"),
+    "protocol": _NAME,
     "config": _OBJECT,
     CODE_KEY: _OBJECT,
     "off_protocol": _TEXTS,
@@ -246,7 +247,7 @@ _RULES = {
     "error": _Rule(_or_none(_is_object), "an object or null"),
 }
 _SPEC = {
-    "baseline": _Rule(_matches(r"[a-z0-9][a-z0-9._-]*"), "a name in lower case"),
+    "baseline": _NAME,
     "game": _Rule(lambda value: isinstance(value, str) and value in GAMES, "one of the 57 Atari games"),
     "frames": _Rule(_is_positive, "a positive number of emulator frames"),
     "seed": _COUNT,

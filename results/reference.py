@@ -20,7 +20,8 @@ class Provenance:
     title: str
     source: str
     licence: str | None
-    protocol: str  # how far its protocol is the suite's
+    suite_protocol: str  # the protocol of the suite's that is its own, or comes nearest to it
+    protocol: str  # how far it is that one, in words
     how: str  # how the figures were taken
 
 
@@ -28,6 +29,7 @@ PAPER = Provenance(
     title="Hadamax paper (arXiv 2505.15345)",
     source="training-curve figure of the official Hadamax repository, performance.png",
     licence=None,
+    suite_protocol="paper",
     protocol="the paper's own, which this suite's `paper` protocol reproduces",
     how="read off the figure; a median may be wrong by 0.03 either way",
 )
@@ -35,7 +37,9 @@ DOPAMINE = Provenance(
     title="Dopamine baselines",
     source="google/dopamine, baselines/atari/data, commit 5873f54",
     licence="Apache-2.0",
-    protocol="another one: sticky actions (0.25), no end of an episode at a lost life, 55 games",
+    suite_protocol="dopamine",
+    protocol="Dopamine's: sticky actions (0.25), no end of an episode at a lost life, 55 games; this suite's "
+    "`dopamine` protocol comes nearest to it",
     how="its result files; mean return of each iteration of 1M frames",
 )
 # The names of hadamax_paper_median_curves.csv, as the suite writes them.

@@ -1,6 +1,6 @@
 """The shape of what a run leaves behind: its identity, its manifest and its tables.
 
-A run's directory is `<results>/<baseline>/<game>/<frames>/seed-<n>/` and holds
+A run's directory is `<results>/<baseline>/<game>/<frames>/seed-<n>/`, and holds
 
     manifest.json      provenance, configuration, status, score (`MANIFEST_KEYS`)
     episodes.parquet   every finished game (`EPISODE_SCHEMA`)
@@ -9,8 +9,10 @@ A run's directory is `<results>/<baseline>/<game>/<frames>/seed-<n>/` and holds
     actions.parquet    its action log, or a few environments' (`results.actions`); what runs of format 1 lack
     code/              of a user's own baseline: `baseline.toml`, every value with its source, and its source files
 
-and, never committed, `actions-full.parquet` (the whole of a long log), `checkpoint-*.pt`, `actions.bin` (one byte an
-action) and `run.log`.
+The directory of a run of any protocol but the first is `<results>/<protocol>/<baseline>/...`.
+
+Beside these, and never committed, lie `actions-full.parquet` (the whole of a long log), `checkpoint-*.pt`,
+`actions.bin` (one byte an action) and `run.log`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
+FIRST_PROTOCOL = "paper"  # whose runs lie in the results folder itself; those of any other in a folder of its name
 FORMAT_VERSION = 2  # 1 had no `actions`, `cpu_seconds` and `checksum`
 MANIFEST_FILE = "manifest.json"
 EPISODES_FILE = "episodes.parquet"
@@ -81,7 +84,7 @@ ACTION_SCHEMA = pa.schema(
 MANIFEST_KEYS = (
     "format_version",  # int, FORMAT_VERSION
     "spec",  # {baseline, game, frames, seed, config_hash}
-    "protocol",  # name of the protocol, "paper"
+    "protocol",  # name of the protocol: "paper", "dopamine"
     "config",  # {"baseline": {...}, "protocol": {...}}: every value; config_hash is its hash
     "off_protocol",  # list of strings: what a short budget scaled; empty for a run that counts
     "status",  # one of STATUSES
@@ -147,11 +150,24 @@ class RunSpec:
     frames: int  # the budget in emulator frames, as asked for (before rounding to whole updates)
     seed: int
     config_hash: str
+    protocol: str = FIRST_PROTOCOL  # its values are in the hash; its name is in the place
 
     @property
     def directory(self) -> PurePosixPath:
         """Where the run lives below the results folder."""
-        return PurePosixPath(self.baseline, self.game, format_frames(self.frames), f"seed-{self.seed}")
+        below = () if self.protocol == FIRST_PROTOCOL else (self.protocol,)
+        return PurePosixPath(*below, self.baseline, self.game, format_frames(self.frames), f"seed-{self.seed}")
+
+    def as_json(self) -> dict[str, str | int]:
+        """The `spec` of a manifest, which names the protocol beside it."""
+        return {
+            "baseline": self.baseline,
+            "game": self.game,
+            "frames": self.frames,
+            "seed": self.seed,
+            "config_hash": self.config_hash,
+        }
 
     def __str__(self) -> str:
-        return f"{self.baseline} {self.game} {format_frames(self.frames)} seed {self.seed}"
+        where = "" if self.protocol == FIRST_PROTOCOL else f"{self.protocol} "
+        return f"{where}{self.baseline} {self.game} {format_frames(self.frames)} seed {self.seed}"

@@ -24,6 +24,7 @@ from results.schema import (
     EPISODE_KINDS,
     EPISODE_SCHEMA,
     EPISODES_FILE,
+    FIRST_PROTOCOL,
     FULL_ACTIONS_FILE,
     MANIFEST_FILE,
     METRIC_SCHEMA,
@@ -66,7 +67,7 @@ TABLE_SCHEMAS: Mapping[str, pa.Schema] = {  # of the tables that every run has
 _SCHEMAS = {**TABLE_SCHEMAS, ACTIONS_FILE: ACTION_SCHEMA, FULL_ACTIONS_FILE: ACTION_SCHEMA}
 _MAX_ROWS = 4_000_000  # four times the shortest games of 200M frames
 _MAX_TABLE_BYTES = 512 << 20  # unpacked
-_MAX_DEPTH = 6  # two more than a run's folder has, so that a misplaced one is found and named
+_MAX_DEPTH = 7  # two more than the deepest run's folder has, so that a misplaced one is found and named
 
 
 class Game(Protocol):
@@ -231,7 +232,9 @@ def _refuse_oversized(facts: pq.FileMetaData, where: str) -> None:
 
 
 def scan(root: Path) -> list[Run | BrokenRun]:
-    """Every run below `root`, sorted by baseline, game, budget and seed. Reads manifests only.
+    """Every run below `root`, sorted by protocol (the first before all others), baseline, game, budget and seed.
+
+    Reads manifests only.
 
     A folder whose manifest cannot be used, or that has tables and no manifest, comes back as a `BrokenRun`. A `root`
     that does not exist holds no runs.
@@ -279,11 +282,13 @@ def _walk(directory: Path, depth: int) -> Iterator[Run | BrokenRun]:
                 yield from _walk(directory / name, depth + 1)
 
 
-def _order(run: Run | BrokenRun, root: Path) -> tuple[str, str, int, int, str]:
+def _order(run: Run | BrokenRun, root: Path) -> tuple[str, str, str, int, int, str]:
     if isinstance(run, Run):
-        return (run.spec.baseline, run.spec.game, run.spec.frames, run.spec.seed, str(run.directory))
+        spec = run.spec
+        of_first = "" if spec.protocol == FIRST_PROTOCOL else spec.protocol
+        return (of_first, spec.baseline, spec.game, spec.frames, spec.seed, str(run.directory))
     parts = [*run.directory.relative_to(root).parts, "", ""]
-    return (parts[0], parts[1], 0, 0, str(run.directory))
+    return ("", parts[0], parts[1], 0, 0, str(run.directory))
 
 
 def _encode(values: Sequence[str], names: Sequence[str], kind: pa.DictionaryType) -> pa.DictionaryArray:

@@ -1,7 +1,7 @@
 """What somebody sends in: runs, and beside them `submission.json`, which says whose they are and how to cite them.
 
     submission.json                          the first member of the archive
-    <baseline>/<game>/<frames>/seed-<n>/     manifest, tables and whole action log of every run
+    [<protocol>/]<baseline>/<game>/<frames>/seed-<n>/     manifest, tables and whole action log of every run
         code/                                sources of an encoder of one's own; never executed here
 
 Whatever it says is checked here letter by letter: a name ends up on pages, and a link is clicked. What was taken in,
@@ -135,7 +135,11 @@ def is_extra_member(name: str, size: int) -> bool:
 
 def place_of(member: str | PurePosixPath) -> str:
     """The place of the run that a member of a bundle belongs to."""
-    return "/".join(PurePosixPath(member).parts[:4])
+    path = PurePosixPath(member)
+    for parent in path.parents:
+        if RUN_PATH.fullmatch(str(parent)):
+            return str(parent)
+    return "/".join(path.parts[:4])
 
 
 def begins_with_submission(file: Path) -> bool:

@@ -15,6 +15,7 @@ from baselines.families import BASELINES, BF16, FAMILIES, PINNED_NAMES
 from baselines.registry import add_own
 from results.games import ATARI5, ATARI10, ATARI57, find_game
 from suite.errors import UserError
+from suite.protocol import PROTOCOLS
 
 Item = TypeVar("Item")
 
@@ -28,6 +29,7 @@ GAME_SETS = {
     "exploration": EXPLORATION,
     "spatial": SPATIAL,
 }
+ALL_PROTOCOLS = "all"
 MAX_FRAMES = 10**12
 MAX_SEED = 2**31 - 1
 MAX_SEED_COUNT = 1000
@@ -77,7 +79,7 @@ def parse_baselines(text: str) -> tuple[str, ...]:
     for item in _items(text, "--baselines", ",".join(BASELINES)):
         lowered = item.lower()
         if lowered.endswith(".toml"):
-            names.append(add_own(Path(item)))
+            names.append(_own(Path(item)))
         elif lowered in FAMILIES:
             names += FAMILIES[lowered]
         elif lowered in PINNED_NAMES:
@@ -206,6 +208,27 @@ def writable_folder(path: Path, flag: str = "--results") -> Path:
     except OSError as error:
         raise UserError(f"{flag} {path} cannot be written ({error.strerror}); give another folder") from error
     return path
+
+
+def parse_protocol(text: str, *, or_all: bool = False) -> str:
+    """The name of a protocol. `or_all`: the message says that 'all' may be asked for (`means_all_protocols`)."""
+    wanted = text.strip().lower()
+    if wanted not in PROTOCOLS:
+        allowed = [*PROTOCOLS, ALL_PROTOCOLS] if or_all else PROTOCOLS
+        raise UserError(f"unknown protocol {text!r}; allowed: {', '.join(allowed)}")
+    return wanted
+
+
+def means_all_protocols(text: str) -> bool:
+    return text.strip().lower() == ALL_PROTOCOLS
+
+
+def _own(file: Path) -> str:
+    """The name of the baseline in a user's TOML."""
+    name = add_own(file)
+    if name in PROTOCOLS:
+        raise UserError(f"{file}: {name} is the name of a protocol, whose runs have that folder; give it another name")
+    return name
 
 
 def _game(item: str) -> str:

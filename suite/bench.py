@@ -20,9 +20,10 @@ import psutil
 
 from baselines.emulator.envs import FRAME_SKIP
 from results.games import GAMES
+from results.schema import FIRST_PROTOCOL
 from suite.mps import shared_gpus
 from suite.own_code import own_files
-from suite.protocol import chosen_protocol
+from suite.protocol import load_protocol
 
 if TYPE_CHECKING:  # it imports torch
     from baselines.speed import Stretch
@@ -44,6 +45,7 @@ class Job:
     repeats: int
     at_once: int = 1  # processes that train at the same time, a run each
     own: tuple[Path, ...] = ()  # the baseline's file, if it is a user's own
+    protocol: str = FIRST_PROTOCOL
 
     @property
     def label(self) -> str:
@@ -133,6 +135,7 @@ def run_bench(
     paths: Sequence[str],
     at_once: int,
     tell: Callable[[str], None],
+    protocol: str = FIRST_PROTOCOL,
 ) -> Bench:
     """Measures every baseline on every path, and the emulator alone.
 
@@ -141,15 +144,19 @@ def run_bench(
         tell: hears what is measured next.
     """
     own = {name: own_files([name]) for name in baselines}
-    jobs = [Job(name, path, game, device, threads, repeats, own=own[name]) for name in baselines for path in paths]
+    jobs = [
+        Job(name, path, game, device, threads, repeats, own=own[name], protocol=protocol)
+        for name in baselines
+        for path in paths
+    ]
     jobs = [job for job in jobs if job.path != SINGLE or _learns_from_replay(job.baseline)]
     if at_once > 1:
         shared = threads if device.startswith("cuda") else max(1, threads // at_once)
-        jobs += [Job(name, FAST, game, device, shared, repeats, at_once, own[name]) for name in baselines]
+        jobs += [Job(name, FAST, game, device, shared, repeats, at_once, own[name], protocol) for name in baselines]
     emulator, measured = {}, []
     for environments in (136, 16):
         tell(f"the emulator alone, {environments} environments")
-        emulator[environments] = _in_a_process(_measure_emulator, game, environments, threads, repeats)
+        emulator[environments] = _in_a_process(_measure_emulator, game, protocol, environments, threads, repeats)
     for number, job in enumerate(jobs, 1):
         tell(f"{number} of {len(jobs)}: {job}")
         with shared_gpus([device] * job.at_once, tell=tell):
@@ -198,10 +205,11 @@ def _meet_at(barrier: Barrier) -> None:
     _barrier = barrier
 
 
-def _measure_emulator(game: str, environments: int, threads: int, repeats: int) -> tuple[float, ...]:
+def _measure_emulator(game: str, protocol: str, environments: int, threads: int, repeats: int) -> tuple[float, ...]:
     from baselines.speed import measure_emulator
 
-    return measure_emulator(GAMES[game].envpool_id, chosen_protocol().environment, environments, threads, repeats)
+    config = load_protocol(protocol).environment
+    return measure_emulator(GAMES[game].envpool_id, config, environments, threads, repeats)
 
 
 def _measure(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
@@ -233,7 +241,7 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
     )
     task = Task(
         GAMES[job.game].envpool_id,
-        chosen_protocol().environment,
+        load_protocol(job.protocol).environment,
         budget_frames=frames,
         seed=0,
         device=device,

@@ -7,21 +7,23 @@ from pathlib import Path
 from baselines.families import BASELINES, FAMILY_TITLES, PINNED_NAMES, STUDIES, base_of, family_of
 from baselines.registry import describe
 from reports.catalogue import BaselineInfo, Catalogue, ProtocolInfo
-from suite.protocol import chosen_protocol, pinned_hash
+from results.schema import FIRST_PROTOCOL
+from suite.protocol import PROTOCOLS, load_protocol, pinned_hash
 
+PROTOCOL_PAGE = "protocol.md"  # beside the folder of the baselines' pages
 DOCS_FOLDER = Path(__file__).parent.parent / "docs" / "baselines"  # absent where the packages are installed alone
 
 
-def catalogue(docs: Path = DOCS_FOLDER) -> Catalogue:
-    """Every baseline and variant under the chosen protocol. Raises ConfigError for a pinned file that can't be read."""
-    protocol = chosen_protocol()
+def catalogue(protocol_name: str = FIRST_PROTOCOL, docs: Path = DOCS_FOLDER) -> Catalogue:
+    """Every baseline and variant under a protocol. Raises ConfigError for a pinned file that can't be read."""
+    protocol = load_protocol(protocol_name)
     described = [describe(name) for name in PINNED_NAMES]
     return Catalogue(
         baselines=tuple(
             BaselineInfo(
                 name=d.name,
                 title=d.title,
-                config_hash=pinned_hash(d),
+                config_hash=pinned_hash(d, protocol.name),
                 values=d.values,
                 sources=d.sources,
                 references=d.references,
@@ -31,7 +33,14 @@ def catalogue(docs: Path = DOCS_FOLDER) -> Catalogue:
             )
             for d in described
         ),
-        protocol=ProtocolInfo(name=protocol.name, values=protocol.values, sources=protocol.sources),
+        protocol=ProtocolInfo(
+            name=protocol.name,
+            values=protocol.values,
+            sources=protocol.sources,
+            title=protocol.title,
+            differences_markdown=section(docs.parent / PROTOCOL_PAGE, f"What still differs from {protocol.name}'s"),
+        ),
+        other_protocols=tuple(name for name in PROTOCOLS if name != protocol.name),
         families=FAMILY_TITLES,
     )
 
@@ -42,10 +51,15 @@ def _page(name: str) -> str:
 
 def deviations(page: Path) -> str:
     """The text below the heading "Deviations..." of a baseline's page, as Markdown; "" without page or heading."""
+    return section(page, "Deviations")
+
+
+def section(page: Path, heading: str) -> str:
+    """The text below the heading that begins so, as Markdown; "" without page or heading."""
     if not page.exists():
         return ""
     lines = page.read_text(encoding="utf-8").splitlines()
-    starts = [i for i, line in enumerate(lines) if line.startswith("## Deviations")]
+    starts = [i for i, line in enumerate(lines) if line.lower().startswith(f"## {heading}".lower())]
     if not starts:
         return ""
     below = lines[starts[0] + 1 :]

@@ -81,7 +81,7 @@ def _logged_runs(folders: Sequence[Path], catalogue: Catalogue) -> list[Run]:
     found: dict[PurePosixPath, Run] = {}
     for folder in folders:
         for entry in scan(folder):
-            if isinstance(entry, Run):
+            if isinstance(entry, Run) and entry.spec.protocol not in catalogue.other_protocols:
                 found.setdefault(entry.spec.directory, entry)
     runs = list(found.values())
     pinned = {info.name: info.config_hash for info in catalogue.baselines}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.schema import RunSpec
+from results.schema import FIRST_PROTOCOL, RunSpec
 from suite import display
 from suite.errors import UserError
 from suite.node_checks import NodeFacts, own_facts, probe, problems
@@ -126,6 +126,7 @@ class Nodes:
         self._shared = shared
         self.tell = tell
         self._games = tuple(dict.fromkeys(spec.game for spec in specs))
+        self._protocol = specs[0].protocol if specs else FIRST_PROTOCOL  # a command's runs are all of one
         self._largest = max(specs, key=needs.memory_bytes, default=None)
         self._memory = self._largest and needs.memory_bytes(self._largest)
         self._ours = own_facts((), "cpu")
@@ -233,7 +234,12 @@ class Nodes:
         question = task.options(
             num_gpus=min(0.01, self._needs.gpus) if wants_gpu else 0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
-        ).remote(self._games, self._device if wants_gpu else "cpu", None if self._shared is None else str(self._shared))
+        ).remote(
+            self._games,
+            self._device if wants_gpu else "cpu",
+            None if self._shared is None else str(self._shared),
+            self._protocol,
+        )
         self._questions[question] = node_id
 
     def _answered(self, node_id: str, question: Any) -> None:

@@ -51,6 +51,8 @@ def why_not_every_frame(played: PlayedGame) -> str | None:
 
     Compared: the console's memory and screen, reward, lives, and whether the game is over.
     """
+    if load_protocol(played.run.manifest["protocol"]).environment.repeat_action_probability > 0:
+        return "which actions stick was drawn by the run's own environment, which shows one frame an agent step"
     for step, (_, agrees) in enumerate(_frame_by_frame(played)):
         if not agrees:
             return f"played frame by frame, it is another game from its agent step {step} on"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from results.schema import FIRST_PROTOCOL
+
 _PACKAGES = ("suite", "baselines", "results", "reports")
 _COMPARED = ("python", "suite", "torch", "envpool", "envpool-assets", "numpy", "pandas", "pyarrow")
 
@@ -34,14 +36,17 @@ def source_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def own_facts(games: Sequence[str], device: str, shared: Path | None = None) -> NodeFacts:
+def own_facts(
+    games: Sequence[str], device: str, shared: Path | None = None, protocol: str = FIRST_PROTOCOL
+) -> NodeFacts:
     """What this machine says of itself; the doctor's checks of versions, device, pinned files and `games` run here."""
     from suite import preflight, provenance
     from suite.arguments import parse_device, writable_folder
     from suite.errors import UserError
 
     failed, gpus, folder = [], [], True
-    for check in (*preflight.check_versions(), *preflight.check_pinned(), *preflight.check_games(games, full=False)):
+    emulator = preflight.check_games(games, full=False, protocol=protocol)
+    for check in (*preflight.check_versions(), *preflight.check_pinned(), *emulator):
         if not check.passed:
             failed.append(f"{check.name}: {check.detail}")
     try:
@@ -64,13 +69,13 @@ def own_facts(games: Sequence[str], device: str, shared: Path | None = None) -> 
     return NodeFacts(provenance.versions(), source_digest(), tuple(failed), tuple(gpus), folder)
 
 
-def probe() -> Callable[[Sequence[str], str, str | None], dict[str, Any]]:
+def probe() -> Callable[[Sequence[str], str, str | None, str], dict[str, Any]]:
     """A function for a node where nothing of the suite may be installed.
 
     It is made here, so that it travels by its code and not by its name, which such a node could not import.
     """
 
-    def ask(games: Sequence[str], device: str, shared: str | None) -> dict[str, Any]:
+    def ask(games: Sequence[str], device: str, shared: str | None, protocol: str) -> dict[str, Any]:
         from pathlib import Path
 
         try:
@@ -78,7 +83,7 @@ def probe() -> Callable[[Sequence[str], str, str | None], dict[str, Any]]:
         except Exception as error:
             return {"error": f"the suite cannot be imported ({type(error).__name__}: {error})"}
         try:
-            return {"facts": own_facts(games, device, None if shared is None else Path(shared))}
+            return {"facts": own_facts(games, device, None if shared is None else Path(shared), protocol)}
         except Exception as error:  # whatever a damaged installation raises is that node's row
             return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
 

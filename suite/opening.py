@@ -20,7 +20,7 @@ from results.schema import RunSpec
 from suite.checkpoint import ACTIONS_FILE, ActionLog, load_checkpoint
 from suite.machine import prepare
 from suite.own_code import keep_code
-from suite.protocol import chosen_protocol, full_config, run_spec
+from suite.protocol import full_config, load_protocol, run_spec
 from suite.recorder import Recorder
 from suite.run_manifest import RunManifest, hardware, write_failure
 from suite.run_messages import RunOptions
@@ -47,7 +47,7 @@ class OpenRun:
 def refuse_foreign(directory: Path, spec: RunSpec, previous: dict[str, Any] | None) -> None:
     """Raises RunRefused if `spec` is not the pinned one, or its folder holds a run of another configuration."""
     pinned = load_pinned(spec.baseline)
-    ours = run_spec(pinned, chosen_protocol(), game=spec.game, frames=spec.frames, seed=spec.seed)
+    ours = run_spec(pinned, load_protocol(spec.protocol), game=spec.game, frames=spec.frames, seed=spec.seed)
     if spec != ours:
         why = "; its files were changed after the command began: start it again" if pinned.path is not None else ""
         raise RunRefused(f"{spec}: config hash {spec.config_hash} is not the pinned one, {ours.config_hash}{why}")
@@ -80,7 +80,7 @@ def opened(
         raise
     # Sums split over threads round differently: a resumed run keeps the number it began with.
     threads = found.state["torch_threads"] if found.state else options.threads
-    pinned, protocol = load_pinned(spec.baseline), chosen_protocol()
+    pinned, protocol = load_pinned(spec.baseline), load_protocol(spec.protocol)
     manifest = RunManifest.begin(
         directory,
         spec,

@@ -24,6 +24,8 @@ def with_own(catalogue: Catalogue, folders: Sequence[Path]) -> Catalogue:
     """
     newest: dict[str, Run] = {}
     for run in own_runs(folders):
+        if run.spec.protocol != catalogue.protocol.name:
+            continue
         before = newest.get(run.spec.baseline)
         if before is None or _began(run) > _began(before):
             newest[run.spec.baseline] = run
@@ -69,7 +71,13 @@ def claims_against(reference: str, names: Sequence[str], folders: Sequence[Path]
 
     Raises UserError: one of them has no finished run, or is the reference itself.
     """
-    runs = [run for folder in folders if folder.is_dir() for run in scan(folder) if isinstance(run, Run)]
+    runs = [
+        run
+        for folder in folders
+        if folder.is_dir()
+        for run in scan(folder)
+        if isinstance(run, Run) and run.spec.protocol == catalogue.protocol.name
+    ]
     blocks = []
     for name in names:
         if name == reference:

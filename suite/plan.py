@@ -11,10 +11,10 @@ from typing import Any
 from baselines.families import PINNED_NAMES
 from baselines.registry import describe, is_own, load_pinned
 from results.lock import writer
-from results.schema import MANIFEST_FILE, RunSpec, format_frames
+from results.schema import FIRST_PROTOCOL, MANIFEST_FILE, RunSpec, format_frames
 from results.store import BrokenRun, Run, open_run, run_directory
 from suite.errors import UserError
-from suite.protocol import chosen_protocol, pinned_hash, run_spec
+from suite.protocol import PROTOCOLS, load_protocol, pinned_hash, run_spec
 
 # In the order in which `status` counts them.
 STATES = ("done", "running", "part done", "failed", "missing", "other configuration", "broken")
@@ -48,6 +48,7 @@ class RunState:
         """Plain data, as `--json` prints it."""
         spec = self.spec
         return {
+            "protocol": spec.protocol if spec else None,
             "baseline": spec.baseline if spec else None,
             "game": spec.game if spec else None,
             "frames": spec.frames if spec else None,
@@ -64,9 +65,15 @@ class RunState:
         }
 
 
-def plan_runs(baselines: Sequence[str], games: Sequence[str], frames: int, seeds: Sequence[int]) -> tuple[RunSpec, ...]:
+def plan_runs(
+    baselines: Sequence[str],
+    games: Sequence[str],
+    frames: int,
+    seeds: Sequence[int],
+    protocol_name: str = FIRST_PROTOCOL,
+) -> tuple[RunSpec, ...]:
     """The matrix, in the order in which it is worked through: whole comparisons first, more seeds later."""
-    protocol = chosen_protocol()
+    protocol = load_protocol(protocol_name)
     pinned = {name: describe(name) for name in baselines}
     return tuple(
         run_spec(pinned[name], protocol, game=game, frames=frames, seed=seed)
@@ -107,11 +114,14 @@ def state_of(run: Run | BrokenRun) -> RunState:
     elif state in ("running", "interrupted"):
         holder = writer(run.directory)
         state, note = ("running", f"by {holder}") if holder else ("part done", "")
-    if is_own(spec.baseline) and spec.config_hash != (now := pinned_hash(describe(spec.baseline))):
+    if spec.protocol not in PROTOCOLS:
+        note = f"of the protocol {spec.protocol!r}, which this suite does not have (allowed: {', '.join(PROTOCOLS)})"
+        state = "other configuration"
+    elif is_own(spec.baseline) and spec.config_hash != (now := pinned_hash(describe(spec.baseline), spec.protocol)):
         note = f"config hash {spec.config_hash}, now {now}: its TOML or its code is another"
         state = "other configuration"
-    elif spec.baseline in PINNED_NAMES and spec.config_hash != _pinned_hash(spec.baseline):
-        state, note = "other configuration", f"config hash {spec.config_hash}, pinned: {_pinned_hash(spec.baseline)}"
+    elif spec.baseline in PINNED_NAMES and spec.config_hash != (pinned := _pinned_hash(spec.baseline, spec.protocol)):
+        state, note = "other configuration", f"config hash {spec.config_hash}, pinned: {pinned}"
     return RunState(state, run.directory, spec, run.frames_done, spec.frames, note, manifest)
 
 
@@ -140,5 +150,5 @@ def _wanted_state(spec: RunSpec, directory: Path) -> RunState:
 
 
 @cache
-def _pinned_hash(baseline: str) -> str:
-    return pinned_hash(describe(baseline))
+def _pinned_hash(baseline: str, protocol: str) -> str:
+    return pinned_hash(describe(baseline), protocol)

@@ -19,11 +19,12 @@ from packaging.version import InvalidVersion
 from baselines.config import ConfigError
 from baselines.registry import BASELINES, load_pinned
 from results.games import GAMES
+from results.schema import FIRST_PROTOCOL
 from suite import display
 from suite.arguments import parse_device, writable_folder
 from suite.errors import UserError
 from suite.own_code import try_own
-from suite.protocol import chosen_protocol
+from suite.protocol import PROTOCOLS, load_protocol
 from suite.provenance import available_cores
 
 DISTRIBUTION = "hadamax-suite"
@@ -112,29 +113,29 @@ def check_own(baselines: Sequence[str]) -> Iterator[Check]:
 
 
 def check_pinned() -> Iterator[Check]:
-    """The pinned files of every baseline and of the protocol: keys, types, sources."""
+    """The pinned files of every baseline and protocol: keys, types, sources."""
     for name in BASELINES:
         try:
             pinned = load_pinned(name)
             yield Check(f"pinned {name}", True, f"{len(pinned.values)} values, each with its source")
         except ConfigError as error:
             yield Check(f"pinned {name}", False, str(error))
-    try:
-        protocol = chosen_protocol()
-        yield Check("protocol", True, f"{protocol.name}: {len(protocol.values)} values")
-    except ConfigError as error:
-        yield Check("protocol", False, str(error))
+    for name in PROTOCOLS:
+        try:
+            yield Check(f"protocol {name}", True, f"{len(load_protocol(name).values)} values, each with its source")
+        except ConfigError as error:
+            yield Check(f"protocol {name}", False, str(error))
 
 
-def check_games(games: Sequence[str], *, full: bool) -> Iterator[Check]:
-    """For each game, whether the emulator gives the bytes that the official code's gave."""
+def check_games(games: Sequence[str], *, full: bool, protocol: str = FIRST_PROTOCOL) -> Iterator[Check]:
+    """For each game, whether the emulator gives the bytes of the protocol's table of fingerprints."""
     from baselines.emulator.fingerprints import FULL_AGENT_STEPS, SHORT_AGENT_STEPS, fingerprints
 
     steps = FULL_AGENT_STEPS if full else SHORT_AGENT_STEPS
-    environment = chosen_protocol().environment
+    environment, whose = load_protocol(protocol).environment, FINGERPRINTS[protocol].whose
     for game in games:
         envpool_id = GAMES[game].envpool_id
-        wanted = expected_fingerprints()[envpool_id]
+        wanted = expected_fingerprints(protocol)[envpool_id]
         try:
             found = fingerprints(envpool_id, environment, after=(steps,), threads=available_cores())[-1]
         except Exception as error:  # envpool raises whatever its C++ met; one game's trouble is one row
@@ -146,16 +147,31 @@ def check_games(games: Sequence[str], *, full: bool) -> Iterator[Check]:
             if hashed != wanted[f"{'frames' if what == 'frames' else 'signals'}_sha256_{steps}"]
         ]
         if differs:
-            detail = f"{' and '.join(differs)} differ from the official emulator's within {steps} agent steps"
+            detail = f"{' and '.join(differs)} differ from {whose} within {steps} agent steps"
         else:
-            detail = f"{found.actions} actions; {steps} agent steps x 8 environments: the official emulator's bytes"
+            detail = f"{found.actions} actions; {steps} agent steps x 8 environments: {whose} bytes"
         yield Check(game, not differs, detail)
 
 
+@dataclass(frozen=True)
+class FingerprintTable:
+    """What a protocol's games are held against."""
+
+    file: str  # of results/reference
+    whose: str  # bytes they are, in words
+
+
+FINGERPRINTS = {
+    FIRST_PROTOCOL: FingerprintTable("environment_fingerprints.csv", "the official emulator's"),
+    # No other code is the measure here: the suite's own emulator, as it was when the protocol was pinned.
+    "dopamine": FingerprintTable("environment_fingerprints_dopamine.csv", "the suite's own (envpool 1.2.5)"),
+}
+
+
 @cache
-def expected_fingerprints() -> dict[str, dict[str, str]]:
-    """envpool id -> row of the table made with the official code's emulator."""
-    text = resources.files("results").joinpath("reference/environment_fingerprints.csv").read_text(encoding="utf-8")
+def expected_fingerprints(protocol: str = FIRST_PROTOCOL) -> dict[str, dict[str, str]]:
+    """envpool id -> row of the protocol's table."""
+    text = resources.files("results").joinpath(f"reference/{FINGERPRINTS[protocol].file}").read_text(encoding="utf-8")
     return {row["envpool_id"]: row for row in csv.DictReader(text.splitlines())}
 
 

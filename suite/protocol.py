@@ -1,4 +1,4 @@
-"""The protocol: what is the same for every baseline, and the identity that protocol and baseline give a run."""
+"""The protocols: what is the same for every baseline, and the identity that protocol and baseline give a run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from baselines.config import ConfigError, fill, read_pinned
 from baselines.emulator.envs import EnvironmentConfig
 from baselines.registry import Description
 from results.hashing import config_hash
-from results.schema import RunSpec
+from results.schema import FIRST_PROTOCOL, RunSpec
 
 PROTOCOLS_FOLDER = Path(__file__).parent / "protocols"
-PAPER = "paper"
+PROTOCOLS = (FIRST_PROTOCOL, "dopamine")  # in the order in which they are shown; the first is every command's default
 DEFAULT_SEEDS = (0, 1, 2)
 
 
@@ -34,9 +34,8 @@ class Protocol:
 @cache
 def load_protocol(name: str) -> Protocol:
     """Raises ConfigError for an unknown protocol, or a pinned file with an unknown or missing key."""
-    known = sorted(path.stem for path in PROTOCOLS_FOLDER.glob("*.toml"))
-    if name not in known:
-        raise ConfigError(f"unknown protocol {name!r} (allowed: {', '.join(known)})")
+    if name not in PROTOCOLS:
+        raise ConfigError(f"unknown protocol {name!r} (allowed: {', '.join(PROTOCOLS)})")
     file = read_pinned(PROTOCOLS_FOLDER / f"{name}.toml", header=("name", "title"))
     return Protocol(
         name=file.header["name"],
@@ -46,11 +45,6 @@ def load_protocol(name: str) -> Protocol:
         sources=file.sources,
         references=file.references,
     )
-
-
-def chosen_protocol() -> Protocol:
-    """The protocol that every command works under."""
-    return load_protocol(PAPER)
 
 
 def full_config(pinned: Description, protocol: Protocol) -> dict[str, Any]:
@@ -66,11 +60,11 @@ def full_config(pinned: Description, protocol: Protocol) -> dict[str, Any]:
     return config
 
 
-def pinned_hash(pinned: Description) -> str:
-    """The config hash of a baseline under the chosen protocol."""
-    return config_hash(full_config(pinned, chosen_protocol()))
+def pinned_hash(pinned: Description, protocol: str) -> str:
+    """The config hash of a baseline under the protocol of that name. Raises ConfigError as `load_protocol`."""
+    return config_hash(full_config(pinned, load_protocol(protocol)))
 
 
 def run_spec(pinned: Description, protocol: Protocol, *, game: str, frames: int, seed: int) -> RunSpec:
     """The identity of one run."""
-    return RunSpec(pinned.name, game, frames, seed, config_hash(full_config(pinned, protocol)))
+    return RunSpec(pinned.name, game, frames, seed, config_hash(full_config(pinned, protocol)), protocol.name)

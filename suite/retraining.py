@@ -23,7 +23,7 @@ from results.games import GAMES
 from results.store import Run
 from suite.machine import prepare
 from suite.proof import Environment, name_of
-from suite.protocol import load_protocol, run_spec
+from suite.protocol import PROTOCOLS, load_protocol, run_spec
 from suite.provenance import available_cores, hardware
 
 
@@ -73,7 +73,9 @@ def retrain(run: Run, *, updates: int) -> Retrained:
             f"{run.spec}: is no baseline of the suite's, and no code of a user's own is executed to verify a run; "
             "run it anew into another --results, and compare"
         )
-    pinned, protocol = load_pinned(run.spec.baseline), load_protocol(run.manifest["protocol"])
+    if run.spec.protocol not in PROTOCOLS:
+        raise ResultsError(f"{run.spec}: this suite has no protocol {run.spec.protocol!r}, so it can't be trained")
+    pinned, protocol = load_pinned(run.spec.baseline), load_protocol(run.spec.protocol)
     if run.spec != run_spec(pinned, protocol, game=run.spec.game, frames=run.spec.frames, seed=run.spec.seed):
         raise ResultsError(f"{run.spec}: its configuration is not the one that is pinned now, so it can't be trained")
     stated = run.manifest["hardware"]

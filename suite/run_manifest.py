@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,7 @@ class RunManifest:
         """
         values: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
-            "spec": asdict(spec),
+            "spec": spec.as_json(),
             "protocol": config["protocol"]["name"],
             "config": config,
             "off_protocol": [],

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from results.actions import read_log
-from results.archive import is_present, unpack
+from results.archive import elsewhere, is_present, unpack
 from results.credits import Credits, read_credits
 from results.errors import ResultsError
 from results.hashing import sha256_hex
@@ -144,6 +144,9 @@ def _check_rules(verdict: Verdict, staging: Path) -> None:
     found = open_run(staging / verdict.place)
     if isinstance(found, BrokenRun):
         verdict.problems.append(found.reason.replace(f"{staging}/", ""))
+        return
+    if str(found.spec.directory) != verdict.place:
+        verdict.problems.append(f"{verdict.place}: {elsewhere(found)}")
         return
     verdict.run = found
     broken = first_problems(found)

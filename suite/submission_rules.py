@@ -21,7 +21,7 @@ from results.store import Run
 from results.submissions import CODE_FOLDER, MAX_CODE_FILES, is_extra_member
 from results.verify import verify_run
 from suite.checkpoint import ACTIONS_FILE as LOGGED_ACTIONS
-from suite.protocol import chosen_protocol, full_config, load_protocol
+from suite.protocol import PROTOCOLS, full_config, load_protocol
 
 BASELINE_FILE = "baseline.toml"
 _NAMED = 3  # values that are named of a configuration that differs
@@ -54,10 +54,12 @@ def _unlogged(run: Run) -> list[str]:
 
 
 def _differing_protocol(run: Run) -> list[str]:
-    protocol = chosen_protocol()
-    if run.manifest["protocol"] != protocol.name:
-        return [f"was made under the protocol {shown(run.manifest['protocol'])}, not {protocol.name!r}"]
-    wanted = {"name": protocol.name, **load_protocol(protocol.name).values}
+    name = run.spec.protocol
+    if name not in PROTOCOLS:
+        return [f"was made under the protocol {shown(name)}, which this suite does not have ({', '.join(PROTOCOLS)})"]
+    if run.spec.baseline in PROTOCOLS:
+        return [f"its baseline is called as a protocol is, {run.spec.baseline}: give it another name"]
+    wanted = {"name": name, **load_protocol(name).values}
     return _differences(run.manifest["config"]["protocol"], wanted, "protocol", "pinned")
 
 
@@ -65,7 +67,9 @@ def _differing_config(run: Run) -> list[str]:
     found = run.manifest["config"]["baseline"]
     pinned = _pinned(run.spec.baseline)
     if pinned is not None:
-        return _differences(found, full_config(pinned, chosen_protocol())["baseline"], "configuration", "pinned")
+        return _differences(
+            found, full_config(pinned, load_protocol(run.spec.protocol))["baseline"], "configuration", "pinned"
+        )
     if run.manifest.get("code") is None:
         return [
             f"{run.spec.baseline} is no baseline of this suite, and the run keeps no code of it ({CODE_FOLDER}/): "

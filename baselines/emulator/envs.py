@@ -45,6 +45,9 @@ class EnvironmentConfig:
     repeat_action_probability: float
     max_agent_steps: int  # a game longer than this is cut
     seeds: str  # how environments get theirs
+    # All 18 actions, or those that do something in the game. A protocol that was pinned before there was the key leaves
+    # it out, so that its hash stays.
+    full_action_space: bool = False
 
     def __post_init__(self) -> None:
         # A pin that nothing follows would be written into every manifest and be untrue.
@@ -53,6 +56,7 @@ class EnvironmentConfig:
             "frame_stack": FRAME_STACK,  # the networks' input channels
             "image_size": IMAGE_SIZE,
             "seeds": "spawned",  # `seeding.Streams.environment_seeds`
+            "full_action_space": False,  # `number_of_actions`, and what FIRE is called at a reset
         }
         for key, value in followed.items():
             if getattr(self, key) != value:

@@ -85,10 +85,11 @@ class ReplayMemory:
     depend on nothing but it and what was added.
     """
 
-    def __init__(self, layout: ReplayLayout, *, discount: float, device: torch.device):
-        """`device`: where the frames are kept."""
+    def __init__(self, layout: ReplayLayout, *, discount: float, episodic_life: bool, device: torch.device):
+        """`episodic_life`: whether a lost life leaves nothing to come. `device`: where the frames are kept."""
         self.layout = layout
         self.discount = discount
+        self._episodic_life = episodic_life
         shape = (layout.slots, layout.environments)
         # Untouched pages cost nothing: on the host the ring grows as it fills.
         self._frames = torch.empty((*shape, *layout.image_shape), dtype=torch.uint8, device=device)
@@ -121,8 +122,9 @@ class ReplayMemory:
         self._actions[slot] = actions
         self._rewards[slot] = step.rewards
         self._ends[slot] = step.dones
-        # A time limit leaves the game's value standing, unless its last step also cost a life.
-        self._terminals[slot] = step.dones & (step.game_over | ~step.truncated | (step.lives < self._lives))
+        # A time limit leaves the game's value standing, unless its last step also cost a life that ends an episode.
+        ended_by_life = (step.lives < self._lives) if self._episodic_life else False
+        self._terminals[slot] = step.dones & (step.game_over | ~step.truncated | ended_by_life)
         self._resets[slot] = step.resets
         self.vector_steps += 1
         head = self.vector_steps % slots  # holds the newest observation, its step not yet taken

@@ -22,13 +22,13 @@ DEVICES = ("cpu", "gpu")  # what a cost may be asked for apart
 _ALWAYS = ("id", "kind", "title", "statement", "source", "baseline", "games", "measure")
 
 
-def load_claims(claims_file: Path | None = None) -> tuple[Claim, ...]:
-    """The built-in claims and those of `claims_file` after them.
+def load_claims(claims_file: Path | None = None, *, with_built_in: bool = True) -> tuple[Claim, ...]:
+    """The built-in claims and those of `claims_file` after them; without the built-in ones, those alone.
 
     Raises:
         ReportsError: naming the file, the claim and the key; or the file's line where it is no TOML.
     """
-    claims = _read(BUILT_IN, is_built_in=True)
+    claims = _read(BUILT_IN, is_built_in=True) if with_built_in else ()
     if claims_file is not None:
         claims += _read(claims_file, is_built_in=False)
     seen: set[str] = set()
@@ -44,7 +44,7 @@ def find_claim(claims: tuple[Claim, ...], claim_id: str) -> Claim:
     for claim in claims:
         if claim.id == claim_id:
             return claim
-    ids = [claim.id for claim in claims]
+    ids = [claim.id for claim in claims] or ["none"]
     near = difflib.get_close_matches(claim_id, ids)
     hint = f" (nearest: {', '.join(near)})" if near else ""
     raise ReportsError(f"unknown claim {claim_id!r}{hint}; there are {', '.join(ids)}")

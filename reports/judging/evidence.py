@@ -21,7 +21,7 @@ from reports.measures import LAYER_MEASURES
 from results.credits import Credit, Credits, read_credits
 from results.errors import ResultsError
 from results.proofs import PROOF_FILE, Proof, read_proofs, standing_of
-from results.schema import RunSpec
+from results.schema import FIRST_PROTOCOL, RunSpec
 from results.scores import SCORE_WINDOW_GAMES, human_normalised
 from results.store import BrokenRun, Run, scan
 from results.tables import RunTables, read_tables
@@ -146,7 +146,7 @@ def load(
         ResultsError: a folder is none. A single run that cannot be read is named in `broken` instead.
     """
     roots = (results, *more)
-    found = [(root, run) for root in roots for run in scan(root)]
+    found = [(root, run) for root in roots for run in scan(root) if _is_of(run, root, catalogue)]
     hashes = _accepted_hashes([run for _, run in found if isinstance(run, Run)], catalogue)
     entries, broken = list(external), []
     proofs: dict[Path, Mapping[str, Proof]] = {}
@@ -179,6 +179,16 @@ def load(
         results=str(results),
         submissions=tuple(record for root in roots for record in credits[root].records),
     )
+
+
+def _is_of(run: Run | BrokenRun, root: Path, catalogue: Catalogue) -> bool:
+    """Whether a run is this report's; those of the suite's other protocols are in reports of their own."""
+    if isinstance(run, Run):
+        return run.spec.protocol not in catalogue.other_protocols
+    first = run.directory.relative_to(root).parts[:1]
+    others = [name for name in catalogue.other_protocols if name != FIRST_PROTOCOL]
+    is_of_first = catalogue.protocol.name == FIRST_PROTOCOL
+    return not set(first) & set(others) and (is_of_first or first == (catalogue.protocol.name,))
 
 
 def _below(directory: Path, root: Path) -> str:

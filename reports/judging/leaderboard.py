@@ -35,6 +35,7 @@ from reports.statistics.atari5 import WEIGHTS, median57
 from reports.statistics.bootstrap import CURVE_REPETITIONS, TABLE_REPETITIONS, Interval, Scores, clipped, interval
 from results.games import ATARI57
 from results.reference import DOPAMINE, PAPER
+from results.schema import FIRST_PROTOCOL
 from results.scores import human_normalised
 
 PUBLISHED = "published"
@@ -243,8 +244,8 @@ def _curves(label: str, by_game: Mapping[str, list[Entry]], games: tuple[str, ..
 
 
 @cache
-def published_groups() -> tuple[Group, ...]:
-    """The paper's final medians, and Dopamine's runs under their own protocol."""
+def published_groups(protocol: str = FIRST_PROTOCOL) -> tuple[Group, ...]:
+    """The paper's final medians, and Dopamine's runs; what was measured under `protocol`, or nearest to it, first."""
     nothing = Interval(None, reason="not published")
     paper = [
         Row(
@@ -277,7 +278,8 @@ def published_groups() -> tuple[Group, ...]:
                 origin=f"{DOPAMINE.title}: {DOPAMINE.source}; {DOPAMINE.how}",
             )
         )
-    return (
-        Group(PAPER_FRAMES, ATARI57, SET_TITLES["atari57"], tuple(paper)),
-        Group(199_000_000, games, games_title(games), tuple(dopamine)),
-    )
+    groups = {
+        PAPER.suite_protocol: Group(PAPER_FRAMES, ATARI57, SET_TITLES["atari57"], tuple(paper)),
+        DOPAMINE.suite_protocol: Group(199_000_000, games, games_title(games), tuple(dopamine)),
+    }
+    return tuple(group for name, group in sorted(groups.items(), key=lambda item: item[0] != protocol))

@@ -59,7 +59,7 @@ def missing_runs(
     Raises:
         ReportsError: the claim is unknown, or one of its baselines is not in the catalogue.
     """
-    claims = load_claims(claims_file)
+    claims = load_claims(claims_file, with_built_in=catalogue.protocol.judges_the_paper)
     claim = find_claim(claims, claim_id)
     unpinned = [name for name in claim.sides if catalogue.find(name) is None]
     if unpinned:
@@ -79,6 +79,7 @@ def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> Miss
     """What `claim` lacks, given the evidence."""
     runs = _lacking(evidence, claim, catalogue)
     place = "" if Path(evidence.results) == DEFAULT_RESULTS else f" --results {shlex.quote(evidence.results)}"
+    place += catalogue.protocol.flag
     place += " --device cuda" if claim.on == "gpu" else " --device cpu" if claim.on == "cpu" else ""
     unpinned = tuple(name for name in claim.sides if catalogue.find(name) is None)
     games = 1 if claim.kind.is_timed else len(claim.games)
@@ -144,7 +145,7 @@ def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> tuple[Ru
             have = len(side.entries.get(game, ())) if side.source == MEASURED else 0
             free = chain(begun[game], (seed for seed in count() if seed not in taken[game]))
             lacking += [
-                RunSpec(name, game, claim.frames, seed, pinned.config_hash)
+                RunSpec(name, game, claim.frames, seed, pinned.config_hash, catalogue.protocol.name)
                 for seed in islice(free, max(0, MINIMUM_SEEDS - have))
             ]
     return tuple(sorted(lacking))
@@ -160,7 +161,7 @@ def _occupied(evidence: Evidence, baseline: str, claim: Claim) -> tuple[dict[str
             if entry.standing == UNFINISHED and entry.run.status != "done" and not _counts_already(entry, claim):
                 begun[entry.game].append(entry.seed)
     for directory, _ in evidence.broken:  # a new run can't be put there before someone has looked
-        parts = PurePosixPath(directory).parts
+        parts = PurePosixPath(directory).parts[-4:]  # of a protocol's folder, what is in it
         if len(parts) == 4 and parts[0] == baseline and parts[3].startswith("seed-") and parts[3][5:].isdigit():
             try:
                 frames = parse_frames_directory(parts[2])

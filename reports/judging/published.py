@@ -32,7 +32,6 @@ class PublishedCurve:
     frames: NDArray[np.float64]  # [points]
     values: NDArray[np.float64]
     provenance: Provenance
-    same_protocol: bool
 
 
 def paper_medians() -> list[tuple[str, float]]:
@@ -50,7 +49,6 @@ def paper_curves() -> list[PublishedCurve]:
             frames=group["frames"].to_numpy(dtype=np.float64),
             values=group["median_hns"].to_numpy(dtype=np.float64),
             provenance=PAPER,
-            same_protocol=True,
         )
         for name, group in paper_median_curves().groupby("baseline", sort=True)
     ]
@@ -113,4 +111,4 @@ def dopamine_median_curves() -> Mapping[str, PublishedCurve]:
 
 
 def _curve(agent: str, frames: NDArray[np.float64], values: NDArray[np.float64]) -> PublishedCurve:
-    return PublishedCurve(f"{agent} (Dopamine)", frames, values, DOPAMINE, same_protocol=False)
+    return PublishedCurve(f"{agent} (Dopamine)", frames, values, DOPAMINE)

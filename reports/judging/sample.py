@@ -38,8 +38,12 @@ class GainCurve:
     published_from: int | None  # frames at which the paper's curves begin; None where it has none of the two
 
 
-def gain_curve(claim: Claim, basis: Basis) -> GainCurve | None:
-    """The curve of a claim about one baseline's gain over another; None for another kind, or without curves."""
+def gain_curve(claim: Claim, basis: Basis, *, with_published: bool = True) -> GainCurve | None:
+    """The curve of a claim about one baseline's gain over another; None for another kind, or without curves.
+
+    Args:
+        with_published: the paper's own beside it, whose protocol must be that of the runs.
+    """
     if claim.measure not in SCORE_MEASURES or claim.reference is None or claim.at_frames is not None:
         return None
     if any(side.source != MEASURED for side in basis.sides):
@@ -57,7 +61,7 @@ def gain_curve(claim: Claim, basis: Basis) -> GainCurve | None:
     if np.isnan(found.estimate).all():
         return None
     frames = np.arange(EVERY, CURVE_POINTS + 1, EVERY) * basis.frames / CURVE_POINTS
-    published, begins = _published(claim, basis.frames)
+    published, begins = _published(claim, basis.frames) if with_published else (None, None)
     return GainCurve(frames, found, published, begins)
 
 

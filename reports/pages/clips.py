@@ -12,7 +12,7 @@ from typing import Any
 from reports import numerals
 from reports.catalogue import Catalogue
 from reports.pages.site import Site
-from results.schema import format_frames
+from results.schema import RunSpec
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _clip(clip: Clip, catalogue: Catalogue, site: Site) -> dict[str, Any]:
     site.files[f"{place}.webm"], site.files[f"{place}.png"] = clip.video, clip.poster
     title, score = catalogue.title(clip.baseline), numerals.score(clip.score)
     is_whole = clip.first_frame == 0 and clip.seconds * 60 >= clip.game_frames
-    run = f"{clip.baseline}/{clip.game}/{format_frames(clip.budget)}/seed-{clip.seed}"
+    run = RunSpec(clip.baseline, clip.game, clip.budget, clip.seed, "", catalogue.protocol.name).directory
     return {
         "title": title,
         "video": f"{place}.webm",

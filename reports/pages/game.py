@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reports import numerals
 from reports.judging.evidence import CURVE_POINTS, NOT_COMPARABLE, Entry, RunRecord
-from reports.judging.published import dopamine_game_curves
+from reports.judging.published import PublishedCurve, dopamine_game_curves
 from reports.pages.charts import Level, LineChart, Series
 from reports.pages.palette import colour
 from reports.pages.site import Site
@@ -20,6 +20,7 @@ from results.games import GAMES
 from results.reference import DOPAMINE
 from results.scores import human_normalised
 
+LEAST_PUBLISHED_POINTS = 4  # of a published curve within the longest run, for it to be drawn beside that
 CLOSER_BELOW = 0.25  # a budget of at most this part of the longest gets a figure of its own length
 
 
@@ -29,8 +30,9 @@ def game_page(game: str, report: Report, site: Site) -> dict[str, Any]:
     entries = [e for e in report.evidence.entries if e.game == game]
     figures = _figures(game, entries, report, site)
     published = dopamine_game_curves(game)
-    if not figures and published:
-        figures = [_published_figure(game, report, site)]
+    longest = max((e.frames for e in entries if _is_drawn(e)), default=0)
+    if published and not _beside(published, longest, report):
+        figures.append(_published_figure(game, report, site))
     return {
         "title": game,
         "game": {"name": game, "random": entry.random, "human": entry.human, "envpool_id": entry.envpool_id},
@@ -45,9 +47,25 @@ def game_page(game: str, report: Report, site: Site) -> dict[str, Any]:
             }
             for curve in published
         ],
-        "published_source": f"{DOPAMINE.title} ({DOPAMINE.source}); {DOPAMINE.protocol}",
-        "command": f"{report.catalogue.command} run --games {game} --frames 40M",
+        "published_source": f"{DOPAMINE.title} ({DOPAMINE.source}); {DOPAMINE.protocol.replace('`', '')}",
+        "published_title": "Published, nearly the same protocol"
+        if _is_dopamines(report)
+        else "Published under another protocol",
+        "has_differences": _is_dopamines(report) and bool(report.catalogue.protocol.differences_markdown),
+        "command": f"{report.catalogue.command} run --games {game} --frames 40M{report.catalogue.protocol.flag}",
     }
+
+
+def _is_dopamines(report: Report) -> bool:
+    """Whether the runs are of the protocol that the published curves come nearest to: only then they share a figure."""
+    return report.catalogue.protocol.name == DOPAMINE.suite_protocol
+
+
+def _beside(published: list[PublishedCurve], longest: int, report: Report) -> list[PublishedCurve]:
+    """The published curves that stand in one figure with runs: of the nearest protocol, and long enough to be seen."""
+    if not _is_dopamines(report):
+        return []
+    return [curve for curve in published if (curve.frames <= longest).sum() >= LEAST_PUBLISHED_POINTS]
 
 
 def _is_drawn(entry: Entry) -> bool:
@@ -123,13 +141,11 @@ def _figures(game: str, entries: list[Entry], report: Report, site: Site) -> lis
         return []
     main, longest = main_budget(bundles), max(bundle.frames for bundle in bundles)
     series = [one for bundle in bundles for one in _series(bundle, report, main)]
-    for curve in dopamine_game_curves(game):
+    for curve in _beside(dopamine_game_curves(game), longest, report):
         shown = curve.frames <= longest
-        if shown.sum() > 3:
-            label = curve.name.removesuffix(" (Dopamine)")
-            series.append(
-                Series(label, "pub", curve.frames[shown], curve.values[shown], note="other protocol", style="published")
-            )
+        series.append(
+            Series(curve.name, "pub", curve.frames[shown], curve.values[shown], note="published", style="published")
+        )
     rows = [
         [*(e.baseline, e.frames, e.seed, e.standing), int((i + 1) * e.frames / CURVE_POINTS), curve, greedy]
         for e in entries
@@ -146,7 +162,7 @@ def _figures(game: str, entries: list[Entry], report: Report, site: Site) -> lis
     if any(one.style == "other" for one in series):
         said.append("Thin: runs of another budget, as labelled; it sets how long they explore.")
     if any(one.style == "published" for one in series):
-        said.append("Dashed: published under another protocol.")
+        said.append("Dashed: published by Dopamine, mean return of each 1M frames; the method page has what differs.")
     figures = [
         site.line_figure(f"curve-{game}", f"{game}, every run", " ".join([*said, _scale(levels)]), chart, csv=csv)
     ]
@@ -195,7 +211,7 @@ def _scale(levels: tuple[Level, ...]) -> str:
 
 def _published_figure(game: str, report: Report, site: Site) -> dict[str, Any]:
     series = tuple(
-        Series(c.name.removesuffix(" (Dopamine)"), "pub", c.frames, c.values, note="other protocol", style="published")
+        Series(c.name.removesuffix(" (Dopamine)"), "pub", c.frames, c.values, note="published", style="published")
         for c in dopamine_game_curves(game)
     )
     rows = [[s.label, int(s.x[i]), s.y[i]] for s in series for i in range(len(s.x))]
@@ -205,7 +221,7 @@ def _published_figure(game: str, report: Report, site: Site) -> dict[str, Any]:
     return site.line_figure(
         f"curve-{game}-published",
         f"{game}, as published elsewhere",
-        f"Published under another protocol. {_scale(levels)}",
+        f"Published by Dopamine{'' if _is_dopamines(report) else ', under another protocol'}. {_scale(levels)}",
         chart,
         csv=csv,
     )

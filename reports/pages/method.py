@@ -28,6 +28,7 @@ def method_page(report: Report, summary: dict[str, Any]) -> dict[str, Any]:
         "results": summary["results"],
         "protocol": {
             "name": report.catalogue.protocol.name,
+            "differences": report.catalogue.protocol.differences_markdown,
             "values": [
                 {"name": name, "value": value, "source": report.catalogue.protocol.sources.get(name, "")}
                 for name, value in report.catalogue.protocol.values.items()

@@ -12,7 +12,13 @@ from reports.catalogue import Catalogue
 from reports.judging.claims import SUITE
 from reports.judging.judge import Judgement
 from reports.judging.leaderboard import PUBLISHED, Group, Row
-from reports.judging.published import TITLES, PublishedCurve, dopamine_median_curves, paper_curves
+from reports.judging.published import (
+    TITLES,
+    PublishedCurve,
+    dopamine_games,
+    dopamine_median_curves,
+    paper_curves,
+)
 from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
 from reports.pages.card import VERDICT_CSS
 from reports.pages.charts import Level, LineChart, Series, mini_interval, sparkline
@@ -25,6 +31,7 @@ from reports.statistics.aggregate import METRIC_TITLES, METRICS
 from reports.statistics.bootstrap import Interval
 from reports.summary import Report
 from results.games import ATARI57
+from results.reference import DOPAMINE, PAPER
 from results.schema import format_frames
 
 HUMAN = Level("human", 1.0)
@@ -33,7 +40,10 @@ HUMAN = Level("human", 1.0)
 def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, Any]:
     """Everything that the first page shows."""
     return {
-        "title": "Does Hadamax give what its paper says?",
+        "title": "Does Hadamax give what its paper says?"
+        if report.catalogue.protocol.judges_the_paper
+        else f"The baselines under the protocol {report.catalogue.protocol.name}",
+        "protocol": _protocol(report),
         "answer": answer(report),
         "tally": tally(report),
         "lead": lead(report, site),
@@ -49,7 +59,17 @@ def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, A
         "results": summary["results"],
         "is_empty": not report.groups,
         "first_command": f"{report.catalogue.command} run --games pong,breakout --frames 4M --baselines "
-        f"{','.join(b.name for b in report.catalogue.baselines[:2])} --seeds 3",
+        f"{','.join(b.name for b in report.catalogue.baselines[:2])} --seeds 3{report.catalogue.protocol.flag}",
+    }
+
+
+def _protocol(report: Report) -> dict[str, Any]:
+    protocol = report.catalogue.protocol
+    return {
+        "name": protocol.name,
+        "title": protocol.title,
+        "judges_the_paper": protocol.judges_the_paper,
+        "has_differences": bool(protocol.differences_markdown),
     }
 
 
@@ -63,6 +83,11 @@ def answer(report: Report) -> str:
     claims = claims_of(report)
     judged = [j for j in claims if not j.is_preliminary]
     total = len(claims)
+    if not claims:
+        runs = numerals.counted(len(report.evidence.runs), "run")
+        return (
+            f"{runs} under this protocol. The paper's claims are not asked of them: they are judged on the first one."
+        )
     if not report.evidence.entries:
         return f"Nobody knows yet: there are no runs here, and all {total} claims wait for some."
     if not judged:
@@ -247,13 +272,16 @@ def _curve_figure(
     ]
     if not series:
         return None
-    if statistic == "median" and group.games == ATARI57 and group.frames == 200_000_000:
-        series += [
-            _published_series(curve, report, "published")
-            for curve in paper_curves()
-            if report.catalogue.find(curve.name)
-        ]
-        series += [_published_series(c, report, "other protocol") for c in dopamine_median_curves().values()]
+    if statistic == "median" and group.frames == 200_000_000:
+        # Of curves measured under another protocol, none: they stand in the tables, and on pages of their own.
+        if group.games == ATARI57 and report.catalogue.protocol.name == PAPER.suite_protocol:
+            series += [
+                _published_series(curve, report, "published")
+                for curve in paper_curves()
+                if report.catalogue.find(curve.name)
+            ]
+        if group.games == dopamine_games() and report.catalogue.protocol.name == DOPAMINE.suite_protocol:
+            series += [_published_series(c, report, "published") for c in dopamine_median_curves().values()]
     chart = LineChart(
         label=f"{title} of the human-normalised score over frames, {group.title}",
         x_title="frames",

@@ -18,6 +18,7 @@ from reports import numerals
 from reports.errors import ReportsError
 from reports.pages.charts import NARROW, WIDE, LineChart
 from reports.summary import csv_text
+from results.schema import FIRST_PROTOCOL
 
 PACKAGE = Path(__file__).parent
 MARKER = ".hadamax-report"  # tells a folder that a report made from any other
@@ -26,10 +27,19 @@ STATIC = ("report.css", "report.js")
 
 @dataclass
 class Site:
-    """Collects pages and data files; nothing is written before `write`."""
+    """Collects pages and data files; nothing is written before `write`.
+
+    Args:
+        protocol: whose report it is.
+        top: what leads from this site's top to the folder that holds the reports of all protocols; "" for that one.
+        protocols: the other reports there, as (protocol, its folder below that top); empty where there is one alone.
+    """
 
     catalogue_title: str
     files: dict[str, str | bytes] = field(default_factory=dict)
+    protocol: str = FIRST_PROTOCOL
+    top: str = ""
+    protocols: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         self._environment = Environment(
@@ -49,12 +59,21 @@ class Site:
             "markdown": markdown,
             "command": command,
         }
-        self._environment.globals["site_title"] = self.catalogue_title
+        self._environment.globals |= {
+            "site_title": self.catalogue_title,
+            "site_protocol": self.protocol,
+            "top": self.top,
+            "protocols": self.protocols,
+        }
 
     def page(self, name: str, template: str, view: Mapping[str, Any]) -> None:
         """Adds a page; `root` is what leads from it to the site's top."""
         root = "../" * name.count("/")
         self.files[name] = self._environment.get_template(template).render(root=root, page=name, **view)
+
+    def take_in(self, other: Site, folder: str) -> None:
+        """Adds all of another site, which then is whole in a folder of this one."""
+        self.files |= {f"{folder}/{name}": content for name, content in {**other.files, **_static()}.items()}
 
     def csv(self, name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         """Adds a CSV below `data/` and gives its path from the site's top."""

@@ -61,7 +61,8 @@ def why_page(report: Report, site: Site) -> dict[str, Any]:
             if section is not None:
                 sections.append({"title": f"{_capital(title)}, {precision}", "id": f"{family}{suffix}", **section})
         if not any(info.family == family for info in report.catalogue.baselines):
-            command = f"{report.catalogue.command} run --games breakout --frames 4M --baselines {HADAMAX},{family}"
+            what = f"--games breakout --frames 4M --baselines {HADAMAX},{family}{report.catalogue.protocol.flag}"
+            command = f"{report.catalogue.command} run {what}"
             lacking.append({"title": _capital(title), "command": command})
     return {
         "title": "Why it works",

@@ -39,6 +39,7 @@ _COLUMNS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_baselines(parser, "default: all")
+    flags.add_protocol(parser)
     parser.add_argument("--game", default="breakout", metavar="NAME", help="the game to play (default: breakout)")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
@@ -60,6 +61,7 @@ def run(parsed: argparse.Namespace) -> int:
     (game, *others) = arguments.parse_games(parsed.game)
     if others:
         raise UserError("--game takes one game; give a name such as breakout")
+    protocol = arguments.parse_protocol(parsed.protocol)
     device = arguments.parse_device(parsed.device)[0]
     repeats = arguments.parse_count(parsed.repeats, "--repeats", 1000)
     at_once = arguments.parse_jobs(parsed.jobs)
@@ -83,6 +85,7 @@ def run(parsed: argparse.Namespace) -> int:
         repeats=repeats,
         paths=paths,
         at_once=at_once,
+        protocol=protocol,
         tell=lambda what: print(f"measuring {what}", file=sys.stderr, flush=True),
     )
     import torch
@@ -93,6 +96,7 @@ def run(parsed: argparse.Namespace) -> int:
         facts = {
             "unit": "agent steps per second; emulator frames are four times that",
             "game": game,
+            "protocol": protocol,
             "hardware": hardware,
             "versions": provenance.versions(),
             "revision": provenance.revision(),
@@ -102,7 +106,8 @@ def run(parsed: argparse.Namespace) -> int:
         }
         print(json.dumps(facts, indent=2))
         return 0
-    print(f"{game} on {hardware['gpu'] or hardware['cpu']}, {threads} threads; medians of {repeats}, agent steps/s")
+    machine = f"{hardware['gpu'] or hardware['cpu']}, {threads} threads"
+    print(f"{game}, protocol {protocol}, on {machine}; medians of {repeats}, agent steps/s")
     for count, speeds in found.emulator.items():
         print(f"emulator alone, {count} environments: {_speed(speeds)} (frames/s: 4 times that)")
     print()

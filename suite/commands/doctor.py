@@ -1,5 +1,7 @@
 """Checks that this machine can train, and that its emulator gives the same bytes as the official code's.
 
+Under a protocol that no official code has, the bytes are held against those of the suite's own emulator, envpool 1.2.5.
+
 A row per check; exit code 1 if any fails. Every fast path is tried against the plain one on the device that is asked
 for: its row says whether it is proven and how many times faster it is, or why it is not taken. For each game, eight
 environments play random actions, 100 agent steps of them or, with --full, 1,200.
@@ -26,6 +28,7 @@ EXAMPLES = """\
   python -m suite doctor
   python -m suite doctor --games pong --device cuda
   python -m suite doctor --games atari57 --full
+  python -m suite doctor --protocol dopamine           # the emulator's bytes under another protocol
   python -m suite doctor --executor ray                # every node of a cluster
   python -m suite doctor --games pong --baselines narrow.toml
 """
@@ -33,6 +36,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--games", default="atari10", metavar="LIST", help="games to check (default: atari10)")
+    flags.add_protocol(parser)
     parser.add_argument("--full", action="store_true", help="1,200 agent steps a game instead of 100")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
     cluster_flags.add_cluster(parser)
@@ -43,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     games = arguments.parse_games(parsed.games)
+    protocol = arguments.parse_protocol(parsed.protocol)
     if cluster_flags.parse_executor(parsed):
         return _nodes(parsed, games)
     baselines = () if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
@@ -56,7 +61,7 @@ def run(parsed: argparse.Namespace) -> int:
         _paths(parsed.device),
         preflight.check_pinned(),
         preflight.check_own(baselines),
-        preflight.check_games(games, full=parsed.full),
+        preflight.check_games(games, full=parsed.full, protocol=protocol),
     ):
         checks.append(check)
         if not parsed.json:
@@ -79,7 +84,7 @@ def _nodes(parsed: argparse.Namespace, games: Sequence[str]) -> int:
 
     device = parsed.device.strip().lower()
     gpus = 0.01 if device.startswith("cuda") else 0.0
-    specs = plan_runs(("pqn",), games, 10**6, (0,))
+    specs = plan_runs(("pqn",), games, 10**6, (0,), arguments.parse_protocol(parsed.protocol))
     connect(parsed.address or "auto")
     nodes = Nodes(Needs(1, gpus), specs, device="cuda" if gpus else "cpu")
     nodes.wait_for_answers()

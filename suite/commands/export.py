@@ -27,6 +27,7 @@ SUMMARY = "pack finished runs or their scores into a file"
 EXAMPLES = """\
   python -m suite export pqn.tar.gz --baselines pqn
   python -m suite export scores.csv --games atari10 --frames 40M
+  python -m suite export theirs.tar.gz --protocol dopamine
   python -m suite export --submission mine.tar.gz pqn/Pong/40M/seed-7 --by "Ada Lovelace <0000-0002-1825-0097>" \\
       --cite CITATION.cff
 """
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="what to write: NAME.tar.gz or NAME.csv; with --submission, the places of runs (pqn/Pong/40M/seed-7)",
     )
-    flags.add_selection(parser, "which runs (default: every finished one)")
+    flags.add_selection(parser, "which runs (default: every finished one)", or_all=True)
     parser.add_argument(
         "--without-logs", action="store_true", help="of action logs too long to be committed, pack the witnesses alone"
     )
@@ -68,6 +69,8 @@ def run(parsed: argparse.Namespace) -> int:
     file: Path = parsed.file[0]
     if not file.name.endswith((".tar.gz", ".csv")):
         raise UserError(f"{file} is neither .tar.gz (runs) nor .csv (scores); give one of these names")
+    if file.suffix == ".csv" and selection.protocol is None:
+        raise UserError("a table of scores is of one protocol; give --protocol NAME, or export an archive")
     _refuse_unwritable(file, parsed.force)
     from results.archive import export_archive
 
@@ -105,7 +108,7 @@ def _export_submission(parsed: argparse.Namespace, selection: Selection, results
         )
     if parsed.without_logs:
         raise UserError("a submission carries whole action logs; leave out --without-logs")
-    if parsed.file and selection != Selection(None, None, None, None):
+    if parsed.file and not selection.is_everything:
         raise UserError("name runs, or choose them with --games, --frames, --baselines and --seeds; not both")
     _refuse_unwritable(file, parsed.force)
     from suite.submission import export_submission, parse_maker
@@ -135,7 +138,10 @@ def _export_submission(parsed: argparse.Namespace, selection: Selection, results
 
 
 def _export_scores(results: Path, file: Path, wanted: Callable[[Run], bool]) -> list[RunSpec]:
-    """Final raw scores as CSV, in the columns that `import` reads. Runs without a finished game have none."""
+    """Final raw scores as CSV, in the columns that `import` reads, which do not name the protocol.
+
+    Runs without a finished game have none.
+    """
     from results.store import write_bytes
     from results.tables import final_scores, load_runs
 
@@ -144,5 +150,8 @@ def _export_scores(results: Path, file: Path, wanted: Callable[[Run], bool]) -> 
         raise ResultsError(f"no run to export below {results}; see what is there with: python -m suite status")
     columns = scores[["baseline", "game", "seed", "frames", "score_train"]].rename(columns={"score_train": "score"})
     write_bytes(file, columns.to_csv(index=False, lineterminator="\n").encode("utf-8"))
-    identities = scores[["baseline", "game", "frames", "seed", "config_hash"]].itertuples(index=False, name=None)
-    return [RunSpec(baseline, game, int(frames), int(seed), key) for baseline, game, frames, seed, key in identities]
+    identity = ["baseline", "game", "frames", "seed", "config_hash", "protocol"]
+    return [
+        RunSpec(baseline, game, int(frames), int(seed), key, protocol)
+        for baseline, game, frames, seed, key, protocol in scores[identity].itertuples(index=False, name=None)
+    ]

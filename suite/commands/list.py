@@ -18,7 +18,7 @@ from suite import arguments, display, flags
 from suite.arguments import GAME_SETS
 from suite.errors import UserError
 from suite.own_code import tell, try_own
-from suite.protocol import Protocol, chosen_protocol, full_config
+from suite.protocol import Protocol, full_config, load_protocol
 
 NAME = "list"
 SUMMARY = "games, sets and baselines with their sources"
@@ -27,6 +27,7 @@ EXAMPLES = """\
   python -m suite list games
   python -m suite list baselines       # every pinned value with its source
   python -m suite list baselines --baselines narrow.toml    # one of your own, as it resolves
+  python -m suite list baselines --protocol dopamine        # config hashes and values of another protocol
   python -m suite list --json
 """
 
@@ -34,11 +35,12 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="?", choices=("games", "baselines"), help="only these (default: both)")
     flags.add_baselines(parser, "default: all")
+    flags.add_protocol(parser)
     flags.add_json(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    protocol = chosen_protocol()
+    protocol = load_protocol(arguments.parse_protocol(parsed.protocol))
     chosen = None if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
     if chosen is not None and parsed.what == "games":
         raise UserError("--baselines goes with baselines, not with games; leave one of the two out")
@@ -151,6 +153,7 @@ def _as_data(described: list[Description], protocol: Protocol, what: str | None)
         ]
         data["protocol"] = {
             "name": protocol.name,
+            "title": protocol.title,
             "values": _sourced(protocol.values, protocol.sources),
             "references": dict(protocol.references),
         }

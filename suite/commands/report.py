@@ -4,6 +4,9 @@ Given more than once, --results adds folders: runs of your own beside the ones t
 
 A run that cannot be read is named and left out. The same results give the same bytes. With --markdown, leaderboard and
 verdicts go to stdout, for a README or a pull request, and no page is written.
+
+Each protocol has a report of its own: that of --protocol on the first page, every other one that has runs in a folder
+of its name. The paper's claims are judged on the first protocol alone. One page, protocols.html, compares them.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ EXAMPLES = """\
   python -m suite report --results results/runs --results mine/runs     # yours beside the suite's
   python -m suite report --claims my-claims.toml --open
   python -m suite report --against pqn                  # does what you brought gain over PQN?
+  python -m suite report --protocol dopamine            # that protocol's report on the first page
   python -m suite report --markdown > results.md
 """
 DEFAULT_OUT = Path("reports/html")
@@ -49,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--claims", type=parse_path, metavar="FILE", help="claims of your own, as TOML, beside the suite's"
     )
+    flags.add_protocol(parser)
     parser.add_argument("--no-clips", action="store_true", help="leave out the short videos of games")
     flags.add_baselines(parser, "with --against: whose gain is asked for; default: every one of your own with runs")
     parser.add_argument("--against", metavar="BASELINE", help="ask whether they gain over this one, as claims of yours")
@@ -71,11 +76,12 @@ def run(parsed: argparse.Namespace) -> int:
         raise UserError("--markdown writes no report; leave out --json and --open")
     if parsed.baselines is not None and parsed.against is None:
         raise UserError("--baselines goes with --against BASELINE; a report shows whatever has runs, so leave it out")
-    from reports.build import build, summarise
+    protocol = arguments.parse_protocol(parsed.protocol)
+    from reports.build import Other, build, summarise
     from suite.catalogue import catalogue
     from suite.own_catalogue import with_own
 
-    known = with_own(catalogue(), folders)
+    known = with_own(catalogue(protocol), folders)
     with tempfile.TemporaryDirectory(prefix="suite-claims-") as folder:
         claims = _claims(parsed, known, folders, Path(folder))
         if parsed.markdown:
@@ -85,7 +91,13 @@ def run(parsed: argparse.Namespace) -> int:
             return 0
         out = _out(parsed.out)
         clips = None if parsed.no_clips else _clips(folders, known)
-        built = build(results=results, out=out, catalogue=known, claims_file=claims, more=more, clips=clips)
+        others = []
+        for name in known.other_protocols:
+            theirs = with_own(catalogue(name), folders)
+            others.append(Other(theirs, None if parsed.no_clips else _clips(folders, theirs)))
+        built = build(
+            results=results, out=out, catalogue=known, claims_file=claims, more=more, clips=clips, others=others
+        )
     for line in built.left_out:
         print(f"left out: {line}", file=sys.stderr)
     if parsed.open:
@@ -96,7 +108,7 @@ def run(parsed: argparse.Namespace) -> int:
             "summary": str(built.summary_file),
             "pages": built.pages,
             "runs": built.runs,
-            "clips": 0 if clips is None else len(clips.clips),
+            "clips": sum(len(made.clips) for made in (clips, *(o.clips for o in others)) if made is not None),
             "left_out": list(built.left_out),
         }
         print(json.dumps(facts, indent=2))

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.schema import RunSpec, format_frames
+from results.schema import FIRST_PROTOCOL, RunSpec, format_frames
 from results.store import scan
 from suite import arguments, cluster_flags, display, flags
 from suite.arguments import parse_path
@@ -35,6 +35,7 @@ EXAMPLES = """\
   python -m suite run --games atari10 --frames 40M --device cuda --jobs 4
   python -m suite run --games atari57 --frames 200M --dry-run
   python -m suite run --claim c51-70 --dry-run
+  python -m suite run --games breakout --frames 4M --protocol dopamine       # sticky actions, no life information
   python -m suite run --games atari57 --frames 200M --executor ray --gpus-per-run 0.25
   python -m suite run --games atari5 --frames 40M --baselines pqn,narrow.toml    # with one of your own
 """
@@ -161,7 +162,14 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
     from reports.judging.missing import missing_runs
     from suite.catalogue import catalogue
 
-    return tuple(missing_runs(parsed.claim, results=results, catalogue=catalogue(), claims_file=parsed.claims))
+    protocol = arguments.parse_protocol(parsed.protocol)
+    if protocol != FIRST_PROTOCOL and parsed.claims is None:
+        raise UserError(
+            f"the paper's claims are judged on the protocol {FIRST_PROTOCOL} alone; leave out --protocol {protocol}, "
+            "or give claims of your own with --claims FILE"
+        )
+    known = catalogue(protocol)
+    return tuple(missing_runs(parsed.claim, results=results, catalogue=known, claims_file=parsed.claims))
 
 
 def _slots(

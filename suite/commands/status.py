@@ -11,10 +11,11 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from results.schema import format_frames
+from results.schema import FIRST_PROTOCOL, format_frames
 from results.store import scan
 from suite import arguments, display, flags
 from suite.errors import UserError
+from suite.flags import Selection
 from suite.plan import STATES, RunState, found_states, wanted_states
 from suite.run_files import RUN_LOG_FILE
 
@@ -24,12 +25,13 @@ EXAMPLES = """\
   python -m suite status
   python -m suite status --games atari10 --frames 40M        # the whole matrix, with what is missing
   python -m suite status --baselines pqn --json
+  python -m suite status --protocol all
   python -m suite status --log pqn/Pong/4M/seed-0
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    flags.add_selection(parser, "which runs (default: all that there are)")
+    flags.add_selection(parser, "which runs (default: all that there are)", or_all=True)
     parser.add_argument(
         "--log", metavar="RUN", help="print what a run printed, wherever it ran: pqn/Pong/4M/seed-0, or its folder"
     )
@@ -42,25 +44,42 @@ def run(parsed: argparse.Namespace) -> int:
     results = arguments.results_folder(parsed.results)
     if parsed.log is not None:
         return _print_log(results, parsed.log)
+    elsewhere = ""
     if selection.games is not None and selection.frames is not None:
         states = wanted_states(selection.matrix(), results)
     else:
-        states = [s for s in found_states(scan(results)) if s.spec is None or selection.holds(s.spec)]
+        found = found_states(scan(results))
+        states = [s for s in found if s.spec is None or selection.holds(s.spec)]
+        elsewhere = flags.of_other_protocols((s.spec for s in found if s.spec), selection)
     counts = {state: number for state in STATES if (number := Counter(s.state for s in states)[state])}
     if parsed.json:
         print(json.dumps({"results": str(results), "counts": counts, "runs": [s.as_row() for s in states]}, indent=2))
         return 0
     if not states:
-        print(f"no runs in {results}; make some with: python -m suite run --games pong --frames 4M")
+        print(f"no runs in {results}; make some with: python -m suite run --games pong --frames 4M{_of(selection)}")
+        if elsewhere:
+            print(elsewhere)
         return 0
     print(
         display.table(
-            ("baseline", "game", "frames", "seed", "state", "done", "score", "games", "frames/s", "note"),
-            [_cells(state) for state in states],
+            (*_headings(selection), "state", "done", "score", "games", "frames/s", "note"),
+            [_cells(state, selection) for state in states],
         )
     )
     print(f"\n{display.plural(len(states), 'run')}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    if elsewhere:
+        print(elsewhere)
     return 0
+
+
+def _of(selection: Selection) -> str:
+    return f" --protocol {selection.protocol}" if selection.protocol not in (None, FIRST_PROTOCOL) else ""
+
+
+def _headings(selection: Selection) -> tuple[str, ...]:
+    """Of a run's identity; its protocol where there may be several."""
+    names = ("baseline", "game", "frames", "seed")
+    return ("protocol", *names) if selection.protocol is None else names
 
 
 def _print_log(results: Path, run: str) -> int:
@@ -78,10 +97,11 @@ def _print_log(results: Path, run: str) -> int:
     return 0
 
 
-def _cells(state: RunState) -> tuple[str, ...]:
+def _cells(state: RunState, selection: Selection) -> tuple[str, ...]:
     row, spec = state.as_row(), state.spec
     identity = (spec.baseline, spec.game, format_frames(spec.frames), str(spec.seed)) if spec else ("?", "?", "?", "?")
     return (
+        *([spec.protocol if spec else "?"] if selection.protocol is None else []),
         *identity,
         state.state,
         display.percent(state.fraction),

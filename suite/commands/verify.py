@@ -26,6 +26,7 @@ SUMMARY = "recompute the checks of every run; play its games again"
 EXAMPLES = """\
   python -m suite verify
   python -m suite verify --results other/runs --json
+  python -m suite verify --protocol all                    runs of every protocol
   python -m suite verify --replay                          a sample of every run
   python -m suite verify --replay --all --games qbert      every game whose actions are kept
   python -m suite verify --retrain 2 --baselines pqn --frames 4M
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--retrain", type=int, metavar="N", help="train the first N updates again, compare the actions")
     parser.add_argument("--threads", type=int, metavar="N", help="emulator threads (default: all cores)")
-    flags.add_selection(parser, "which runs (default: all)")
+    flags.add_selection(parser, "which runs (default: all)", or_all=True)
     flags.add_results(parser)
     flags.add_json(parser)
 
@@ -57,7 +58,8 @@ def run(parsed: argparse.Namespace) -> int:
     _refuse_bad_numbers(parsed)
     results = arguments.results_folder(parsed.results)
     selection = flags.parse_selection(parsed)
-    found = [entry for entry in scan(results) if isinstance(entry, BrokenRun) or selection.holds(entry.spec)]
+    there = scan(results)
+    found = [entry for entry in there if isinstance(entry, BrokenRun) or selection.holds(entry.spec)]
     checked = [(entry, [entry.reason] if isinstance(entry, BrokenRun) else verify_run(entry)) for entry in found]
     rows: dict[Path, dict[str, Any]] = {
         entry.directory: {"directory": str(entry.directory), "problems": problems} for entry, problems in checked
@@ -80,6 +82,9 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.replay and not parsed.all:
         print(f"environments drawn by --sample-seed {seed}")
     print(f"{display.plural(len(rows), 'run')} checked, {len(rows) - len(bad)} sound, {len(bad)} not")
+    elsewhere = flags.of_other_protocols((e.spec for e in there if not isinstance(e, BrokenRun)), selection)
+    if elsewhere:
+        print(elsewhere.replace("not shown", "not checked"))
     return 1 if bad else 0
 
 

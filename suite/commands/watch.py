@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.schema import MANIFEST_FILE, format_frames
+from results.schema import FIRST_PROTOCOL, MANIFEST_FILE, format_frames
 from suite import arguments, display, flags
 from suite.arguments import parse_path
 from suite.errors import UserError
@@ -106,7 +106,7 @@ def _run_of(parsed: argparse.Namespace) -> Run:
     from results.store import BrokenRun, open_run, scan
 
     selection = flags.parse_selection(parsed)
-    named = (parsed.games, parsed.frames, parsed.baselines, parsed.seeds) != (None,) * 4
+    named = not selection.is_everything
     results = arguments.results_folder(parsed.results)
     if parsed.run_folder is not None:
         if named:
@@ -143,7 +143,10 @@ def _default_file(found: Run, game: LoggedGame) -> Path:
 
     spec = found.spec
     suffix = next((suffix for suffix in (".mp4", ".webm") if can_encode(suffix)), ".webp")
-    return Path(f"{spec.baseline}-{spec.game}-{format_frames(spec.frames)}-seed-{spec.seed}-game-{game.row}{suffix}")
+    of = "" if spec.protocol == FIRST_PROTOCOL else f"{spec.protocol}-"
+    return Path(
+        f"{of}{spec.baseline}-{spec.game}-{format_frames(spec.frames)}-seed-{spec.seed}-game-{game.row}{suffix}"
+    )
 
 
 def _refuse_unfit_file(file: Path | None, force: bool) -> None:

@@ -29,6 +29,6 @@ def test_weights_are_counted_with_gradients_moments_and_target():
 
 def test_bookkeeping_is_what_the_memory_allocates():
     layout = replay_layout(load_pinned("rainbow").config, SHORT)
-    memory = ReplayMemory(layout, discount=0.99, device=torch.device("cpu"))
+    memory = ReplayMemory(layout, discount=0.99, episodic_life=True, device=torch.device("cpu"))
     arrays = [value for value in vars(memory).values() if hasattr(value, "nbytes") and value.shape[0] == layout.slots]
     assert sum(value.nbytes for value in arrays) == layout.frame_bytes + layout.bookkeeping_bytes

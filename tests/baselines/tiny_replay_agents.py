@@ -25,8 +25,18 @@ def config_of(name, **changes):
     return dataclasses.replace(fill(KINDS[name][0], file.values, where=name), **{**TINY, **changes})
 
 
-def agent_of(name, *, blocks=12, seed=0, game="Breakout-v5", emulator_threads=1, max_agent_steps=27000, **changes):
-    environment = dataclasses.replace(load_protocol("paper").environment, max_agent_steps=max_agent_steps)
+def agent_of(
+    name,
+    *,
+    blocks=12,
+    seed=0,
+    game="Breakout-v5",
+    emulator_threads=1,
+    max_agent_steps=27000,
+    protocol="paper",
+    **changes,
+):
+    environment = dataclasses.replace(load_protocol(protocol).environment, max_agent_steps=max_agent_steps)
     task = Task(game, environment, blocks * BLOCK_FRAMES, seed, torch.device("cpu"), emulator_threads)
     return KINDS[name][1](config_of(name, **changes), task)
 

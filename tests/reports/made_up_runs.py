@@ -45,19 +45,21 @@ def values_of(baseline: str) -> dict[str, Any]:
     return {"learning_rate": 2.5e-4, "discount": 0.99, "train_envs": 128, "encoder": baseline.split("-")[0]}
 
 
-def config_of(baseline: str, **changes: Any) -> dict[str, Any]:
+def config_of(baseline: str, protocol: str = "paper", **changes: Any) -> dict[str, Any]:
     """The full configuration of a run, with some values changed."""
-    return {"baseline": values_of(baseline) | changes, "protocol": {"name": "paper", **PROTOCOL}}
+    return {"baseline": values_of(baseline) | changes, "protocol": {"name": protocol, **PROTOCOL}}
 
 
-def make_catalogue(names: Sequence[str] = tuple(TITLES)) -> Catalogue:
-    """A catalogue that pins `config_of` of each name."""
+def make_catalogue(
+    names: Sequence[str] = tuple(TITLES), *, protocol: str = "paper", others: Sequence[str] = ()
+) -> Catalogue:
+    """A catalogue that pins `config_of` of each name; `others`: further protocols that the suite has."""
     return Catalogue(
         baselines=tuple(
             BaselineInfo(
                 name=name,
                 title=TITLES.get(name, name),
-                config_hash=config_hash(config_of(name)),
+                config_hash=config_hash(config_of(name, protocol)),
                 values=values_of(name),
                 sources=dict.fromkeys(values_of(name), "made up"),
                 references={"made up": "for tests"},
@@ -65,7 +67,14 @@ def make_catalogue(names: Sequence[str] = tuple(TITLES)) -> Catalogue:
             )
             for name in names
         ),
-        protocol=ProtocolInfo("paper", PROTOCOL, dict.fromkeys(PROTOCOL, "made up")),
+        protocol=ProtocolInfo(
+            protocol,
+            PROTOCOL | ({} if protocol == "paper" else {"sticky": 0.25}),
+            dict.fromkeys(PROTOCOL, "made up"),
+            title=f"The protocol called {protocol}",
+            differences_markdown="" if protocol == "paper" else "1. **One thing** differs.\n2. Another, too.\n",
+        ),
+        other_protocols=tuple(others),
     )
 
 
@@ -121,8 +130,8 @@ def write_run(
     if at_fraction is not None:
         before = np.flatnonzero(share <= at_fraction[0])[-100:]
         returns[before] += raw(at_fraction[1], game) - returns[before].mean()
-    config = config_of(baseline, **(changes or {}))
-    spec = RunSpec(baseline, game, frames, seed, config_hash(config))
+    config = config_of(baseline, protocol, **(changes or {}))
+    spec = RunSpec(baseline, game, frames, seed, config_hash(config), protocol)
     directory = run_directory(root, spec)
     directory.mkdir(parents=True)
     speed = frames_per_second * (1 + 0.02 * rng.standard_normal())

@@ -50,6 +50,7 @@ def build_run(
     metrics: Sequence[tuple[int, str, float]] = METRICS,
     timing: Sequence[tuple[int, float, float]] = TIMING,
     config: dict[str, Any] | None = None,
+    protocol: str = "paper",
     **changes: Any,
 ) -> Path:
     """Writes a finished run: 12 updates of 16,384 frames, 196,608 of a budget of 200,000. `changes`: manifest keys.
@@ -57,7 +58,9 @@ def build_run(
     Returns: its folder.
     """
     config = CONFIG if config is None else config
-    spec = RunSpec(baseline, game, frames, seed, config_hash(config))
+    if protocol != config["protocol"]["name"]:
+        config = {**config, "protocol": {**config["protocol"], "name": protocol}}
+    spec = RunSpec(baseline, game, frames, seed, config_hash(config), protocol)
     directory = run_directory(root, spec)
     directory.mkdir(parents=True, exist_ok=True)
     returns = {kind: [entry.episode_return for entry in games if entry.kind == kind] for kind in EPISODE_KINDS}
@@ -68,7 +71,7 @@ def build_run(
     manifest = {
         "format_version": FORMAT_VERSION,
         "spec": {"baseline": baseline, "game": game, "frames": frames, "seed": seed, "config_hash": spec.config_hash},
-        "protocol": "paper",
+        "protocol": protocol,
         "config": config,
         "off_protocol": [],
         "status": "done",

@@ -147,7 +147,7 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes):
         "notes.txt",
         f"{PLACE}/checkpoint.pt",
         "pqn/Pong/manifest.json",
-        f"runs/{PLACE}/manifest.json",
+        f"results/runs/{PLACE}/manifest.json",
         "./" + PLACE + "/manifest.json",
         "pqn/Pong/200k/seed-00/manifest.json",
     ],
@@ -157,6 +157,26 @@ def test_a_member_that_is_no_file_of_a_run_is_refused(tmp_path: Path, name: str)
     with pytest.raises(ResultsError, match="is no file of a run"):
         import_archive(path, tmp_path / "target")
     assert os.listdir(tmp_path) == ["odd.tar.gz"]
+
+
+def test_runs_of_another_protocol_arrive_in_its_folder(tmp_path: Path):
+    source, file = tmp_path / "source", tmp_path / "runs.tar.gz"
+    build_run(source)
+    build_run(source, protocol="sticky")
+    export_archive(source, file)
+    imported = import_archive(file, tmp_path / "target")
+    assert {str(spec.directory) for spec in imported.added} == {PLACE, f"sticky/{PLACE}"}
+    assert tree(tmp_path / "target") == tree(source)
+
+
+@pytest.mark.parametrize(("protocol", "lies_in"), [("paper", "sticky"), ("sticky", "other")])
+def test_a_run_in_another_protocols_folder_is_refused(tmp_path: Path, protocol: str, lies_in: str):
+    source = tmp_path / "source"
+    directory = build_run(source, protocol=protocol)
+    files = {f"{lies_in}/{PLACE}/{path.name}": path.read_bytes() for path in directory.iterdir() if path.is_file()}
+    with pytest.raises(ResultsError, match=r"whose place is (sticky/)?pqn/Pong/200k/seed-0; .*nothing was imported"):
+        import_archive(pack(tmp_path / "odd.tar.gz", files), tmp_path / "target")
+    assert not (tmp_path / "target").exists()
 
 
 def test_a_member_that_is_there_twice_is_refused(tmp_path: Path):

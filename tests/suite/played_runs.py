@@ -43,10 +43,10 @@ def tiny_pinned(name: str) -> Any:
     )
 
 
-def play(results: Path, *, game: str = "Breakout", updates: int = 40, seed: int = 0) -> Run:
+def play(results: Path, *, game: str = "Breakout", updates: int = 40, seed: int = 0, protocol: str = "paper") -> Run:
     """Trains a tiny PQN to the end of its budget."""
     frames = updates * FRAMES_PER_UPDATE
-    spec = run_spec(tiny_pinned("pqn"), load_protocol("paper"), game=game, frames=frames, seed=seed)
+    spec = run_spec(tiny_pinned("pqn"), load_protocol(protocol), game=game, frames=frames, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(opening, "load_pinned", tiny_pinned)
         options = RunOptions(device="cpu", threads=1, emulator_threads=1)

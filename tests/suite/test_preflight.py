@@ -6,6 +6,7 @@ from packaging.specifiers import SpecifierSet
 
 from results.games import ATARI57, GAMES
 from suite import preflight
+from suite.protocol import PROTOCOLS
 
 
 @pytest.mark.parametrize(
@@ -79,11 +80,12 @@ def test_too_little_memory_is_a_failed_row(tmp_path, monkeypatch):
 def test_every_pinned_file_is_sound():
     checks = list(preflight.check_pinned())
     assert [check.detail for check in checks if not check.passed] == []
-    assert "protocol" in [check.name for check in checks]
+    assert {"protocol paper", "protocol dopamine"} <= {check.name for check in checks}
 
 
-def test_every_game_has_an_expected_fingerprint():
-    assert {GAMES[game].envpool_id for game in ATARI57} == set(preflight.expected_fingerprints())
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_game_has_an_expected_fingerprint(protocol):
+    assert {GAMES[game].envpool_id for game in ATARI57} == set(preflight.expected_fingerprints(protocol))
 
 
 def test_the_table_of_fingerprints_is_the_one_of_the_parity_fixtures():
@@ -98,10 +100,16 @@ def test_a_game_that_gives_the_official_bytes_passes():
     assert check.detail == "3 actions; 100 agent steps x 8 environments: the official emulator's bytes"
 
 
+def test_under_the_second_protocol_the_bytes_are_held_against_the_suites_own():
+    (check,) = preflight.check_games(["Freeway"], full=False, protocol="dopamine")
+    assert check.passed
+    assert check.detail == "3 actions; 100 agent steps x 8 environments: the suite's own (envpool 1.2.5) bytes"
+
+
 def test_other_bytes_are_a_failed_row_that_says_which(monkeypatch):
     expected = preflight.expected_fingerprints()
     spoiled = {**expected, "Freeway-v5": {**expected["Freeway-v5"], "signals_sha256_100": "0" * 64}}
-    monkeypatch.setattr(preflight, "expected_fingerprints", lambda: spoiled)
+    monkeypatch.setattr(preflight, "expected_fingerprints", lambda _protocol: spoiled)
     (check,) = preflight.check_games(["Freeway"], full=False)
     assert not check.passed
     assert check.detail == "rewards or ends differ from the official emulator's within 100 agent steps"

@@ -106,7 +106,7 @@ def invented_play(rng, environments, kinds, hidden_ends):
 
 def filled(layout, play, first, lives=None):
     """A memory and the model after all of `play`, with the indices that `add` said can be sampled."""
-    memory = ReplayMemory(layout, discount=DISCOUNT, device=CPU)
+    memory = ReplayMemory(layout, discount=DISCOUNT, episodic_life=True, device=CPU)
     lives = np.full(layout.environments, 3) if lives is None else lives
     memory.start(first, lives)
     model, opened = ObviousMemory(layout, first, lives), set()

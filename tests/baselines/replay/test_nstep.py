@@ -44,7 +44,7 @@ def replayed(rewards, discounts, episode_lengths, n):
     inside an episode is a lost life (without a reset step here), an episode's last step with a discount a time limit.
     """
     layout = ReplayLayout(capacity=64, environments=1, n_steps=n, frame_stack=1, image_shape=(1, 1))
-    memory = ReplayMemory(layout, discount=0.99, device=torch.device("cpu"))
+    memory = ReplayMemory(layout, discount=0.99, episodic_life=True, device=torch.device("cpu"))
     memory.start(np.zeros((1, 1, 1, 1), np.uint8), np.array([5]))
     opened, number = [], 0
 
