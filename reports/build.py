@@ -9,6 +9,7 @@ from typing import Any
 
 from reports import summary as summaries
 from reports.catalogue import Catalogue
+from reports.judging.evidence import Reading
 from reports.pages.baseline import baseline_page
 from reports.pages.claim import claim_page
 from reports.pages.clips import Clips, clips_view
@@ -42,17 +43,19 @@ def build(
     claims_file: Path | None = None,
     more: Sequence[Path] = (),
     clips: Clips | None = None,
+    reading: Reading | None = None,
 ) -> Outcome:
     """Writes the whole site to `out`: pages, data, `summary.json` and `leaderboard.csv`. Same results, same bytes.
 
     Args:
         more: further folders of results, read after `results`.
         clips: of games, for the games' pages.
+        reading: how folders and runs are read, if not anew.
     Raises:
         ReportsError: the claims file is unfit, or `out` cannot hold a report.
         ResultsError: a folder of results is none.
     """
-    report = summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more)
+    report = summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more, reading=reading)
     summary = summaries.summarise(report)
     site = Site(SITE_TITLE)
     site.page("index.html", "index.html", overview(report, site, summary))
@@ -82,9 +85,14 @@ def build(
 
 
 def summarise(
-    *, results: Path, catalogue: Catalogue, claims_file: Path | None = None, more: Sequence[Path] = ()
+    *,
+    results: Path,
+    catalogue: Catalogue,
+    claims_file: Path | None = None,
+    more: Sequence[Path] = (),
+    reading: Reading | None = None,
 ) -> dict[str, Any]:
     """The summary alone, without writing anything. Raises as `build`."""
     return summaries.summarise(
-        summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more)
+        summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more, reading=reading)
     )
