@@ -55,9 +55,24 @@ def build(
         ReportsError: the claims file is unfit, or `out` cannot hold a report.
         ResultsError: a folder of results is none.
     """
-    report = summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more, reading=reading)
-    summary = summaries.summarise(report)
-    site = Site(SITE_TITLE)
+    with Site(SITE_TITLE, out) as site:
+        report = summaries.gather(
+            results=results, catalogue=catalogue, claims_file=claims_file, more=more, reading=reading
+        )
+        summary = summaries.summarise(report)
+        _fill(site, report, summary, clips)
+        site.finish()
+    return Outcome(
+        index=out / "index.html",
+        summary_file=out / "summary.json",
+        summary=summary,
+        pages=sum(name.endswith(".html") for name in site.names),
+        runs=summary["results"]["runs"],
+        left_out=report.left_out,
+    )
+
+
+def _fill(site: Site, report: summaries.Report, summary: dict[str, Any], clips: Clips | None) -> None:
     site.page("index.html", "index.html", overview(report, site, summary))
     for judgement in report.judgements:
         site.page(f"claims/{judgement.claim.id}.html", "claim.html", claim_page(judgement, report, site))
@@ -70,18 +85,9 @@ def build(
     for entry in report.evidence.runs:
         if entry.run is not None:
             manifest = entry.run.root / entry.run.directory / MANIFEST_FILE
-            site.files[f"runs/{entry.run.directory}.json"] = manifest.read_bytes()
-    site.files["summary.json"] = summaries.json_text(summary)
-    site.files["leaderboard.csv"] = summaries.leaderboard_csv(summary)
-    site.write(out)
-    return Outcome(
-        index=out / "index.html",
-        summary_file=out / "summary.json",
-        summary=summary,
-        pages=sum(name.endswith(".html") for name in site.files),
-        runs=summary["results"]["runs"],
-        left_out=report.left_out,
-    )
+            site.add(f"runs/{entry.run.directory}.json", manifest.read_bytes())
+    site.add("summary.json", summaries.json_text(summary))
+    site.add("leaderboard.csv", summaries.leaderboard_csv(summary))
 
 
 def summarise(
