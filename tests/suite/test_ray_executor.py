@@ -100,7 +100,7 @@ def test_a_preempted_node_sends_its_checkpoint_home_and_another_one_goes_on(tmp_
     assert results_of(outcomes) == ["done"], outcomes
     assert ["is taken away" in reason for _, reason in events.restarts] == [True]
     reasons = [entry["reason"] for entry in open_run(run_directory(tmp_path / "ray", spec)).manifest["interruptions"]]
-    assert reasons == ["stopped by the user"]  # a checkpoint of its own will, not a kill
+    assert reasons == ["preempted: its node was taken away"]  # with a checkpoint of its own, not a kill
     assert_same_as_here(tmp_path / "ray", tmp_path / "here", [spec])
 
 
