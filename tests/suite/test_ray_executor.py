@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from fault_children import TINY
 from test_executors import Events, results_of
 from tiny_runs import live, live_slowly, spec_of
 
@@ -120,10 +121,12 @@ def test_a_node_lost_in_the_middle_of_four_runs_and_one_that_comes_instead_chang
 def test_an_encoder_of_a_users_own_trains_on_a_node_that_has_no_file_of_it(tmp_path, capsys):
     """Its files are gone before the run starts: what trains is what travelled."""
     assert main(["new", "encoder", "narrow", "--folder", str(tmp_path / "ideas")]) == 0
+    with (tmp_path / "ideas" / "narrow.toml").open("a") as toml:  # few environments, for the time that it takes
+        toml.writelines(f'{key} = {{ value = {value!r}, source = "ours" }}\n' for key, value in TINY["pqn"].items())
     name = registry.add_own(tmp_path / "ideas" / "narrow.toml")
     try:
         pinned = registry.load_pinned(name)
-        frames = 2 * pinned.config.frames_per_update
+        frames = 4 * pinned.config.frames_per_update
         spec = run_spec(pinned, chosen_protocol(), game="Breakout", frames=frames, seed=0)
         own = pack_own([name])
         options = replace(OPTIONS, own=own_files([name]))
