@@ -9,6 +9,7 @@ from typing import Any
 
 from reports import summary as summaries
 from reports.catalogue import Catalogue
+from reports.judging.evidence import Reading
 from reports.pages.baseline import baseline_page
 from reports.pages.claim import claim_page
 from reports.pages.clips import Clips, clips_view
@@ -54,6 +55,7 @@ def build(
     more: Sequence[Path] = (),
     clips: Clips | None = None,
     others: Sequence[Other] = (),
+    reading: Reading | None = None,
 ) -> Outcome:
     """Writes the whole site to `out`: pages, data, `summary.json` and `leaderboard.csv`. Same results, same bytes.
 
@@ -62,30 +64,34 @@ def build(
         clips: of games, for the games' pages.
         others: further protocols. Each that has runs gets a whole report in a folder of its name, and `protocols.html`
             compares them.
+        reading: how folders and runs are read, if not anew.
     Raises:
         ReportsError: the claims file is unfit, or `out` cannot hold a report.
         ResultsError: a folder of results is none.
     """
-    report = summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more)
-    beside = [(other, summaries.gather(results=results, catalogue=other.catalogue, more=more)) for other in others]
-    places = tuple((r.catalogue.protocol.name, f"{r.catalogue.protocol.name}/") for _, r in beside if r.evidence.runs)
-    shown = ((catalogue.protocol.name, ""), *places) if others else ()
-    site = Site(SITE_TITLE, protocol=catalogue.protocol.name, protocols=shown)
-    summary = _add_pages(site, report, clips)
-    for other, their_report in beside:
-        name = other.catalogue.protocol.name
-        if their_report.evidence.runs:
-            part = Site(SITE_TITLE, protocol=name, top="../", protocols=shown)
-            _add_pages(part, their_report, other.clips)
-            site.take_in(part, name)
-    if others:
-        site.page("protocols.html", "protocols.html", protocols_page([report, *(r for _, r in beside)], shown, site))
-    site.write(out)
+    with Site(SITE_TITLE, out, protocol=catalogue.protocol.name) as site:
+        report = summaries.gather(
+            results=results, catalogue=catalogue, claims_file=claims_file, more=more, reading=reading
+        )
+        beside = [
+            (other, summaries.gather(results=results, catalogue=other.catalogue, more=more, reading=reading))
+            for other in others
+        ]
+        with_runs = [(r.catalogue.protocol.name, other, r) for other, r in beside if r.evidence.runs]
+        shown = ((catalogue.protocol.name, ""), *((name, f"{name}/") for name, _, _ in with_runs)) if others else ()
+        site.tell_protocols(shown)
+        summary = _add_pages(site, report, clips)
+        for name, other, theirs in with_runs:
+            _add_pages(site.part(name), theirs, other.clips)
+        if others:
+            every = [report, *(r for _, r in beside)]
+            site.page("protocols.html", "protocols.html", protocols_page(every, shown, site))
+        site.finish()
     return Outcome(
         index=out / "index.html",
         summary_file=out / "summary.json",
         summary=summary,
-        pages=sum(name.endswith(".html") for name in site.files),
+        pages=sum(name.endswith(".html") for name in site.names),
         runs=summary["results"]["runs"] + sum(len(r.evidence.runs) for _, r in beside),
         left_out=(*report.left_out, *(line for _, r in beside for line in _left_out_runs(r))),
     )
@@ -107,9 +113,9 @@ def _add_pages(site: Site, report: Report, clips: Clips | None) -> dict[str, Any
     for entry in report.evidence.runs:
         if entry.run is not None:
             manifest = entry.run.root / entry.run.directory / MANIFEST_FILE
-            site.files[f"runs/{entry.run.directory}.json"] = manifest.read_bytes()
-    site.files["summary.json"] = summaries.json_text(summary)
-    site.files["leaderboard.csv"] = summaries.leaderboard_csv(summary)
+            site.add(f"runs/{entry.run.directory}.json", manifest.read_bytes())
+    site.add("summary.json", summaries.json_text(summary))
+    site.add("leaderboard.csv", summaries.leaderboard_csv(summary))
     return summary
 
 
@@ -122,9 +128,14 @@ def _left_out_runs(report: Report) -> list[str]:
 
 
 def summarise(
-    *, results: Path, catalogue: Catalogue, claims_file: Path | None = None, more: Sequence[Path] = ()
+    *,
+    results: Path,
+    catalogue: Catalogue,
+    claims_file: Path | None = None,
+    more: Sequence[Path] = (),
+    reading: Reading | None = None,
 ) -> dict[str, Any]:
     """The summary alone, without writing anything. Raises as `build`."""
     return summaries.summarise(
-        summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more)
+        summaries.gather(results=results, catalogue=catalogue, claims_file=claims_file, more=more, reading=reading)
     )

@@ -16,7 +16,7 @@ from typing import Any
 from reports import wording
 from reports.catalogue import Catalogue
 from reports.judging.claims_file import load_claims
-from reports.judging.evidence import COUNTS, NOT_COMPARABLE, OFF_PROTOCOL, UNFINISHED, Entry, Evidence, load
+from reports.judging.evidence import COUNTS, NOT_COMPARABLE, OFF_PROTOCOL, UNFINISHED, Entry, Evidence, Reading, load
 from reports.judging.imported import imported_entries
 from reports.judging.judge import Judgement, judge
 from reports.judging.leaderboard import Group, Row, build_groups, published_groups
@@ -53,12 +53,18 @@ class Report:
 
 
 def gather(
-    *, results: Path, catalogue: Catalogue, claims_file: Path | None = None, more: Sequence[Path] = ()
+    *,
+    results: Path,
+    catalogue: Catalogue,
+    claims_file: Path | None = None,
+    more: Sequence[Path] = (),
+    reading: Reading | None = None,
 ) -> Report:
     """Reads the results and judges every claim.
 
     Args:
         more: further folders of results, read after `results`.
+        reading: how folders and runs are read, if not anew.
     Raises:
         ReportsError: the claims file is unfit. ResultsError: a folder of results is none.
     """
@@ -66,7 +72,7 @@ def gather(
     fractions = [claim.at_frames / claim.frames for claim in claims if claim.at_frames is not None]
     imported = [imported_entries(root, catalogue) for root in (results, *more)]
     external = [entry for entries, _ in imported for entry in entries]
-    evidence = load(results, catalogue, fractions=fractions, external=external, more=more)
+    evidence = load(results, catalogue, fractions=fractions, external=external, more=more, reading=reading)
     broken_sets = [line for _, broken in imported for line in broken]
     evidence = Evidence(
         evidence.entries, (*evidence.broken, *broken_sets), evidence.results, submissions=evidence.submissions

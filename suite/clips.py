@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -29,7 +28,9 @@ from results.verify import verify_run
 from suite import display
 from suite.game_screens import STEPS_PER_SECOND, Screen
 from suite.logged_games import BEST, LoggedGame, choose, games_of, read_actions, seeds_of
+from suite.own_catalogue import Scan
 from suite.proof import origin_problems
+from suite.report_cache import user_cache
 from suite.retraced_game import GameDiffers, last_step
 from suite.video import INSTALL, can_encode, picture, png, video_file
 from suite.watch import Shown, shown, title_of
@@ -44,9 +45,9 @@ _SCALE = 2
 _PACKAGES = ("av", "pillow", "envpool", "envpool-assets", "numpy")
 
 
-def make_clips(folders: Sequence[Path], catalogue: Catalogue, progress: WatchProgress) -> Clips:
+def make_clips(folders: Sequence[Path], catalogue: Catalogue, progress: WatchProgress, scan: Scan = scan) -> Clips:
     """The clips of everything below the folders of results. Raises ResultsError if one is no folder."""
-    logged = _logged_runs(folders, catalogue)
+    logged = _logged_runs(folders, catalogue, scan)
     without: dict[str, list[str]] = defaultdict(list)
     if not can_encode(".webm"):
         why = f"Clips of games need PyAV and Pillow, which are not installed here; {INSTALL}."
@@ -73,7 +74,7 @@ def make_clips(folders: Sequence[Path], catalogue: Catalogue, progress: WatchPro
     return Clips(tuple(clips), without={game: tuple(lines) for game, lines in without.items()})
 
 
-def _logged_runs(folders: Sequence[Path], catalogue: Catalogue) -> list[Run]:
+def _logged_runs(folders: Sequence[Path], catalogue: Catalogue, scan: Scan) -> list[Run]:
     """Finished runs that keep actions, but for those of another configuration than their baseline's.
 
     Of a run that two folders have, the first one's.
@@ -200,8 +201,7 @@ def _encoded(pictures: Callable[[], Iterable[np.ndarray]], pictures_per_second: 
 
 
 def _cache_folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(root) / "hadamax-suite" / "clips"
+    return user_cache() / "clips"
 
 
 def _key(run: Run, game: LoggedGame, actions: np.ndarray) -> str:

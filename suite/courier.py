@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from results.hashing import sha256_hex
-from results.schema import FULL_ACTIONS_FILE, MANIFEST_FILE
+from results.schema import CODE_FOLDER, FULL_ACTIONS_FILE, MANIFEST_FILE
 from suite.keeper import Luggage, Parcel
 from suite.run_files import ACTION_LOG_FILE, CHECKPOINT_NAME, RUN_LOG_FILE
 
@@ -23,6 +23,7 @@ class Courier:
         self._kept = {name: sha256_hex(data) for name, data in luggage.files.items()}  # name -> SHA-256 at home
         directory.mkdir(parents=True, exist_ok=True)
         for name, data in luggage.files.items():
+            (directory / name).parent.mkdir(exist_ok=True)
             (directory / name).write_bytes(data)
         if luggage.actions:
             (directory / ACTION_LOG_FILE).write_bytes(luggage.actions)
@@ -64,6 +65,8 @@ class Courier:
             if sha256_hex(table) != entry["sha256"]:
                 return None  # between its tables and its manifest
             found[name] = table
+        for path in (self._directory / CODE_FOLDER).glob("[!.]*"):  # of a user's own
+            found[f"{CODE_FOLDER}/{path.name}"] = path.read_bytes()
         full = self._directory / FULL_ACTIONS_FILE
         if values["status"] == "done" and full.exists():
             found[full.name] = full.read_bytes()

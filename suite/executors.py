@@ -8,6 +8,7 @@ crashes or hangs is started again a few times.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
 from collections import deque
@@ -223,7 +224,7 @@ class RunProcess:
             result, reason = self._result
             self.crashed = result == CRASHED
             return Outcome(self.spec, "failed" if self.crashed else result, reason)
-        if was_stopped and -code in (signal.SIGTERM, signal.SIGKILL):
+        if was_stopped and -code in (signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL):
             return Outcome(self.spec, "interrupted", "killed before it wrote a checkpoint; goes on from the last one")
         self.crashed = True
         if self._was_silent:
@@ -235,9 +236,13 @@ class RunProcess:
         hint = "" if self.crashed else ", perhaps because memory ran out"
         return Outcome(self.spec, "failed", f"its process was killed by {signal.Signals(-code).name}{hint}")
 
-    def stop(self, *, at_once: bool) -> None:
+    def stop(self, *, at_once: bool, preempted: bool = False) -> None:
+        """Asks for a checkpoint and the end, or ends it. `preempted`: not the user, but its machine is taken away."""
         if at_once:
             self._process.kill()
+        elif preempted:
+            if self._process.pid is not None and self._process.exitcode is None:
+                os.kill(self._process.pid, signal.SIGUSR1)
         else:
             self._process.terminate()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,18 +19,20 @@ from typing import Any
 
 from results.errors import ResultsError
 from results.lock import RunLock
-from results.schema import MANIFEST_FILE, RunSpec
+from results.schema import CODE_FOLDER, MANIFEST_FILE, RunSpec
 from results.store import BrokenRun, open_run, run_directory, write_bytes
 from suite.run_files import ACTION_LOG_FILE, CHECKPOINT_NAME, RUN_LOG_FILE
 
-GO_ON, STOP, KILL = 0, 1, 2  # orders to a run: train, stop at a checkpoint, end at once
+# Orders to a run: train, leave a node that is taken away, stop at a checkpoint, end at once.
+GO_ON, LEAVE, STOP, KILL = 0, 1, 2, 3
+_CODE_NAME = re.compile(rf"{CODE_FOLDER}/[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of a user's own, as a run keeps it
 
 
 @dataclass(frozen=True)
 class Luggage:
     """What a run takes along to the node where it starts."""
 
-    files: Mapping[str, bytes]  # manifest, tables, checkpoints; empty for a run that begins
+    files: Mapping[str, bytes]  # manifest, tables, checkpoints, kept code; empty for a run that begins
     actions: bytes = b""  # the whole action log so far
 
 
@@ -52,7 +55,7 @@ class Parcel:
 class Answer:
     """What a node is told in return."""
 
-    order: int  # GO_ON, STOP or KILL
+    order: int  # GO_ON, LEAVE, STOP or KILL
     trouble: str = ""  # why the parcel was not kept, one line
 
 
@@ -159,6 +162,7 @@ class Keeper:
 
 def _luggage(directory: Path) -> Luggage:
     names = [p.name for p in directory.iterdir() if CHECKPOINT_NAME.fullmatch(p.name) or _is_table_or_manifest(p.name)]
+    names += [f"{CODE_FOLDER}/{path.name}" for path in sorted((directory / CODE_FOLDER).glob("*"))]
     log = directory / ACTION_LOG_FILE
     return Luggage({name: (directory / name).read_bytes() for name in names}, log.read_bytes() if log.exists() else b"")
 
@@ -186,6 +190,8 @@ def _write_save(directory: Path, parcel: Parcel) -> None:
     if ACTION_LOG_FILE in parcel.present:
         _append(directory / ACTION_LOG_FILE, parcel.actions_offset, parcel.actions)
     for name in order:
+        if name.startswith(f"{CODE_FOLDER}/"):
+            (directory / CODE_FOLDER).mkdir(exist_ok=True)
         write_bytes(directory / name, parcel.files[name])
     for path in directory.iterdir():
         if (CHECKPOINT_NAME.fullmatch(path.name) or path.name == ACTION_LOG_FILE) and path.name not in parcel.present:
@@ -206,7 +212,8 @@ def _append(log: Path, offset: int, data: bytes) -> None:
 def _refuse_unfit(name: str, data: bytes) -> None:
     """Raises OSError for a name that is no file of a run, or a checkpoint whose bytes are not those of its name."""
     checkpoint = CHECKPOINT_NAME.fullmatch(name)
-    if (checkpoint is None and not _is_table_or_manifest(name)) or "/" in name:
+    is_code = _CODE_NAME.fullmatch(name) is not None
+    if not is_code and ((checkpoint is None and not _is_table_or_manifest(name)) or "/" in name):
         raise OSError(0, "is no file of a run", name)
     if checkpoint is not None and hashlib.sha256(data).hexdigest() != checkpoint["sha256"]:
         raise OSError(0, "its bytes changed on the way", name)

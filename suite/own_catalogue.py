@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,20 @@ from baselines.families import PINNED_NAMES
 from reports.catalogue import BaselineInfo, Catalogue
 from results.kept_code import has_kept_code, read_kept
 from results.schema import CODE_BASELINE_FILE, CODE_FOLDER, format_frames
-from results.store import Run, scan
+from results.store import BrokenRun, Run, scan
 from suite.errors import UserError
 
+Scan = Callable[[Path], Sequence[Run | BrokenRun]]
 
-def with_own(catalogue: Catalogue, folders: Sequence[Path]) -> Catalogue:
+
+def with_own(catalogue: Catalogue, folders: Sequence[Path], scan: Scan = scan) -> Catalogue:
     """`catalogue` with the baselines of a user's own that the runs below `folders` keep. Nothing of them is executed.
 
     Of one name with several configurations, the one of the run that began last; the report says of the others why
     they do not count.
     """
     newest: dict[str, Run] = {}
-    for run in own_runs(folders):
+    for run in own_runs(folders, scan):
         if run.spec.protocol != catalogue.protocol.name:
             continue
         before = newest.get(run.spec.baseline)
@@ -33,7 +35,7 @@ def with_own(catalogue: Catalogue, folders: Sequence[Path]) -> Catalogue:
     return replace(catalogue, baselines=(*catalogue.baselines, *infos))
 
 
-def own_runs(folders: Iterable[Path]) -> list[Run]:
+def own_runs(folders: Iterable[Path], scan: Scan = scan) -> list[Run]:
     """The runs of users' own baselines below `folders`."""
     found = (run for folder in folders if folder.is_dir() for run in scan(folder))
     return [
@@ -66,7 +68,9 @@ def _info(run: Run) -> BaselineInfo | None:
     )
 
 
-def claims_against(reference: str, names: Sequence[str], folders: Sequence[Path], catalogue: Catalogue) -> str:
+def claims_against(
+    reference: str, names: Sequence[str], folders: Sequence[Path], catalogue: Catalogue, scan: Scan = scan
+) -> str:
     """A claims file, as text: whether each of `names` gains over `reference`, on its games at its largest budget.
 
     Raises UserError: one of them has no finished run, or is the reference itself.

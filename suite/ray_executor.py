@@ -20,8 +20,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from results.schema import RunSpec
 from suite import display
 from suite.cluster import Needs, Nodes
-from suite.executors import Audience, Outcome, StopSignals, Supervision
-from suite.keeper import KILL, STOP, Answer, Keeper, Luggage, News, Parcel
+from suite.executors import Audience, Outcome, RunProcess, StopSignals, Supervision
+from suite.keeper import KILL, LEAVE, STOP, Answer, Keeper, Luggage, News, Parcel
+from suite.own_shipping import OwnBaseline
 from suite.remote_run import Ending, Place, run_here
 from suite.run_messages import RunOptions
 from suite.run_process import execute_run
@@ -53,18 +54,23 @@ class RayExecutor:
         seconds: Callable[[RunSpec], float],
         *,
         shared: bool = False,
+        own: tuple[OwnBaseline, ...] = (),
         execute: Callable[..., str] = execute_run,
+        process_of: Callable[..., RunProcess] = RunProcess,
     ):
-        """`seconds`: how long a run is expected to take, for the order; `shared`: all nodes see `results`."""
+        """`seconds`: how long a run is expected to take, for the order; `shared`: all nodes see `results`; `own`:
+        baselines of a user's own among the runs; `execute`, `process_of`: what a run does and where, for tests."""
         self._results = results.absolute()
-        self._options = options
         self._supervision = supervision
         self._nodes = nodes
         self._needs = needs
         self._seconds = seconds
         self._shared = shared
-        self._execute = execute
         self._attempts = 0
+        # One function for all runs: Ray ships each that it is given to every process, and keeps it.
+        self._task = ray.remote(_on_node)
+        self._place = Place("", self._results, shared, supervision.silent_seconds, own=own)
+        self._work = ray.put((options, self._place, execute, process_of))
         self.parcels = 0
         self.bytes_kept = 0
 
@@ -84,19 +90,14 @@ class RayExecutor:
         """Hands a run to Ray. Returns its reference, and what is known of this start."""
         self._attempts += 1
         jobs = {node.node_id: self._nodes.slots_of(node) for node in self._nodes.fit}
-        place = Place("", self._results, self._shared, self._supervision.silent_seconds)
-        reference = (
-            ray.remote(_on_node)
-            .options(
-                num_cpus=self._needs.cpus,
-                num_gpus=self._needs.gpus,
-                memory=self._needs.memory_bytes(spec),
-                max_retries=0,
-                label_selector=self._nodes.selector,
-                name=str(spec),
-            )
-            .remote(spec, self._attempts, keeper, self._options, jobs, place, self._execute)
-        )
+        reference = self._task.options(
+            num_cpus=self._needs.cpus,
+            num_gpus=self._needs.gpus,
+            memory=self._needs.memory_bytes(spec),
+            max_retries=0,
+            label_selector=self._nodes.selector,
+            name=str(spec),
+        ).remote(spec, self._attempts, keeper, jobs, self._work)
         return reference, _Start(spec, self._attempts)
 
     @property
@@ -177,7 +178,7 @@ class _Campaign:
             return
         for start in self._begun.values():
             if start.node_id in self._fit and self._nodes.is_leaving(start.node_id):
-                self._keeper.order.remote(STOP, start.spec)
+                self._keeper.order.remote(LEAVE, start.spec)
         if self._fit:
             for reference, start in self._active.items():
                 if start.node_id is None:
@@ -284,12 +285,11 @@ def _on_node(
     spec: RunSpec,
     attempt: int,
     keeper: Any,
-    options: RunOptions,
     jobs: Mapping[str, int],
-    place: Place,
-    execute: Callable[..., str],
+    work: tuple[RunOptions, Place, Callable[..., str], Callable[..., RunProcess]],
 ) -> Ending:
     """The task: runs on whatever node Ray chose. `jobs`: node -> runs at once there, for the manifest."""
+    options, place, execute, process_of = work
     node = ray.get_runtime_context().get_node_id()
     options = replace(options, jobs=max(1, jobs.get(node, 1)))
-    return run_here(spec, _Home(keeper, spec, attempt), options, replace(place, node=node), execute)
+    return run_here(spec, _Home(keeper, spec, attempt), options, replace(place, node=node), execute, process_of)

@@ -15,11 +15,13 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Protocol
 
+from results.errors import ResultsError
 from results.schema import RunSpec
 from results.store import run_directory
 from suite.courier import Courier
 from suite.executors import Outcome, RunProcess
-from suite.keeper import GO_ON, KILL, STOP, Answer, Luggage, Parcel
+from suite.keeper import GO_ON, KILL, LEAVE, STOP, Answer, Luggage, Parcel
+from suite.own_shipping import OwnBaseline, unpack_own
 from suite.run_files import RUN_LOG_FILE
 from suite.run_messages import RunOptions
 
@@ -54,9 +56,17 @@ class Place:
     shared: bool
     silent_seconds: float
     patience_seconds: float = 120.0  # for a keeper that cannot write: its disk is full
+    own: tuple[OwnBaseline, ...] = ()  # baselines of a user's own, which the run may be one of
 
 
-def run_here(spec: RunSpec, home: Home, options: RunOptions, place: Place, execute: Callable[..., str]) -> Ending:
+def run_here(
+    spec: RunSpec,
+    home: Home,
+    options: RunOptions,
+    place: Place,
+    execute: Callable[..., str],
+    process_of: Callable[..., RunProcess] = RunProcess,
+) -> Ending:
     """Brings a run as far as it gets on this node. Call from the main thread: it takes over SIGTERM."""
     luggage = _opened(home, place.node)
     if isinstance(luggage, str):
@@ -70,7 +80,13 @@ def run_here(spec: RunSpec, home: Home, options: RunOptions, place: Place, execu
             results = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hadamax-run-")))
             courier = Courier(run_directory(results, spec), luggage)
         _say_where(run_directory(results, spec), place.node)
-        process = RunProcess(spec, results, options, execute)
+        if place.own:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hadamax-own-")))
+            try:
+                options = replace(options, own=unpack_own(place.own, scratch))
+            except ResultsError as error:
+                return Ending(Outcome(spec, "failed", str(error)))
+        process = process_of(spec, results, options, execute)
         try:
             ending = _watch(process, home, place, courier, leaves)
         finally:
@@ -90,7 +106,7 @@ def _watch(
         connection.wait(process.handles(), _POLL_SECONDS)
         status = next(reversed(process.statuses()), status)
         process.end_if_silent(place.silent_seconds)
-        order = STOP if leaves() else GO_ON
+        order = LEAVE if leaves() else GO_ON
         if time.monotonic() - told_at >= _TELL_SECONDS:
             told_at = time.monotonic()
             order = max(order, home.tell(status))
@@ -106,7 +122,7 @@ def _watch(
                 order = max(order, STOP)
         if order > obeyed:
             obeyed = order
-            process.stop(at_once=order >= KILL)
+            process.stop(at_once=order >= KILL, preempted=order == LEAVE)
     outcome = process.outcome(was_stopped=obeyed > GO_ON)
     home.tell(status)
     if courier is not None:
@@ -125,7 +141,7 @@ def _bring_home(courier: Courier, home: Home, patience_seconds: float) -> str:
         if not answer.trouble:
             courier.was_kept()
             continue
-        if answer.order >= STOP or time.monotonic() >= until:
+        if answer.order > GO_ON or time.monotonic() >= until:
             return answer.trouble
         time.sleep(min(2.0, max(0.1, patience_seconds / 10)))
     return ""

@@ -42,9 +42,11 @@ def execute(
     results: Path,
     options: RunOptions,
     report: Report,
-    stop_requested: Callable[[], bool],
+    stop_requested: Callable[[], bool | str],
 ) -> str:
     """Brings one run to its end, or as far as it gets before `stop_requested`.
+
+    `stop_requested` may give the reason as a text; without one it is the user's will.
 
     Returns: "done", "interrupted" (checkpointed; the same call goes on from there) or "skipped" (was done already).
 
@@ -71,7 +73,7 @@ def execute(
             return _train(run, options.checkpoint_seconds, report, stop_requested)
 
 
-def _train(run: OpenRun, checkpoint_seconds: float, report: Report, stop_requested: Callable[[], bool]) -> str:
+def _train(run: OpenRun, checkpoint_seconds: float, report: Report, stop_requested: Callable[[], bool | str]) -> str:
     """Trains to the end of the budget, or until stopped. Returns "done" or "interrupted"."""
     _write(run, "running")
     stopwatch = _Stopwatch()
@@ -92,8 +94,8 @@ def _train(run: OpenRun, checkpoint_seconds: float, report: Report, stop_request
         report(_status(run, event.frames, 0.0))
         if event.frames >= run.agent.total_frames:
             break
-        if stop_requested():
-            run.manifest.interrupted(run.recorder.frames, "stopped by the user")
+        if why := stop_requested():
+            run.manifest.interrupted(run.recorder.frames, why if isinstance(why, str) else "stopped by the user")
             _save(run, "interrupted")
             return "interrupted"
         if time.perf_counter() - saved >= checkpoint_seconds:
@@ -115,7 +117,7 @@ def _refuse_divergence(run: OpenRun, progress: Progress) -> None:
         )
 
 
-def _resume(run: OpenRun, checkpoint: dict[str, Any], report: Report, stop_requested: Callable[[], bool]) -> bool:
+def _resume(run: OpenRun, checkpoint: dict[str, Any], report: Report, stop_requested: Callable[[], bool | str]) -> bool:
     """Brings agent, emulators and recorder to where the checkpoint was written.
 
     Returns: whether it got there; when stopped before, everything on disk is still as it was.

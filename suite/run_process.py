@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from suite.run_messages import RunOptions, RunStatus
 
 LOG_FILE = RUN_LOG_FILE
+PREEMPTED = "preempted: its node was taken away"  # why a run stopped that nobody asked to
 CRASHED = "crashed"  # a failure that may pass when the run is started again
 _HOPELESS = ("OutOfMemoryError", "RetraceMismatch", "ConfigError")  # by name: to import torch could be what failed
 _STATUS_SECONDS = 0.2  # a run tells how far it is at most this often
@@ -43,7 +44,14 @@ def work(spec: RunSpec, results: Path, options: RunOptions, execute: Callable[..
     """
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    reasons: list[str] = []
+
+    def preempt(_number: int, _frame: object) -> None:
+        reasons.append(PREEMPTED)
+        stop.set()
+
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+    signal.signal(signal.SIGUSR1, preempt)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
     last_told = 0.0
@@ -58,10 +66,13 @@ def work(spec: RunSpec, results: Path, options: RunOptions, execute: Callable[..
         except OSError:
             stop.set()  # the parent is gone, and nobody would take the result
 
+    def stop_requested() -> bool | str:
+        return stop.is_set() and (reasons[0] if reasons else True)
+
     try:
         _redirect_output(run_directory(results, spec) / LOG_FILE)
         result = (
-            execute(spec, results=results, options=options, report=report, stop_requested=stop.is_set),
+            execute(spec, results=results, options=options, report=report, stop_requested=stop_requested),
             "",
         )
     except BaseException as error:

@@ -1,38 +1,28 @@
 """Everything a report may rest on: each run or imported score, whether it counts, and why not.
 
-Runs are read once, here; what comes back holds curves on a fixed grid and no tables.
+Runs are read once, here (`figures_cache`, `run_figures`); what comes back holds curves on a fixed grid and no tables.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reports.catalogue import Catalogue
+from reports.judging.figures_cache import FiguresCache
+from reports.judging.run_figures import RunFigures
 from reports.judging.timing import Timing, timing_of
-from reports.measures import LAYER_MEASURES
 from results.credits import Credit, Credits, read_credits
 from results.errors import ResultsError
 from results.proofs import PROOF_FILE, Proof, read_proofs, standing_of
 from results.schema import FIRST_PROTOCOL, RunSpec
-from results.scores import SCORE_WINDOW_GAMES, human_normalised
+from results.scores import human_normalised
 from results.store import BrokenRun, Run, scan
-from results.tables import RunTables, read_tables
-
-Rows = tuple[np.ndarray, np.ndarray]  # frames [M] int64, values [M] float64
-
-CURVE_POINTS = 200  # each 0.5 % of the budget, as metrics are kept
-DIAGNOSTIC_POINTS = 100  # each 1 %
-OBSERVATIONS = 256  # that a rank is taken over whose name does not say (`DIAGNOSTIC_BATCH`)
-_RANK = "effective_rank"
-FINAL_FRACTION = 0.1  # a final diagnostic is the mean over the last 10 % of the budget
 
 MEASURED, EXTERNAL = "measured", "external"
 
@@ -44,25 +34,14 @@ NOT_COMPARABLE = "not comparable"  # another configuration or protocol
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """What a report keeps of a measured run."""
+class RunRecord(RunFigures):
+    """What a report keeps of a measured run: the figures of its tables, and what its manifest says."""
 
     directory: str  # below its results folder
     root: Path  # the results folder
     status: str
     path: str  # "plain" or "fast"
     frames_done: int
-    games: int  # finished in training
-    greedy_score: float | None
-    median_score: float | None  # of the games whose mean the score is: a few great ones lift the mean alone
-    curve: NDArray[
-        np.float64
-    ]  # [CURVE_POINTS] raw score at each 0.5 % of the budget; nan before a game, or not reached
-    greedy_curve: NDArray[np.float64]
-    at_fraction: Mapping[float, float]  # raw score at the fractions of the budget that claims ask for
-    diagnostics: Mapping[str, NDArray[np.float64]]  # "effective_rank/conv2" -> [DIAGNOSTIC_POINTS], nan where unknown
-    final_diagnostics: Mapping[str, float]
-    observations: int  # that ranks were taken over: none is above it
     hardware: str  # device, runs at once and path in words
     frames_per_second: float | None  # emulator frames, by the clock on the wall
     timing: Timing | None  # None where none can be compared
@@ -128,6 +107,14 @@ class Evidence:
         return sorted({entry.baseline for entry in self.entries})
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a report reads its results."""
+
+    scan: Callable[[Path], Sequence[Run | BrokenRun]] = scan  # one that remembers, where more than a report asks
+    figures: FiguresCache = field(default_factory=FiguresCache)
+
+
 def load(
     results: Path,
     catalogue: Catalogue,
@@ -135,6 +122,7 @@ def load(
     fractions: Iterable[float] = (),
     external: Iterable[Entry] = (),
     more: Iterable[Path] = (),
+    reading: Reading | None = None,
 ) -> Evidence:
     """Reads every run below `results`, then below each of `more`.
 
@@ -142,11 +130,13 @@ def load(
         fractions: of a budget, at which scores are wanted besides the grid.
         external: imported entries, taken as they are.
         more: further folders. A run that an earlier folder has too is named in `broken` and not read again.
+        reading: how folders and runs are read, if not anew.
     Raises:
         ResultsError: a folder is none. A single run that cannot be read is named in `broken` instead.
     """
+    reading = reading or Reading()
     roots = (results, *more)
-    found = [(root, run) for root in roots for run in scan(root) if _is_of(run, root, catalogue)]
+    found = [(root, run) for root in roots for run in reading.scan(root) if _is_of(run, root, catalogue)]
     hashes = _accepted_hashes([run for _, run in found if isinstance(run, Run)], catalogue)
     entries, broken = list(external), []
     proofs: dict[Path, Mapping[str, Proof]] = {}
@@ -168,7 +158,8 @@ def load(
                 raise ResultsError(run.reason)
             if place in seen:
                 raise ResultsError(f"{root} has it a second time; the one in {seen[place]} is used")
-            entries.append(_entry(run, _read(run, root, wanted, proofs[root], credits[root]), catalogue, hashes))
+            record = _record(run, root, reading.figures.of(run, wanted), proofs[root], credits[root])
+            entries.append(_entry(run, record, catalogue, hashes))
             seen[place] = root
         except ResultsError as error:
             broken.append((place, _without_root(str(error), root)))
@@ -257,33 +248,16 @@ def _changes(found: Mapping[str, Any], pinned: Mapping[str, Any]) -> list[str]:
     return [f"{name} is {found.get(name)!r}, pinned {pinned[name]!r}" for name in sorted(changed)]
 
 
-def _read(
-    run: Run, root: Path, fractions: tuple[float, ...], proofs: Mapping[str, Proof], credits: Credits
-) -> RunRecord:
-    manifest, budget = run.manifest, run.spec.frames
-    tables = read_tables(run)
-    grid = np.arange(1, CURVE_POINTS + 1) * budget / CURVE_POINTS
-    points = np.concatenate([grid, np.array(fractions) * budget])
-    reached = np.full(len(points), run.is_done) | (points <= run.frames_done)
-    train = np.where(reached, tables.curve("train", points), np.nan)
-    greedy = np.where(reached, tables.curve("greedy", points), np.nan)[:CURVE_POINTS]
-    diagnostics, final, observations = _diagnostics(run, tables)
+def _record(run: Run, root: Path, figures: RunFigures, proofs: Mapping[str, Proof], credits: Credits) -> RunRecord:
+    manifest = run.manifest
     timing, untimed = timing_of(manifest)
     return RunRecord(
+        **vars(figures),
         directory=_below(run.directory, root),
         root=root,
         status=run.status,
         path=manifest["path"],
         frames_done=run.frames_done,
-        games=len(tables.games["train"][0]),
-        median_score=_median_of_last(tables.games["train"][1]),
-        greedy_score=None if np.isnan(greedy[-1]) else float(greedy[-1]),
-        curve=train[:CURVE_POINTS],
-        greedy_curve=greedy,
-        at_fraction=dict(zip(fractions, train[CURVE_POINTS:].tolist(), strict=True)),
-        diagnostics=diagnostics,
-        final_diagnostics=final,
-        observations=observations,
         hardware=_hardware(manifest),
         frames_per_second=manifest["frames_per_second"],
         timing=timing,
@@ -293,45 +267,6 @@ def _read(
         config=manifest["config"],
         credit=credits.of(run),
     )
-
-
-def _median_of_last(returns: NDArray[np.float64]) -> float | None:
-    return float(np.median(returns[-SCORE_WINDOW_GAMES:])) if len(returns) else None
-
-
-def _diagnostics(run: Run, tables: RunTables) -> tuple[dict[str, NDArray[np.float64]], dict[str, float], int]:
-    """Curves, final values, and over how many observations ranks were taken: the most that every layer has."""
-    ranked = ranks_by_sample(tables.metrics)
-    observations = max(ranked, default=OBSERVATIONS)
-    layered = {name: rows for name, rows in tables.metrics.items() if not name.startswith(_RANK)}
-    layered |= {f"{_RANK}/{layer}": rows for layer, rows in ranked.get(observations, {}).items()}
-    budget = run.spec.frames
-    grid = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
-    curves, final = {}, {}
-    for name, (at, value) in layered.items():
-        if name.split("/")[0] not in LAYER_MEASURES or "/" not in name:
-            continue
-        last = np.searchsorted(at, grid, side="right") - 1
-        known = (last >= 0) & ((grid <= run.frames_done) | run.is_done)
-        curves[name] = np.where(known, value[np.maximum(last, 0)], np.nan)
-        late = value[at > (1 - FINAL_FRACTION) * budget]
-        if run.is_done and len(late):
-            final[name] = float(late.mean())
-    return curves, final, observations
-
-
-def ranks_by_sample(metrics: Mapping[str, Rows]) -> dict[int, dict[str, Rows]]:
-    """{observations: {layer: rows}} of `effective_rank/<layer>` and `effective_rank_2048/<layer>`.
-
-    A sample size is left out that lacks a layer which another has: the ranks of one figure have one ceiling.
-    """
-    found: dict[int, dict[str, Rows]] = defaultdict(dict)
-    for name, rows in metrics.items():
-        match = re.fullmatch(rf"{_RANK}(?:_([1-9][0-9]{{0,8}}))?/(.+)", name)
-        if match is not None:
-            found[int(match[1] or OBSERVATIONS)][match[2]] = rows
-    layers = {layer for of_size in found.values() for layer in of_size}
-    return {size: of_size for size, of_size in found.items() if of_size.keys() == layers}
 
 
 def _hardware(manifest: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from reports.catalogue import Catalogue
 from reports.judging.claims_file import GAME_SETS
-from reports.judging.evidence import COUNTS, CURVE_POINTS, MEASURED, OFF_PROTOCOL, UNFINISHED, Entry, Evidence
+from reports.judging.evidence import COUNTS, MEASURED, OFF_PROTOCOL, UNFINISHED, Entry, Evidence
 from reports.judging.published import (
     DOPAMINE_AGENTS,
     PAPER_FRAMES,
@@ -21,6 +21,7 @@ from reports.judging.published import (
     dopamine_games,
     paper_medians,
 )
+from reports.judging.run_figures import CURVE_POINTS
 from reports.statistics.aggregate import (
     METRICS,
     Band,

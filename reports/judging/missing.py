@@ -15,7 +15,8 @@ from reports.catalogue import Catalogue
 from reports.errors import ReportsError
 from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.claims_file import GAME_SETS, find_claim, load_claims
-from reports.judging.evidence import COUNTS, MEASURED, OBSERVATIONS, UNFINISHED, Entry, Evidence, load
+from reports.judging.evidence import COUNTS, MEASURED, UNFINISHED, Entry, Evidence, load
+from reports.judging.run_figures import OBSERVATIONS
 from reports.judging.sides import find_basis, side_at, value_of
 from results.schema import RANK_OBSERVATIONS, RunSpec, format_frames, parse_frames_directory, rank_rows
 

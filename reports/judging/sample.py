@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.judging.claims import Claim
-from reports.judging.evidence import CURVE_POINTS, MEASURED
+from reports.judging.evidence import MEASURED
 from reports.judging.leaderboard import curve_matrix
 from reports.judging.published import PublishedCurve, paper_curves
+from reports.judging.run_figures import CURVE_POINTS
 from reports.judging.sides import Basis
 from reports.measures import SCORE_MEASURES
 from reports.statistics.aggregate import Band, band, game_means, iqm_curve, median_curve

@@ -9,9 +9,10 @@ import numpy as np
 
 from reports import numerals
 from reports.catalogue import BaselineInfo
-from reports.judging.evidence import COUNTS, DIAGNOSTIC_POINTS, OFF_PROTOCOL, UNFINISHED, Entry
+from reports.judging.evidence import COUNTS, OFF_PROTOCOL, UNFINISHED, Entry
 from reports.judging.leaderboard import games_title
 from reports.judging.missing import speeds
+from reports.judging.run_figures import DIAGNOSTIC_POINTS
 from reports.pages.charts import LineChart, Series
 from reports.pages.palette import layer_colour
 from reports.pages.rank import RANK, ceiling

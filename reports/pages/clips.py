@@ -64,7 +64,8 @@ def clips_view(game: str, clips: Clips, catalogue: Catalogue, site: Site) -> dic
 
 def _clip(clip: Clip, catalogue: Catalogue, site: Site) -> dict[str, Any]:
     place = f"clips/{clip.game}/{clip.baseline}"
-    site.files[f"{place}.webm"], site.files[f"{place}.png"] = clip.video, clip.poster
+    site.add(f"{place}.webm", clip.video)
+    site.add(f"{place}.png", clip.poster)
     title, score = catalogue.title(clip.baseline), numerals.score(clip.score)
     is_whole = clip.first_frame == 0 and clip.seconds * 60 >= clip.game_frames
     run = RunSpec(clip.baseline, clip.game, clip.budget, clip.seed, "", catalogue.protocol.name).directory

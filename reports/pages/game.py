@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports import numerals
-from reports.judging.evidence import CURVE_POINTS, NOT_COMPARABLE, Entry, RunRecord
+from reports.judging.evidence import NOT_COMPARABLE, Entry, RunRecord
 from reports.judging.published import PublishedCurve, dopamine_game_curves
+from reports.judging.run_figures import CURVE_POINTS
 from reports.pages.charts import Level, LineChart, Series
 from reports.pages.palette import colour
 from reports.pages.site import Site

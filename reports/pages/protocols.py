@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from reports import numerals
-from reports.judging.evidence import COUNTS, CURVE_POINTS, OFF_PROTOCOL, Entry
+from reports.judging.evidence import COUNTS, OFF_PROTOCOL, Entry
+from reports.judging.run_figures import CURVE_POINTS
 from reports.pages.charts import Level, LineChart, Series
 from reports.pages.palette import colour
 from reports.pages.site import Site

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from reports import numerals
-from reports.judging.evidence import DIAGNOSTIC_POINTS, NOT_COMPARABLE, RunRecord
+from reports.judging.evidence import NOT_COMPARABLE, RunRecord
 from reports.judging.judge import Judgement
+from reports.judging.run_figures import DIAGNOSTIC_POINTS
 from reports.pages.charts import Level, LineChart, Series
 from reports.pages.palette import colour
 from reports.pages.site import Site

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
+import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -25,23 +28,27 @@ MARKER = ".hadamax-report"  # tells a folder that a report made from any other
 STATIC = ("report.css", "report.js")
 
 
-@dataclass
 class Site:
-    """Collects pages and data files; nothing is written before `write`.
+    """Takes pages and data files into a folder beside `out`, which `finish` puts in its place.
 
-    Args:
-        protocol: whose report it is.
-        top: what leads from this site's top to the folder that holds the reports of all protocols; "" for that one.
-        protocols: the other reports there, as (protocol, its folder below that top); empty where there is one alone.
+    Each file is written as it comes, so that a report of ten thousand runs need not lie in memory whole. Left without
+    `finish`, nothing of it stays.
     """
 
-    catalogue_title: str
-    files: dict[str, str | bytes] = field(default_factory=dict)
-    protocol: str = FIRST_PROTOCOL
-    top: str = ""
-    protocols: tuple[tuple[str, str], ...] = ()
+    def __init__(self, catalogue_title: str, out: Path, *, protocol: str = FIRST_PROTOCOL):
+        """`protocol`: whose report it is.
 
-    def __post_init__(self) -> None:
+        Raises ReportsError: `out` is a file, or a folder that holds something else than a report.
+        """
+        if out.exists() and not out.is_dir():
+            raise ReportsError(f"{out} is a file; choose another --out")
+        if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
+            raise ReportsError(f"{out} holds files that no report made; choose another --out, or empty it")
+        self._out = out
+        # Named by machine and process: two reports at once must not write into each other's.
+        self._staging = out.with_name(f".{out.name}.new-{platform.node()}-{os.getpid()}")
+        self._folder = ""  # of a part: where it lies below the site's top, with a slash
+        self.names: set[str] = set()  # of the files, from the site's top
         self._environment = Environment(
             loader=FileSystemLoader(PACKAGE / "templates"),
             autoescape=True,
@@ -60,25 +67,53 @@ class Site:
             "command": command,
         }
         self._environment.globals |= {
-            "site_title": self.catalogue_title,
-            "site_protocol": self.protocol,
-            "top": self.top,
-            "protocols": self.protocols,
+            "site_title": catalogue_title,
+            "site_protocol": protocol,
+            "top": "",
+            "protocols": (),
         }
+
+    def __enter__(self) -> Self:
+        _remove_leftovers(self._out)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    def add(self, name: str, content: str | bytes) -> None:
+        """Adds a file; `name` leads to it from the site's top. Raises ReportsError if it cannot be written."""
+        name = self._folder + name
+        target = self._staging / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self.names.add(name)
 
     def page(self, name: str, template: str, view: Mapping[str, Any]) -> None:
         """Adds a page; `root` is what leads from it to the site's top."""
         root = "../" * name.count("/")
-        self.files[name] = self._environment.get_template(template).render(root=root, page=name, **view)
+        self.add(name, self._environment.get_template(template).render(root=root, page=name, **view))
 
-    def take_in(self, other: Site, folder: str) -> None:
-        """Adds all of another site, which then is whole in a folder of this one."""
-        self.files |= {f"{folder}/{name}": content for name, content in {**other.files, **_static()}.items()}
+    def tell_protocols(self, shown: tuple[tuple[str, str], ...]) -> None:
+        """Lets pages lead to the reports of other protocols: (protocol, its folder below the site's top)."""
+        self._environment.globals["protocols"] = shown
+
+    def part(self, protocol: str) -> Site:
+        """The report of another protocol, whole in a folder of this site that has its name."""
+        part = copy(self)
+        part._folder = f"{protocol}/"
+        part._environment = self._environment.overlay()
+        part._environment.globals = {**self._environment.globals, "site_protocol": protocol, "top": "../"}
+        for name, content in _static().items():
+            part.add(name, content)
+        return part
 
     def csv(self, name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         """Adds a CSV below `data/` and gives its path from the site's top."""
         place = f"data/{name}.csv"
-        self.files[place] = csv_text(header, rows)
+        self.add(place, csv_text(header, rows))
         return place
 
     def line_figure(
@@ -97,29 +132,38 @@ class Site:
             "table": curve_table(chart, rows),
         }
 
-    def write(self, out: Path) -> None:
-        """Puts the site at `out`, in place of an earlier report there.
-
-        Raises:
-            ReportsError: `out` is a file, or a folder that holds something else than a report.
-        """
-        if out.exists() and not out.is_dir():
-            raise ReportsError(f"{out} is a file; choose another --out")
-        if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
-            raise ReportsError(f"{out} holds files that no report made; choose another --out, or empty it")
-        staging = out.with_name(f".{out.name}.new")
-        shutil.rmtree(staging, ignore_errors=True)
+    def finish(self) -> None:
+        """Puts the site at `out`, in place of an earlier report there. Raises ReportsError if that fails."""
+        for name, content in {**_static(), MARKER: b""}.items():
+            self.add(name, content)
         try:
-            for name, content in sorted({**self.files, **_static(), MARKER: ""}.items()):
-                target = staging / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-            if out.exists():
-                shutil.rmtree(out)
-            staging.rename(out)
+            if self._out.exists():
+                shutil.rmtree(self._out)
+            self._staging.rename(self._out)
         except OSError as error:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise ReportsError(f"{out} cannot be written ({error.strerror}); choose another --out") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> ReportsError:
+        return ReportsError(f"{self._out} cannot be written ({error.strerror}); choose another --out")
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Deletes what reports of this machine that were killed left beside `out`."""
+    beginning = f".{out.name}.new-{platform.node()}-"
+    for left in out.parent.glob(f"{glob.escape(beginning)}*") if out.parent.is_dir() else ():
+        number = left.name.removeprefix(beginning)
+        if number.isdecimal() and (int(number) == os.getpid() or not _is_alive(int(number))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _static() -> dict[str, bytes]:

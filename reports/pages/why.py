@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from reports import numerals
 from reports.catalogue import BaselineInfo
 from reports.judging.claims import Claim
-from reports.judging.evidence import COUNTS, DIAGNOSTIC_POINTS, MEASURED, OFF_PROTOCOL, Entry, RunRecord
+from reports.judging.evidence import COUNTS, MEASURED, OFF_PROTOCOL, Entry, RunRecord
 from reports.judging.judge import estimate_claim
 from reports.judging.leaderboard import games_title
+from reports.judging.run_figures import DIAGNOSTIC_POINTS
 from reports.judging.score_kinds import AHEAD_OF
 from reports.judging.sides import Basis, find_basis
 from reports.pages.charts import Level, LineChart, Series

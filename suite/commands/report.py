@@ -2,8 +2,9 @@
 
 Given more than once, --results adds folders: runs of your own beside the ones that come with the suite.
 
-A run that cannot be read is named and left out. The same results give the same bytes. With --markdown, leaderboard and
-verdicts go to stdout, for a README or a pull request, and no page is written.
+A run that cannot be read is named and left out. The same results give the same bytes. Figures of runs are kept in the
+user's cache, so that only changed runs are read again; where nothing changed, the report is left as it is. With
+--markdown, leaderboard and verdicts go to stdout, for a README or a pull request, and no page is written.
 
 Each protocol has a report of its own: that of --protocol on the first page, every other one that has runs in a folder
 of its name. The paper's claims are judged on the first protocol alone. One page, protocols.html, compares them.
@@ -16,16 +17,22 @@ import json
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite import arguments, display, flags
 from suite.arguments import parse_path
 from suite.errors import UserError
+from suite.report_cache import Made, inputs_of, recall, remember, user_cache
 
 if TYPE_CHECKING:  # it reads the pinned files
     from reports.catalogue import Catalogue
+    from reports.judging.evidence import Reading
     from reports.pages.clips import Clips
 
 NAME = "report"
@@ -57,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-clips", action="store_true", help="leave out the short videos of games")
     flags.add_baselines(parser, "with --against: whose gain is asked for; default: every one of your own with runs")
     parser.add_argument("--against", metavar="BASELINE", help="ask whether they gain over this one, as claims of yours")
+    parser.add_argument("--anew", action="store_true", help="read every run and make every page, whatever is kept")
     parser.add_argument("--open", action="store_true", help="show the report in the browser")
     parser.add_argument("--markdown", action="store_true", help="print Markdown instead of writing the report")
     parser.add_argument(
@@ -76,60 +84,106 @@ def run(parsed: argparse.Namespace) -> int:
         raise UserError("--markdown writes no report; leave out --json and --open")
     if parsed.baselines is not None and parsed.against is None:
         raise UserError("--baselines goes with --against BASELINE; a report shows whatever has runs, so leave it out")
-    protocol = arguments.parse_protocol(parsed.protocol)
-    from reports.build import Other, build, summarise
-    from suite.catalogue import catalogue
-    from suite.own_catalogue import with_own
+    if not parsed.markdown:
+        return _show(_made(parsed, folders, _out(parsed.out)), parsed)
+    from reports.build import summarise
+    from reports.markdown import render
 
-    known = with_own(catalogue(protocol), folders)
-    with tempfile.TemporaryDirectory(prefix="suite-claims-") as folder:
-        claims = _claims(parsed, known, folders, Path(folder))
-        if parsed.markdown:
-            from reports.markdown import render
-
-            print(render(summarise(results=results, catalogue=known, claims_file=claims, more=more)))
-            return 0
-        out = _out(parsed.out)
-        clips = None if parsed.no_clips else _clips(folders, known)
-        others = []
-        for name in known.other_protocols:
-            theirs = with_own(catalogue(name), folders)
-            others.append(Other(theirs, None if parsed.no_clips else _clips(folders, theirs)))
-        built = build(
-            results=results, out=out, catalogue=known, claims_file=claims, more=more, clips=clips, others=others
-        )
-    for line in built.left_out:
-        print(f"left out: {line}", file=sys.stderr)
-    if parsed.open:
-        webbrowser.open(built.index.absolute().as_uri())
-    if parsed.json:
-        facts = {
-            "index": str(built.index),
-            "summary": str(built.summary_file),
-            "pages": built.pages,
-            "runs": built.runs,
-            "clips": sum(len(made.clips) for made in (clips, *(o.clips for o in others)) if made is not None),
-            "left_out": list(built.left_out),
-        }
-        print(json.dumps(facts, indent=2))
-        return 0
-    print(f"{display.plural(built.pages, 'page')} from {display.plural(built.runs, 'run')}: {built.index}")
+    with _known(parsed, folders) as (known, claims, reading):
+        found = summarise(results=results, catalogue=known, claims_file=claims, more=more, reading=reading)
+        print(render(found))
     return 0
 
 
-def _clips(folders: Sequence[Path], known: Catalogue) -> Clips:
-    """The short videos of games; says on stderr of which there is none, and why."""
+def _made(parsed: argparse.Namespace, folders: Sequence[Path], out: Path) -> Made:
+    """The report at `out`, made unless it is there and nothing that it follows from has changed."""
+    arguments.parse_protocol(parsed.protocol)
+    choices = [str(out), parsed.no_clips, parsed.baselines, parsed.against, parsed.protocol]
+    files = [] if parsed.claims is None else [parsed.claims]
+    inputs = inputs_of(folders, files, choices)
+    if not parsed.anew and (made := recall(out, inputs)) is not None:
+        return replace(made, lines=(*made.lines, "nothing changed since this report was made; it stays as it is"))
+    from reports.build import Other, build
+    from suite.catalogue import catalogue
+    from suite.own_catalogue import with_own
+
+    results, *more = folders
+    with _known(parsed, folders) as (known, claims, reading):
+        clips = None if parsed.no_clips else _clips(folders, known, reading)
+        others = []
+        for name in known.other_protocols:
+            theirs = with_own(catalogue(name), folders, reading.scan)
+            others.append(Other(theirs, None if parsed.no_clips else _clips(folders, theirs, reading)))
+        built = build(
+            results=results,
+            out=out,
+            catalogue=known,
+            claims_file=claims,
+            more=more,
+            clips=clips,
+            others=others,
+            reading=reading,
+        )
+    all_clips = [made for made in (clips, *(other.clips for other in others)) if made is not None]
+    facts = {
+        "index": str(built.index),
+        "summary": str(built.summary_file),
+        "pages": built.pages,
+        "runs": built.runs,
+        "clips": sum(len(made.clips) for made in all_clips),
+        "left_out": list(built.left_out),
+    }
+    made = Made(facts, (*chain(*map(_without, all_clips)), *(f"left out: {line}" for line in built.left_out)))
+    if inputs.are_settled and inputs_of(folders, files, choices).digest == inputs.digest:
+        remember(out, inputs, made)
+    return made
+
+
+def _show(made: Made, parsed: argparse.Namespace) -> int:
+    for line in made.lines:
+        print(line, file=sys.stderr)
+    index = Path(made.facts["index"])
+    if parsed.open:
+        webbrowser.open(index.absolute().as_uri())
+    if parsed.json:
+        print(json.dumps(made.facts, indent=2))
+        return 0
+    runs = display.plural(made.facts["runs"], "run")
+    print(f"{display.plural(made.facts['pages'], 'page')} from {runs}: {index}")
+    return 0
+
+
+@contextmanager
+def _known(parsed: argparse.Namespace, folders: Sequence[Path]) -> Iterator[tuple[Catalogue, Path | None, Reading]]:
+    """What a report is made with: baselines, the file of claims, and a reading that looks through each folder once."""
+    from reports.judging.evidence import Reading
+    from reports.judging.figures_cache import FiguresCache
+    from results.store import scan
+    from suite.catalogue import catalogue
+    from suite.own_catalogue import with_own
+
+    reading = Reading(cache(scan), FiguresCache(None if parsed.anew else user_cache() / "figures"))
+    known = with_own(catalogue(arguments.parse_protocol(parsed.protocol)), folders, reading.scan)
+    with tempfile.TemporaryDirectory(prefix="suite-claims-") as scratch:
+        yield known, _claims(parsed, known, folders, Path(scratch), reading), reading
+
+
+def _clips(folders: Sequence[Path], known: Catalogue, reading: Reading) -> Clips:
+    """The short videos of games."""
     from suite.clips import make_clips
     from suite.watch_progress import WatchProgress
 
-    clips = make_clips(folders, known, WatchProgress(sys.stderr))
-    for line in [clips.why_none, *(line for lines in clips.without.values() for line in lines)]:
-        if line:
-            print(line, file=sys.stderr)
-    return clips
+    return make_clips(folders, known, WatchProgress(sys.stderr), reading.scan)
 
 
-def _claims(parsed: argparse.Namespace, known: Catalogue, folders: Sequence[Path], scratch: Path) -> Path | None:
+def _without(clips: Clips) -> list[str]:
+    """Of which games there is no clip, and why."""
+    return [line for line in [clips.why_none, *chain(*clips.without.values())] if line]
+
+
+def _claims(
+    parsed: argparse.Namespace, known: Catalogue, folders: Sequence[Path], scratch: Path, reading: Reading
+) -> Path | None:
     """The file of claims beside the suite's: the user's, and those that --against asks for."""
     if parsed.against is None:
         return parsed.claims
@@ -146,7 +200,7 @@ def _claims(parsed: argparse.Namespace, known: Catalogue, folders: Sequence[Path
         )
     given = "" if parsed.claims is None else parsed.claims.read_text(encoding="utf-8")
     path = scratch / "claims.toml"
-    path.write_text(f"{given}\n{claims_against(reference, names, folders, known)}", encoding="utf-8")
+    path.write_text(f"{given}\n{claims_against(reference, names, folders, known, reading.scan)}", encoding="utf-8")
     return path
 
 

@@ -22,6 +22,7 @@ from suite.cluster_flags import OnRay
 from suite.errors import UserError
 from suite.executors import LocalExecutor, Outcome, Supervision
 from suite.own_code import own_files, tell, try_own
+from suite.own_shipping import pack_own
 from suite.plan import RunState, refuse_small_budget, refuse_unusable, wanted_states
 from suite.run_messages import RunOptions
 from suite.run_process import LOG_FILE
@@ -98,8 +99,6 @@ def run(parsed: argparse.Namespace) -> int:
         print('{"runs": []}' if parsed.json else f"claim {parsed.claim} lacks no run; see: python -m suite report")
         return 0
     baselines = dict.fromkeys(spec.baseline for spec in specs)
-    if cluster and own_files(baselines):
-        raise UserError("baselines of your own run on this machine alone; leave out --executor ray, or those baselines")
     tell(try_own(baselines), sys.stderr)
     for frames in {spec.frames for spec in specs}:
         refuse_small_budget(dict.fromkeys(spec.baseline for spec in specs if spec.frames == frames), frames)
@@ -236,6 +235,7 @@ def _train_on_cluster(
 
     frames_left = {state.spec: state.spec.frames - state.frames_done for state in states if state.spec}
     left = [state.spec for state in states if state.spec and state.state != "done"]
+    own = pack_own(spec.baseline for spec in left)
     nodes = cluster_flags.nodes_for(cluster, left, results, _tell)
     from suite.ray_executor import RayExecutor
 
@@ -245,7 +245,14 @@ def _train_on_cluster(
     with FleetProgress(sys.stderr, {spec: frames_left[spec] for spec in left}) as progress:
         nodes.tell = progress.note
         executor = RayExecutor(
-            results, cluster.options(), supervision, nodes, cluster.needs, seconds, shared=cluster.shared
+            results,
+            cluster.options(),
+            supervision,
+            nodes,
+            cluster.needs,
+            seconds,
+            shared=cluster.shared,
+            own=own,
         )
         outcomes = executor.run(left, progress)
     if executor.parcels:

@@ -105,6 +105,7 @@ def write_run(
     path: str = "plain",
     cpu_seconds: float | None = None,
     at_fraction: tuple[float, float] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes a run whose final training score is exactly `hns`, and gives its folder back.
 
@@ -114,6 +115,7 @@ def write_run(
         diagnostics: name -> value, the same in every row, or one for each of the rows (half of `metric_rows`).
         at_fraction: (fraction of the budget, hns) for a score that is flat at that hns until there; needs 100 games
             on either side.
+        config: a full configuration, instead of `config_of` with `changes`.
     """
     rng = np.random.default_rng([seed, frames % 2**32, *map(ord, baseline + game)])
     done = frames if frames_done is None else frames_done
@@ -130,7 +132,7 @@ def write_run(
     if at_fraction is not None:
         before = np.flatnonzero(share <= at_fraction[0])[-100:]
         returns[before] += raw(at_fraction[1], game) - returns[before].mean()
-    config = config_of(baseline, protocol, **(changes or {}))
+    config = dict(config_of(baseline, protocol, **(changes or {})) if config is None else config)
     spec = RunSpec(baseline, game, frames, seed, config_hash(config), protocol)
     directory = run_directory(root, spec)
     directory.mkdir(parents=True)
@@ -229,8 +231,13 @@ def write_full_set(
     frames: int = 200_000_000,
     seeds: int = 5,
     finished_games: int = 8000,
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> int:
-    """A whole matrix of real size: games differ in difficulty, seeds spread by 15 %. Returns how many runs."""
+    """A whole matrix of real size: games differ in difficulty, seeds spread by 15 %. Returns how many runs.
+
+    Args:
+        configs: of each baseline, instead of made-up ones.
+    """
     rng = np.random.default_rng(0)
     difficulty = dict(zip(ATARI57, np.exp(rng.normal(0, 1.1, len(ATARI57))), strict=True))
     written = 0
@@ -260,15 +267,25 @@ def write_full_set(
                     diagnostics=diagnostics,
                     metric_rows=200,
                     frames_per_second=20_000.0 if hadamax else 45_000.0,
+                    config=None if configs is None else configs[baseline],
                 )
                 written += 1
     return written
 
 
+def pinned_configs() -> dict[str, dict[str, Any]]:
+    """What `python -m suite report` accepts, so that its cost can be measured on runs that count."""
+    from baselines.registry import describe
+    from suite.protocol import chosen_protocol, full_config
+
+    return {name: full_config(describe(name), chosen_protocol()) for name in TITLES}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Writes a made-up full set of results, to time and look at a report.")
     parser.add_argument("results", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="of five baselines on 57 games: 285 runs each")
     parser.add_argument("--frames", type=int, default=200_000_000)
     arguments = parser.parse_args()
-    print(write_full_set(arguments.results, seeds=arguments.seeds, frames=arguments.frames), "runs")
+    made = write_full_set(arguments.results, seeds=arguments.seeds, frames=arguments.frames, configs=pinned_configs())
+    print(made, "runs")

@@ -9,6 +9,7 @@ import psutil
 # Before Ray is imported: it reads them once. Loopback, no statistics, no colours.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")  # by itself 15: beside other work its workers would starve
 # What runs on a node imports the suite and its stand-ins for runs from here, as nodes of a lab have them installed.
 _HERE = Path(__file__).parent
 os.environ["PYTHONPATH"] = f"{_HERE.parents[1]}:{_HERE}"

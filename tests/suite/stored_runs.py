@@ -13,6 +13,12 @@ GAMES = [
 ]
 
 
+def stored_spec(*, baseline="pqn", game="Pong", frames=200_000, seed=0):
+    """The identity of what `store_run` stores."""
+    config = full_config(describe(baseline), load_protocol("paper"))
+    return RunSpec(baseline, game, frames, seed, config_hash(config))
+
+
 def store_run(root, *, baseline="pqn", game="Pong", frames=200_000, seed=0, games=GAMES, values=None, **changes):
     """A finished run of 12 updates (196,608 frames) with a score of -20, unless `changes` to its manifest say else."""
     config = full_config(describe(baseline), load_protocol("paper"))

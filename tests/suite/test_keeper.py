@@ -41,7 +41,8 @@ def train(scratch, *, updates):
 
 
 def files_of(results):
-    return {path.name: path.read_bytes() for path in run_directory(results, SPEC).iterdir() if path.name[0] != "."}
+    paths = run_directory(results, SPEC).iterdir()
+    return {path.name: path.read_bytes() for path in paths if path.name[0] != "." and path.is_file()}
 
 
 def send_all(courier, keeper, attempt=1):
@@ -129,6 +130,25 @@ def test_a_full_disk_at_home_is_named_and_what_was_kept_is_gone_on_from(tmp_path
     assert files_of(tmp_path / "home")[ACTION_LOG_FILE] == files_of(tmp_path / "node")[ACTION_LOG_FILE]
 
 
+def test_the_code_of_a_users_own_comes_home_once_and_travels_on(tmp_path):
+    keeper = Keeper(tmp_path / "home")
+    courier = Courier(run_directory(tmp_path / "node", SPEC), keeper.open(SPEC, 1, "node"))
+    train(tmp_path / "node", updates=2)
+    code = {"baseline.toml": b'name = "mine"\n', "net.py": b"class Net: ...\n"}
+    for name, data in code.items():
+        place = run_directory(tmp_path / "node", SPEC) / "code" / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(data)
+    send_all(courier, keeper)
+    Courier(run_directory(tmp_path / "other", SPEC), keeper.open(SPEC, 2, "other"))
+    for place in ("home", "other"):
+        folder = run_directory(tmp_path / place, SPEC) / "code"
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == code
+    train(tmp_path / "node", updates=1)
+    keeper.open(SPEC, 3, "node")
+    assert not any(name.startswith("code/") for name in courier.parcel().files)
+
+
 def test_a_run_in_the_middle_of_a_save_sends_nothing(tmp_path):
     courier = Courier(run_directory(tmp_path, SPEC), Luggage({}))
     train(tmp_path, updates=2)
@@ -152,7 +172,9 @@ def test_a_parcel_whose_checkpoint_changed_on_the_way_is_refused(tmp_path):
     assert not list(run_directory(tmp_path / "home", SPEC).glob("checkpoint*"))
 
 
-@pytest.mark.parametrize("name", ["../episodes.parquet", "run.py", ".lock"])
+@pytest.mark.parametrize(
+    "name", ["../episodes.parquet", "run.py", ".lock", "code/../net.py", "code/.net", "code/a/b.py"]
+)
 def test_a_file_that_no_run_has_is_refused(tmp_path, name):
     keeper = Keeper(tmp_path)
     keeper.open(SPEC, 1, "node")

@@ -1,23 +1,32 @@
 """Runs on a real Ray cluster of some nodes on this machine."""
 
 import os
+import shutil
 import signal
 from contextlib import suppress
+from dataclasses import replace
 
 import psutil
 import pytest
+from fault_children import TINY
 from test_executors import Events, results_of
 from tiny_runs import live, live_slowly, spec_of
 
+from baselines import registry
 from results.schema import EPISODES_FILE, METRICS_FILE
 from results.store import open_run, run_directory
 from results.verify import verify_run
 from suite import opening
+from suite.cli import main
 from suite.cluster import Needs, Nodes
 from suite.errors import UserError
 from suite.executors import Supervision
+from suite.own_code import own_files
+from suite.own_shipping import pack_own
+from suite.protocol import chosen_protocol, run_spec
+from suite.run import execute
 from suite.run_messages import RunOptions
-from suite.run_process import LOG_FILE
+from suite.run_process import LOG_FILE, execute_run
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of the processes and sockets that it leaves open
@@ -36,14 +45,14 @@ def _pins_as_they_were():
     opening.load_pinned = pinned
 
 
-def executor_of(results, specs, execute, *, tell=print, shared=None):
+def executor_of(results, specs, execute, *, tell=print, shared=None, own=()):
     from suite.ray_executor import RayExecutor
 
     nodes = Nodes(NEEDS, specs, device="cpu", tell=tell, shared=shared)
     nodes.wait_for_answers()
     nodes.refuse_if_none_has_room()
     return RayExecutor(
-        results, OPTIONS, NEVER, nodes, NEEDS, lambda spec: 1.0, execute=execute, shared=shared is not None
+        results, OPTIONS, NEVER, nodes, NEEDS, lambda spec: 1.0, execute=execute, shared=shared is not None, own=own
     )
 
 
@@ -84,6 +93,59 @@ def test_a_node_lost_in_the_middle_of_runs_changes_none_of_their_bytes(tmp_path)
 
 
 @pytest.mark.slow
+def test_a_node_lost_in_the_middle_of_four_runs_and_one_that_comes_instead_change_no_byte(tmp_path):
+    specs = [spec_of(name, seed=seed, updates=30) for seed in range(3) for name in ("pqn", "c51")]
+    settings = {"memory": 12_000_000_000, "object_store_memory": 80 << 20}
+    with cluster_of(1) as cluster:
+        lost = cluster.add_node(num_cpus=4, **settings)
+        training = set()
+
+        class KillsOnce(Events):
+            def status(self, spec, status):
+                super().status(spec, status)
+                before = len(training)
+                training.update([spec] if status.phase == "training" else [])
+                if before < 5 == len(training):  # all places are taken: one here, four there
+                    kill_node(lost)
+                    cluster.add_node(num_cpus=4, **settings)
+
+        events = KillsOnce()
+        outcomes = executor_of(tmp_path / "ray", specs, live_slowly).run(specs, events)
+    assert results_of(outcomes) == ["done"] * 6, outcomes
+    moved = {spec for spec, reason in events.restarts if "was lost" in reason}
+    assert len(moved) == 4, events.restarts
+    assert_same_as_here(tmp_path / "ray", tmp_path / "here", specs)
+
+
+@pytest.mark.slow
+def test_an_encoder_of_a_users_own_trains_on_a_node_that_has_no_file_of_it(tmp_path, capsys):
+    """Its files are gone before the run starts: what trains is what travelled."""
+    assert main(["new", "encoder", "narrow", "--folder", str(tmp_path / "ideas")]) == 0
+    with (tmp_path / "ideas" / "narrow.toml").open("a") as toml:  # few environments, for the time that it takes
+        toml.writelines(f'{key} = {{ value = {value!r}, source = "ours" }}\n' for key, value in TINY["pqn"].items())
+    name = registry.add_own(tmp_path / "ideas" / "narrow.toml")
+    try:
+        pinned = registry.load_pinned(name)
+        frames = 4 * pinned.config.frames_per_update
+        spec = run_spec(pinned, chosen_protocol(), game="Breakout", frames=frames, seed=0)
+        own = pack_own([name])
+        options = replace(OPTIONS, own=own_files([name]))
+        execute(spec, results=tmp_path / "here", options=options, report=lambda _: None, stop_requested=lambda: False)
+        shutil.rmtree(tmp_path / "ideas")
+        with cluster_of(1):
+            outcomes = executor_of(tmp_path / "ray", [spec], execute_run, own=own).run([spec], Events())
+    finally:
+        registry._own.clear()
+    assert results_of(outcomes) == ["done"], outcomes
+    here, there = (run_directory(tmp_path / place, spec) for place in ("here", "ray"))
+    assert verify_run(open_run(there)) == []
+    kept = sorted(path.name for path in (there / "code").iterdir())
+    assert kept == ["baseline.toml", "narrow.py"]
+    for file in (EPISODES_FILE, METRICS_FILE, "actions.parquet", *(f"code/{file}" for file in kept)):
+        assert (here / file).read_bytes() == (there / file).read_bytes(), file
+
+
+@pytest.mark.slow
 def test_a_preempted_node_sends_its_checkpoint_home_and_another_one_goes_on(tmp_path):
     spec = spec_of("pqn", updates=40)
 
@@ -100,7 +162,7 @@ def test_a_preempted_node_sends_its_checkpoint_home_and_another_one_goes_on(tmp_
     assert results_of(outcomes) == ["done"], outcomes
     assert ["is taken away" in reason for _, reason in events.restarts] == [True]
     reasons = [entry["reason"] for entry in open_run(run_directory(tmp_path / "ray", spec)).manifest["interruptions"]]
-    assert reasons == ["stopped by the user"]  # a checkpoint of its own will, not a kill
+    assert reasons == ["preempted: its node was taken away"]  # with a checkpoint of its own, not a kill
     assert_same_as_here(tmp_path / "ray", tmp_path / "here", [spec])
 
 

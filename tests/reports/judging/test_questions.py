@@ -11,9 +11,10 @@ from made_up_runs import HARDWARE, LAYERS, make_catalogue, write_run
 from baselines import c51, pqn, rainbow
 from reports.errors import ReportsError
 from reports.judging.claims_file import BUILT_IN, find_claim, load_claims
-from reports.judging.evidence import OBSERVATIONS, load, ranks_by_sample
+from reports.judging.evidence import load
 from reports.judging.judge import Judgement, judge
 from reports.judging.missing import missing_runs
+from reports.judging.run_figures import OBSERVATIONS, ranks_by_sample
 from reports.judging.verdicts import alike_verdict, higher_verdict
 from reports.statistics.bootstrap import Interval
 from reports.wording import sentence

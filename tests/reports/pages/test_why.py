@@ -41,7 +41,7 @@ def play(root: Path, name: str, hns: float, *, frames: int = 4_000_000, game: st
 
 
 def page(root: Path) -> dict:
-    return why_page(summary.gather(results=root, catalogue=catalogue()), Site("test"))
+    return why_page(summary.gather(results=root, catalogue=catalogue()), Site("test", root.parent / "site"))
 
 
 def rows(view: dict, section: str) -> dict[str, dict]:
