@@ -69,13 +69,13 @@ def own_facts(
     return NodeFacts(provenance.versions(), source_digest(), tuple(failed), tuple(gpus), folder)
 
 
-def probe() -> Callable[[Sequence[str], str, str | None, str], dict[str, Any]]:
+def probe() -> Callable[..., dict[str, Any]]:
     """A function for a node where nothing of the suite may be installed.
 
     It is made here, so that it travels by its code and not by its name, which such a node could not import.
     """
 
-    def ask(games: Sequence[str], device: str, shared: str | None, protocol: str) -> dict[str, Any]:
+    def ask(games: Sequence[str], device: str, shared: str | None, protocol: str = FIRST_PROTOCOL) -> dict[str, Any]:
         from pathlib import Path
 
         try:

@@ -1,9 +1,10 @@
+import re
 import textwrap
 
 from baselines.families import BASELINES, PINNED_NAMES
-from baselines.registry import load_pinned
+from baselines.registry import describe, load_pinned
 from suite.catalogue import catalogue, deviations
-from suite.protocol import load_protocol, run_spec
+from suite.protocol import load_protocol, pinned_hash, run_spec
 
 
 def test_every_baseline_is_in_it_with_the_hash_that_its_runs_have():
@@ -45,3 +46,14 @@ def test_no_page_or_no_such_section_is_an_empty_text(tmp_path):
 
 def test_the_real_page_of_pqn_is_found():
     assert "1. **Seeds of the environments.**" in catalogue().find("pqn").deviations_markdown
+
+
+def test_a_second_protocol_has_hashes_of_its_own_and_says_what_differs_from_the_published_runs():
+    paper, dopamine = catalogue(), catalogue("dopamine")
+    assert (paper.other_protocols, dopamine.other_protocols) == (("dopamine",), ("paper",))
+    for info in dopamine.baselines:
+        assert info.config_hash == pinned_hash(describe(info.name), "dopamine") != paper.find(info.name).config_hash
+    assert (paper.protocol.flag, dopamine.protocol.flag) == ("", " --protocol dopamine")
+    assert paper.protocol.differences_markdown == ""
+    numbers = re.findall(r"^([0-9]+)\. \*\*", dopamine.protocol.differences_markdown, re.MULTILINE)
+    assert numbers == [str(number) for number in range(1, 14)]

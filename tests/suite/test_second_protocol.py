@@ -153,7 +153,7 @@ def test_a_mistaken_protocol_is_one_clear_line(line, words, capsys):
 def test_runs_travel_in_an_archive_with_their_protocol(results, tmp_path, capsys):
     file = tmp_path / "theirs.tar.gz"
     assert main(["export", str(file), "--protocol", "dopamine", "--results", str(results)]) == 0
-    assert take(file, tmp_path / "elsewhere") == 0
+    assert main(["import", str(file), "--results", str(tmp_path / "elsewhere")]) == 0
     assert [str(run.spec.directory) for run in scan(tmp_path / "elsewhere")] == ["dopamine/pqn/Breakout/7680/seed-0"]
 
 
