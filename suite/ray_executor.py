@@ -21,6 +21,7 @@ from results.schema import RunSpec
 from suite import display
 from suite.cluster import Needs, Nodes
 from suite.executors import Audience, Outcome, RunProcess, StopSignals, Supervision
+from suite.head_watch import HeadWatch
 from suite.keeper import KILL, LEAVE, STOP, Answer, Keeper, Luggage, News, Parcel
 from suite.own_shipping import OwnBaseline
 from suite.remote_run import Ending, Place, run_here
@@ -81,7 +82,7 @@ class RayExecutor:
             ray.remote(Keeper).options(num_cpus=0, scheduling_strategy=here).remote(self._results, shared=self._shared)
         )
         try:
-            with StopSignals() as signals:
+            with StopSignals() as signals, HeadWatch(ray.get_runtime_context().gcs_address, audience.note):
                 return _Campaign(self, keeper, specs, audience, signals).work()
         finally:
             ray.kill(keeper)

@@ -93,8 +93,9 @@ def test_a_node_lost_in_the_middle_of_runs_changes_none_of_their_bytes(tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_node_lost_in_the_middle_of_four_runs_and_one_that_comes_instead_change_no_byte(tmp_path):
-    specs = [spec_of(name, seed=seed, updates=30) for seed in range(3) for name in ("pqn", "c51")]
+    specs = [spec_of(name, seed=seed, updates=20) for seed in range(3) for name in ("pqn", "c51")]
     settings = {"memory": 12_000_000_000, "object_store_memory": 80 << 20}
     with cluster_of(1) as cluster:
         lost = cluster.add_node(num_cpus=4, **settings)

@@ -18,12 +18,15 @@ from suite.executors import Supervision
 from suite.run_messages import RunOptions
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own, as in test_ray_executor
-
-from ray_clusters import cluster_of  # noqa: E402
-
 GAMES = ("Pong", "Breakout")
 RUNS = int(os.environ.get("SUITE_NOTHING_RUNS", "400"))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600 + RUNS),
+    pytest.mark.filterwarnings("ignore"),  # Ray's own, as in test_ray_executor
+]
+
+from ray_clusters import cluster_of  # noqa: E402
 
 
 def resident():
