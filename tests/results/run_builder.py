@@ -51,15 +51,18 @@ def build_run(
     timing: Sequence[tuple[int, float, float]] = TIMING,
     config: dict[str, Any] | None = None,
     protocol: str = "paper",
+    configured: str | None = None,
     **changes: Any,
 ) -> Path:
     """Writes a finished run: 12 updates of 16,384 frames, 196,608 of a budget of 200,000. `changes`: manifest keys.
 
+    `configured`: what the configuration calls its protocol, if not as the manifest does.
+
     Returns: its folder.
     """
     config = CONFIG if config is None else config
-    if protocol != config["protocol"]["name"]:
-        config = {**config, "protocol": {**config["protocol"], "name": protocol}}
+    if protocol != "paper":
+        config = {**config, "protocol": {**config["protocol"], "name": configured or protocol}}
     spec = RunSpec(baseline, game, frames, seed, config_hash(config), protocol)
     directory = run_directory(root, spec)
     directory.mkdir(parents=True, exist_ok=True)

@@ -136,7 +136,7 @@ def test_a_foreign_table_is_found_though_its_checksum_fits(tmp_path: Path):
         ({"finished_at": None}, "is done, but has no finished_at"),
         ({"finished_at": "2026-10-31T23:59:59+00:00"}, "finished before it started"),
         ({"error": {"type": "OSError", "message": "disk full"}}, "is done, but has an error: OSError"),
-        ({"protocol": "sticky"}, "config: its protocol is 'paper', the manifest says 'sticky'"),
+        ({"protocol": "sticky", "configured": "paper"}, "config: its protocol is 'paper', the manifest says 'sticky'"),
     ],
 )
 def test_each_planted_fault_is_found(tmp_path: Path, changes: dict[str, Any], problem: str):

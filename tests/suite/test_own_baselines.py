@@ -82,7 +82,7 @@ def test_it_is_trained_kept_and_verified_and_its_copy_is_the_same_configuration(
     copy = registry.describe(registry.add_own(place_of() / "code" / "baseline.toml"))
     from suite.protocol import pinned_hash
 
-    assert pinned_hash(copy) == manifest["spec"]["config_hash"]
+    assert pinned_hash(copy, "paper") == manifest["spec"]["config_hash"]
     capsys.readouterr()
     assert suite("status --baselines mine.toml --json") == 2  # two files of one name in one process
     assert "both have the name mine" in capsys.readouterr().err
