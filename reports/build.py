@@ -77,6 +77,8 @@ def build(
             (other, summaries.gather(results=results, catalogue=other.catalogue, more=more, reading=reading))
             for other in others
         ]
+        if reading is not None:
+            reading.forget()
         with_runs = [(r.catalogue.protocol.name, other, r) for other, r in beside if r.evidence.runs]
         shown = ((catalogue.protocol.name, ""), *((name, f"{name}/") for name, _, _ in with_runs)) if others else ()
         site.tell_protocols(shown)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,7 @@ class Reading:
 
     scan: Callable[[Path], Sequence[Run | BrokenRun]] = scan  # one that remembers, where more than a report asks
     figures: FiguresCache = field(default_factory=FiguresCache)
+    forget: Callable[[], None] = lambda: None  # called once `scan` is asked no more, by any protocol's report
 
 
 def load(
@@ -151,6 +152,7 @@ def load(
         broken += [(file, _without_root(reason, root)) for file, reason in credits[root].broken]
     wanted = tuple(sorted(set(fractions)))
     seen: dict[str, Path] = {}
+    configs: dict[str, Mapping[str, Any]] = {}  # one for all runs that share it: most of a manifest's memory
     for root, run in found:
         place = _below(run.directory, root)
         try:
@@ -159,6 +161,8 @@ def load(
             if place in seen:
                 raise ResultsError(f"{root} has it a second time; the one in {seen[place]} is used")
             record = _record(run, root, reading.figures.of(run, wanted), proofs[root], credits[root])
+            shared = configs.setdefault(run.spec.config_hash, record.config)
+            record = replace(record, config=shared) if shared == record.config else record
             entries.append(_entry(run, record, catalogue, hashes))
             seen[place] = root
         except ResultsError as error:

@@ -162,7 +162,8 @@ def _known(parsed: argparse.Namespace, folders: Sequence[Path]) -> Iterator[tupl
     from suite.catalogue import catalogue
     from suite.own_catalogue import with_own
 
-    reading = Reading(cache(scan), FiguresCache(None if parsed.anew else user_cache() / "figures"))
+    once = cache(scan)
+    reading = Reading(once, FiguresCache(None if parsed.anew else user_cache() / "figures"), once.cache_clear)
     known = with_own(catalogue(arguments.parse_protocol(parsed.protocol)), folders, reading.scan)
     with tempfile.TemporaryDirectory(prefix="suite-claims-") as scratch:
         yield known, _claims(parsed, known, folders, Path(scratch), reading), reading

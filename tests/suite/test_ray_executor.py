@@ -112,7 +112,7 @@ def test_a_node_lost_in_the_middle_of_four_runs_and_one_that_comes_instead_chang
 
         events = KillsOnce()
         outcomes = executor_of(tmp_path / "ray", specs, live_slowly).run(specs, events)
-    assert results_of(outcomes) == ["done"] * 6, outcomes
+    assert results_of(outcomes) == ["done"] * 6, [(outcome.result, outcome.reason) for outcome in outcomes]
     moved = {spec for spec, reason in events.restarts if "was lost" in reason}
     assert len(moved) == 4, events.restarts
     assert_same_as_here(tmp_path / "ray", tmp_path / "here", specs)
