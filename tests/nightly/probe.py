@@ -1,4 +1,4 @@
-"""What no table of a run holds, noted while it trains: two wrapped functions read, and change nothing.
+"""What no table of a run holds, noted while it trains: wrapped functions read, and change nothing.
 
 A row of `series` has the mean of what was noted since the row before, as the run's own metrics have it. Names:
 
@@ -8,7 +8,8 @@ A row of `series` has the mean of what was noted since the row before, as the ru
     past_end            PQN: mean |target - reward| where an episode ended, 0 by the definition of lambda-returns
     largest_discount    of a batch from the replay memory: the discount to the power of n
     terminals           share of a batch with nothing left to gain
-    distinct_starts     share of environments whose first observation no environment before them has
+    distinct_starts     share of 16 environments whose observation no environment before them has: the largest in the
+                        first 64 agent steps of one and the same action
     distinct_seeds      share of environments with a seed of their own
     target_distance     |online - target| / |online| over all weights, when the run ends
     priority_spread     standard deviation over mean of the replay priorities, when the run ends
@@ -17,6 +18,7 @@ A row of `series` has the mean of what was noted since the row before, as the ru
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from baselines import pqn
 from baselines.emulator.envs import AtariEnvironments
 from baselines.replay.memory import ReplayMemory
 from suite.checkpoint import checkpoint_files
+from suite.protocol import chosen_protocol
 from suite.recorder import Recorder
 
 
@@ -41,7 +44,7 @@ class Probe:
 
     def attach(self) -> None:
         """Wraps what the figures are read from, for the rest of this process."""
-        returns, gather, reset, add = pqn.lambda_returns, ReplayMemory.gather, AtariEnvironments.reset, Recorder.add
+        returns, gather, add = pqn.lambda_returns, ReplayMemory.gather, Recorder.add
 
         def noted_returns(rewards: torch.Tensor, dones: torch.Tensor, values: torch.Tensor, **how: float) -> Any:
             targets = returns(rewards, dones, values, **how)
@@ -57,11 +60,6 @@ class Probe:
             self._noted["terminals"].append(float((batch.discounts == 0).float().mean()))
             return batch
 
-        def noted_reset(environments: AtariEnvironments) -> np.ndarray:
-            observations = reset(environments)
-            self.whole["distinct_starts"] = len({o.tobytes() for o in observations}) / len(observations)
-            return observations
-
         def noted_add(recorder: Recorder, progress: Any, *seconds: float) -> None:
             add(recorder, progress, *seconds)
             self._note_actions(progress.actions)
@@ -72,13 +70,13 @@ class Probe:
         # The classes are patched, not objects: the run makes its own.
         pqn.lambda_returns = noted_returns
         ReplayMemory.gather = noted_gather  # type: ignore[method-assign]
-        AtariEnvironments.reset = noted_reset  # type: ignore[method-assign]
         Recorder.add = noted_add  # type: ignore[method-assign]
 
     def finish(self, directory: Path, manifest: dict[str, Any]) -> None:
         """Adds what the files of a run that ended or was stopped tell."""
         seeds = manifest["environment"]["train_seeds"]
         self.whole["distinct_seeds"] = len(set(seeds)) / len(seeds)
+        self.whole["distinct_starts"] = distinct_starts(manifest["environment"]["envpool_id"], seeds[:16])
         state = torch.load(checkpoint_files(directory)[0], map_location="cpu", weights_only=True)["agent"]
         if "target" in state:
             online, target = state["network"], state["target"]
@@ -99,3 +97,14 @@ class Probe:
         shares = np.bincount(actions.ravel()) / actions.size
         shares = shares[shares > 0]
         self._noted["action_entropy"].append(float(-(shares * np.log2(shares)).sum()))
+
+
+def distinct_starts(envpool_id: str, seeds: Sequence[int]) -> float:
+    """The largest share of distinct observations among environments with these seeds that all act alike."""
+    environments = AtariEnvironments(envpool_id, seeds, chosen_protocol().environment, threads=1)
+    observations, largest = environments.reset(), 0.0
+    for _ in range(64):
+        largest = max(largest, len({o.tobytes() for o in observations}) / len(seeds))
+        observations = environments.step(np.zeros(len(seeds), dtype=np.int32)).observations
+    environments.close()
+    return largest
