@@ -13,10 +13,11 @@ import os
 import sys
 from pathlib import Path
 
+from probe import Probe
+
 import baselines
 import suite
 from baselines.registry import load_pinned
-from probe import Probe
 from results.store import read_manifest, run_directory
 from suite.protocol import chosen_protocol, run_spec
 from suite.run import execute
