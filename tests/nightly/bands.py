@@ -91,7 +91,9 @@ def bands_of(entry: Entry, made: Mapping[str, Any]) -> dict[str, Band]:
     return found
 
 
-def outside(entry: Entry, bands: Mapping[str, Band], figures: Mapping[str, float], *, early: bool = False) -> list[Finding]:
+def outside(
+    entry: Entry, bands: Mapping[str, Band], figures: Mapping[str, float], *, early: bool = False
+) -> list[Finding]:
     """What lies outside its band, the farthest first by the band's width.
 
     Args:

@@ -48,7 +48,9 @@ class Entry:
 
     def __post_init__(self) -> None:
         if self.frames % self.parts:
-            raise NightError(f"{PLAN_FILE.name}: {self.baseline}: {self.frames} frames are not {self.parts} equal parts")
+            raise NightError(
+                f"{PLAN_FILE.name}: {self.baseline}: {self.frames} frames are not {self.parts} equal parts"
+            )
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,12 @@ def figures_of(directory: Path, entry: Entry) -> dict[str, float]:
         tables = read_tables(run)
         probe = json.loads((directory / PROBE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, ResultsError) as error:
-        raise NightError(f"{directory}: no run whose figures can be read ({error}); train it with: {command('run')}") from None
+        raise NightError(
+            f"{directory}: no run whose figures can be read ({error}); train it with: {command('run')}"
+        ) from None
     series: dict[str, list[tuple[int, float]]] = {
-        name: list(zip(frames.tolist(), values.tolist(), strict=True)) for name, (frames, values) in tables.metrics.items()
+        name: list(zip(frames.tolist(), values.tolist(), strict=True))
+        for name, (frames, values) in tables.metrics.items()
     }
     series |= probe["series"]
     found: dict[str, float] = {}
