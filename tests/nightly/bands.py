@@ -20,8 +20,8 @@ EXACT = ("distinct_seeds", "epsilon", "importance_exponent", "largest_discount",
 EXACT_SHARE = 1e-5
 MAY_BE_NEGATIVE = ("value", "score")
 RULE = (
-    f"least to largest seed, widened at both ends by {RANGES:g} times their distance and {SHARE:.0%} of the larger size; "
-    f"{', '.join(EXACT)} by {EXACT_SHARE:g} of their size alone"
+    f"least to largest seed, widened at both ends by {RANGES:g} times their distance and {SHARE:.0%} of the larger "
+    f"size; {', '.join(EXACT)} by {EXACT_SHARE:g} of their size alone"
 )
 
 
@@ -31,6 +31,11 @@ class Band:
 
     low: float
     high: float
+
+    @property
+    def ends(self) -> list[float | None]:
+        """For JSON, which has no infinity: None for an end that is none."""
+        return [end if math.isfinite(end) else None for end in (self.low, self.high)]
 
     def holds(self, value: float) -> bool:
         return self.low <= value <= self.high  # never nan

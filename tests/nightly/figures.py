@@ -92,13 +92,12 @@ def figures_of(directory: Path, entry: Entry) -> dict[str, float]:
     Raises: NightError if there is no such run, or its files cannot be used.
     """
     try:
-        run = Run(read_spec(directory), directory, read_manifest(directory))
+        manifest = read_manifest(directory)
+        run = Run(read_spec(manifest), directory, manifest)
         tables = read_tables(run)
         probe = json.loads((directory / PROBE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, ResultsError) as error:
-        raise NightError(
-            f"{directory}: no run whose figures can be read ({error}); train it with: {command('run')}"
-        ) from None
+        raise NightError(f"{directory}: no run to read ({error}); train it with: {command('run')}") from None
     series: dict[str, list[tuple[int, float]]] = {
         name: list(zip(frames.tolist(), values.tolist(), strict=True))
         for name, (frames, values) in tables.metrics.items()

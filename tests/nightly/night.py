@@ -74,7 +74,7 @@ def check(arguments: argparse.Namespace, plan: Plan) -> int:
             "frames": entry.frames,
             "seed": seed,
             "figures": figures,
-            "bands": {name: [band.low, band.high] for name, band in bands.items()},
+            "bands": {name: band.ends for name, band in bands.items()},
             "findings": [{"figure": finding.figure, "line": str(finding)} for finding in findings],
         }
         _print_judged(entry, findings, len(bands), seed)
@@ -223,7 +223,7 @@ def build_parser() -> argparse.ArgumentParser:
             verb.add_argument("--jobs", type=int, default=cores, metavar="N", help="runs at once (default: cores)")
         if name in ("faults", "bands"):
             verb.add_argument(
-                "--lines", type=int, default=5, metavar="N", help="findings to print of each (default: 5)"
+                "--lines", type=int, default=5, metavar="N", help="findings to print (default: 5 of each)"
             )
         if name == "faults":
             verb.add_argument("--only", metavar="LIST", help="names of faults (default: all)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def section(baseline: str, nights: Sequence[Mapping[str, Any]]) -> dict[str, Any
 def plot_of(
     figure: str,
     values: Sequence[float | None],
-    band: Sequence[float] | None,
+    band: Sequence[float | None] | None,
     nights: Sequence[Mapping[str, Any]],
     *,
     failed: bool = False,
@@ -91,31 +92,30 @@ def plot_of(
 
     Args:
         values: a number a night, None where it had none.
-        band: [low, high] of the last night; either may be infinite.
+        band: [low, high] of the last night, None for an end that there is not.
     """
+    bottom, top = (-np.inf, np.inf) if band is None else _limits(band)
     ys = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    ends = [end for end in band or () if np.isfinite(end)]
+    ends = [end for end in (bottom, top) if np.isfinite(end)]
     low, high = svg.padded([*ys[np.isfinite(ys)], *ends], share=0.08)
     x = svg.Scale(0, max(len(nights) - 1, 1), EDGE, WIDTH - EDGE)
     y = svg.Scale(low, high, HEIGHT - EDGE, EDGE)
     body = []
     if band is not None:
-        bottom, top = (float(np.clip(end, low, high)) for end in band)
         across = np.array([0.0, x.high])
         body.append(svg.path(svg.area(across, np.full(2, bottom), np.full(2, top), x, y), "band"))
-    for i, (before, night) in enumerate(zip(nights, nights[1:], strict=False), 1):
+    for i, (before, night) in enumerate(pairwise(nights), 1):
         if _commit(before) != _commit(night):
             body.append(svg.line(x(i), EDGE, x(i), HEIGHT - EDGE, "change"))
     body.append(svg.path(svg.polyline(np.arange(len(ys), dtype=np.float64), ys, x, y), "curve"))
     for i, value in enumerate(ys):
         if np.isfinite(value):
-            out = band is not None and not band[0] <= value <= band[1]
-            body.append(
-                f'<circle cx="{svg.px(x(i))}" cy="{svg.px(y(value))}" r="{3 if out else 1.4}" class="{"out" if out else "dot"}"/>'
-            )
+            out = not bottom <= value <= top
+            radius, css = (3, "out") if out else (1.4, "dot")
+            body.append(f'<circle cx="{svg.px(x(i))}" cy="{svg.px(y(value))}" r="{radius}" class="{css}"/>')
     newest = values[-1] if values else None
     said = "none" if newest is None else f"{newest:.4g}"
-    reach = "" if band is None else f", band {_end(band[0])} to {_end(band[1])}"
+    reach = "" if band is None else f", band {_end(bottom)} to {_end(top)}"
     label = f"{figure}: {said}{reach}"
     return {
         "figure": figure,
@@ -164,6 +164,11 @@ def _speeds(baseline: str, nights: Sequence[Mapping[str, Any]]) -> list[float | 
 
 def _commit(night: Mapping[str, Any]) -> str:
     return (night.get("revision") or {}).get("commit", "unknown")
+
+
+def _limits(band: Sequence[float | None]) -> tuple[float, float]:
+    low, high = band
+    return -np.inf if low is None else low, np.inf if high is None else high
 
 
 def _end(value: float) -> str:

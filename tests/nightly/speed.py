@@ -1,4 +1,4 @@
-"""Speed of a night: each baseline's against the emulator's on the same machine in the same minute, and the last nights'.
+"""Speed of a night: each baseline's as a share of the emulator's on the same machine, against the last nights'.
 
 A ratio, since two machines of a class differ in clock and neighbours far more than a mistake slows anything down.
 """
@@ -44,16 +44,8 @@ def measure(baselines: Sequence[str], *, game: str, threads: int, repeats: int) 
     """Agent steps a second of each baseline's fast path over those of the emulator alone."""
     from suite.bench import FAST, run_bench
 
-    found = run_bench(
-        baselines,
-        game=game,
-        device="cpu",
-        threads=threads,
-        repeats=repeats,
-        paths=(FAST,),
-        at_once=1,
-        tell=lambda _: None,
-    )
+    jobs = {"game": game, "device": "cpu", "threads": threads, "repeats": repeats, "at_once": 1}
+    found = run_bench(baselines, paths=(FAST,), tell=lambda _: None, **jobs)
     return {row["baseline"]: row["share_of_emulator"] for row in found.rows()}
 
 
