@@ -12,16 +12,19 @@ from typing import Any
 from figures import FOLDER, Entry, NightError, command
 
 BANDS_FILE = FOLDER / "bands.json"
-# A band reaches from the least to the largest seed, and as far again beyond both ends as this times that distance plus
-# this share of the largest seed's size.
+# A band reaches from the least to the largest seed, and beyond both ends by so many times that distance, plus this
+# share of the larger seed's size.
 RANGES, SHARE = 1.0, 0.1
+# A few seeds can agree by chance where only few values are likely: the least room at both ends.
+LEAST_ROOM = {"dead_fraction": 0.1, "distinct_starts": 0.3, "games": 5.0, "repeats": 0.05, "terminals": 0.02}
 # Follow from the configuration alone, whatever the seed.
 EXACT = ("distinct_seeds", "epsilon", "importance_exponent", "largest_discount", "past_end")
 EXACT_SHARE = 1e-5
 MAY_BE_NEGATIVE = ("value", "score")
 RULE = (
     f"least to largest seed, widened at both ends by {RANGES:g} times their distance and {SHARE:.0%} of the larger "
-    f"size; {', '.join(EXACT)} by {EXACT_SHARE:g} of their size alone"
+    f"size, at the least by {', '.join(f'{room:g} ({name})' for name, room in LEAST_ROOM.items())}; "
+    f"{', '.join(EXACT)} by {EXACT_SHARE:g} of their size alone"
 )
 
 
@@ -71,8 +74,10 @@ def band(figure: str, values: Sequence[float]) -> Band:
     """The band of a figure from its value for each seed; `RULE` in words."""
     low, high = min(values), max(values)
     size = max(abs(low), abs(high))
-    name = figure.split("@")[0]
-    room = EXACT_SHARE * size if name in EXACT else RANGES * (high - low) + SHARE * size
+    name = figure.split("@")[0].split("/")[0]
+    room = max(RANGES * (high - low) + SHARE * size, LEAST_ROOM.get(name, 0.0))
+    if name in EXACT:
+        room = EXACT_SHARE * size
     least = -math.inf if name in MAY_BE_NEGATIVE else 0.0
     return Band(max(low - room, least), high + room)
 

@@ -25,8 +25,9 @@ FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent.parent
 PLAN_FILE = FOLDER / "plan.toml"
 PROBE_FILE = "probe.json"
-# A rank out of few observations has a ceiling that says more of the sample than of the network.
-_LEFT_OUT = ("effective_rank",)
+# A rank out of few observations has a ceiling that says more of the sample than of the network. A layer's gradient is
+# that of one minibatch alone, and differs by a factor of six between two seeds.
+_LEFT_OUT = ("effective_rank/", "gradient_norm/")
 # Known from the part of a run that was played, even of one that was stopped early.
 _EARLY = ("distinct_seeds", "distinct_starts")
 
