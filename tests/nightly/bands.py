@@ -65,6 +65,18 @@ class Finding:
         return f"{what} is {number(self.value)}, {side} its band ({reach}) by {number(by)}"
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A run that left no figures."""
+
+    baseline: str
+    why: str
+    figure: str = "run"
+
+    def __str__(self) -> str:
+        return f"{self.baseline}: {self.why}"
+
+
 def number(value: float) -> str:
     """At most four significant digits, and whole numbers in full."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -64,11 +64,18 @@ def check(arguments: argparse.Namespace, plan: Plan) -> int:
     made, results = held.read_bands(), arguments.out / "runs"
     judged: dict[str, dict[str, Any]] = {}
     manifest: dict[str, Any] = {}
+    errors: list[NightError] = []
     for entry in plan.chosen(arguments.baselines):
+        bands = held.bands_of(entry, made)
         directory = Job(entry, seed, results).directory
-        figures, bands = figures_of(directory, entry), held.bands_of(entry, made)
-        manifest = read_manifest(directory)
-        findings = held.outside(entry, bands, figures)
+        findings: list[held.Finding | held.Lost]
+        try:
+            figures = figures_of(directory, entry)
+        except NightError as error:  # its training failed: the others are judged all the same
+            errors.append(error)
+            figures, findings = {}, [held.Lost(entry.baseline, str(error))]
+        else:
+            manifest, findings = read_manifest(directory), [*held.outside(entry, bands, figures)]
         judged[entry.baseline] = {
             "game": entry.game,
             "frames": entry.frames,
@@ -78,6 +85,8 @@ def check(arguments: argparse.Namespace, plan: Plan) -> int:
             "findings": [{"figure": finding.figure, "line": str(finding)} for finding in findings],
         }
         _print_judged(entry, findings, len(bands), seed)
+    if not manifest:
+        raise errors[0]
     runner = speed.runner_class({**manifest["hardware"], "torch": manifest["versions"]["torch"]})
     ratios = {name: ratio for name, ratio in _read(arguments.out / SPEED_FILE, {}).items() if name in judged}
     before = [] if arguments.nights is None else page.read_nights(arguments.nights)
@@ -106,9 +115,10 @@ def check(arguments: argparse.Namespace, plan: Plan) -> int:
 
 
 def faults(arguments: argparse.Namespace, plan: Plan) -> int:
-    made = held.read_bands()
     chosen = planting.chosen(arguments.only)
-    jobs = {}
+    made, jobs = held.read_bands(), {}
+    for baseline in {fault.baseline for fault in chosen}:
+        held.bands_of(plan.entries[baseline], made)  # or an error now rather than after the training
     for fault in chosen:
         source = arguments.out / "faults" / fault.name
         shutil.rmtree(source, ignore_errors=True)
@@ -174,7 +184,7 @@ def _is_done(job: Job) -> bool:
         return False
 
 
-def _print_judged(entry: Entry, findings: Sequence[held.Finding], count: int, seed: int) -> None:
+def _print_judged(entry: Entry, findings: Sequence[held.Finding | held.Lost], count: int, seed: int) -> None:
     if not findings:
         print(f"ok      {entry.baseline}: {count} figures within their bands")
         return

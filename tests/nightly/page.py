@@ -67,7 +67,8 @@ def section(baseline: str, nights: Sequence[Mapping[str, Any]]) -> dict[str, Any
     """The plots of a baseline: those of the end of the run and of what failed, then the others."""
     last = nights[-1]["baselines"][baseline]
     failed = {finding["figure"].removesuffix(" (learned)") for finding in last["findings"]}
-    first, others = [], []
+    first: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
     for figure in last["bands"]:
         if figure.endswith(" (learned)"):
             continue

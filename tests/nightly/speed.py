@@ -44,8 +44,16 @@ def measure(baselines: Sequence[str], *, game: str, threads: int, repeats: int) 
     """Agent steps a second of each baseline's fast path over those of the emulator alone."""
     from suite.bench import FAST, run_bench
 
-    jobs = {"game": game, "device": "cpu", "threads": threads, "repeats": repeats, "at_once": 1}
-    found = run_bench(baselines, paths=(FAST,), tell=lambda _: None, **jobs)
+    found = run_bench(
+        baselines,
+        game=game,
+        device="cpu",
+        threads=threads,
+        repeats=repeats,
+        paths=(FAST,),
+        at_once=1,
+        tell=lambda _: None,
+    )
     return {row["baseline"]: row["share_of_emulator"] for row in found.rows()}
 
 
