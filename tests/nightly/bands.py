@@ -14,7 +14,7 @@ from figures import FOLDER, Entry, NightError, command
 BANDS_FILE = FOLDER / "bands.json"
 # A band reaches from the least to the largest seed, and beyond both ends by so many times that distance, plus this
 # share of the larger seed's size.
-RANGES, SHARE = 1.0, 0.1
+RANGES, SHARE = 1.5, 0.25
 # A few seeds can agree by chance where only few values are likely: the least room at both ends.
 LEAST_ROOM = {"dead_fraction": 0.1, "distinct_starts": 0.3, "games": 5.0, "repeats": 0.05, "terminals": 0.02}
 # Follow from the configuration alone, whatever the seed.
