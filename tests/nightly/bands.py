@@ -158,4 +158,6 @@ def read_bands(path: Path = BANDS_FILE) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise NightError(f"{path}: cannot be read ({error}); make it with: {command('bands')}") from None
+        raise NightError(
+            f"{path}: cannot be read ({error.__class__.__name__}); make it with: {command('bands')}"
+        ) from None

@@ -26,7 +26,7 @@ import bands as held
 import faults as planting
 import page
 import speed
-from figures import Entry, NightError, Plan, command, figures_of, read_plan
+from figures import PLAN_FILE, Entry, NightError, Plan, command, figures_of, read_plan
 from training import Job, train
 
 from results.atomic import write_bytes
@@ -61,7 +61,7 @@ def bench(arguments: argparse.Namespace, plan: Plan) -> int:
 
 def check(arguments: argparse.Namespace, plan: Plan) -> int:
     seed = plan.night_seed if arguments.seed is None else arguments.seed
-    made, results = held.read_bands(), arguments.out / "runs"
+    made, results = held.read_bands(arguments.bands), arguments.out / "runs"
     judged: dict[str, dict[str, Any]] = {}
     manifest: dict[str, Any] = {}
     errors: list[NightError] = []
@@ -116,7 +116,7 @@ def check(arguments: argparse.Namespace, plan: Plan) -> int:
 
 def faults(arguments: argparse.Namespace, plan: Plan) -> int:
     chosen = planting.chosen(arguments.only)
-    made, jobs = held.read_bands(), {}
+    made, jobs = held.read_bands(arguments.bands), {}
     for baseline in {fault.baseline for fault in chosen}:
         held.bands_of(plan.entries[baseline], made)  # or an error now rather than after the training
     for fault in chosen:
@@ -145,7 +145,7 @@ def bands(arguments: argparse.Namespace, plan: Plan) -> int:
     lacking = [job for of_entry in jobs.values() for job in of_entry if not _is_done(job)]
     if lacking:
         train(lacking, at_once=arguments.jobs, tell=_tell)
-    made = _read(held.BANDS_FILE, {"baselines": {}}) | {"rule": held.RULE}
+    made = _read(arguments.bands, {"baselines": {}}) | {"rule": held.RULE}
     for entry, of_entry in jobs.items():
         figures = [figures_of(job.directory, entry) for job in of_entry]
         manifests = [read_manifest(job.directory) for job in of_entry]
@@ -166,7 +166,7 @@ def bands(arguments: argparse.Namespace, plan: Plan) -> int:
         print(f"        {count} of {len(figures) * len(held.by_figure(figures))} would lie outside")
         for finding in [finding for of_seed in misses for finding in of_seed][: arguments.lines]:
             print(f"        {finding}")
-    _write(held.BANDS_FILE, made)
+    _write(arguments.bands, made)
     return 0
 
 
@@ -220,6 +220,8 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         verb = verbs.add_parser(name)
         verb.set_defaults(function=function)
+        verb.add_argument("--plan", type=Path, default=PLAN_FILE, metavar="FILE", help="default: %(default)s")
+        verb.add_argument("--bands", type=Path, default=held.BANDS_FILE, metavar="FILE", help="default: %(default)s")
         verb.add_argument("--out", type=Path, default=Path("nightly"), metavar="DIR", help="default: nightly")
         if name in ("check", "page"):
             default = Path("nights") if name == "page" else None
@@ -243,7 +245,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
-        return arguments.function(arguments, read_plan())
+        return arguments.function(arguments, read_plan(arguments.plan))
     except (NightError, ResultsError, OSError) as error:
         print(f"night: {error}", file=sys.stderr)
         return 2

@@ -260,6 +260,77 @@ def test_a_file_that_is_no_night_is_named(tmp_path: Path):
         page.read_nights(tmp_path)
 
 
+@pytest.fixture
+def made_up_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A plan, bands and trained runs of two baselines, of which only C51 left a run; the arguments that name them."""
+    entries = {"pqn": ENTRY, "c51": Entry("c51", "UpNDown", 4000, 4, 10.0)}
+    plan = "band_seeds = [0, 1, 2]\nnight_seed = 100\n" + "".join(
+        f'[baselines.{name}]\ngame = "UpNDown"\nframes = 4000\nparts = 4\nseconds = 10.0\n' for name in entries
+    )
+    (tmp_path / "plan.toml").write_text(plan, encoding="utf-8")
+    made = {"baselines": {}}
+    for entry in entries.values():
+        made["baselines"] |= made_of({"loss@1of4": [1.0, 1.2, 1.4]}, entry)["baselines"]
+    (tmp_path / "bands.json").write_text(json.dumps(made), encoding="utf-8")
+
+    def figures(directory: Path, entry: Entry) -> dict[str, float]:
+        if entry.baseline == "pqn":
+            raise NightError(f"{directory}: no run to read")
+        return {"loss@1of4": 1.3}
+
+    manifest = {
+        "hardware": {"cpu": "a processor", "cores": 4},
+        "versions": {"torch": "2.13.0"},
+        "revision": {"commit": "a" * 40, "clean": True},
+    }
+    monkeypatch.setattr(night, "figures_of", figures)
+    monkeypatch.setattr(night, "read_manifest", lambda directory: manifest)
+    return [
+        f"--{name}={tmp_path / file}" for name, file in (("plan", "plan.toml"), ("bands", "bands.json"), ("out", "n"))
+    ]
+
+
+def test_a_night_within_its_bands_passes_and_is_kept(made_up_night: list[str], tmp_path: Path):
+    assert night.main(["check", "--baselines", "c51", f"--nights={tmp_path / 'nights'}", *made_up_night]) == 0
+    (kept,) = page.read_nights(tmp_path / "nights")
+    assert kept["passed"]
+    assert (kept["runner"], kept["baselines"]["c51"]["figures"]) == (RUNNER, {"loss@1of4": 1.3})
+
+
+def test_a_baseline_whose_training_failed_fails_the_night_and_the_others_are_judged(
+    made_up_night: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert night.main(["check", f"--nights={tmp_path / 'nights'}", *made_up_night]) == 1
+    (kept,) = page.read_nights(tmp_path / "nights")
+    assert [finding["figure"] for finding in kept["baselines"]["pqn"]["findings"]] == ["run"]
+    assert "ok      c51: 1 figures within their bands" in capsys.readouterr().out
+    assert "no run to read" in page.build(tmp_path / "nights").read_text(encoding="utf-8")
+
+
+def test_a_slow_baseline_fails_the_night(made_up_night: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    nights = tmp_path / "nights"
+    write_nights(nights, *(night_of(f"2026-01-{day:02}", 1.1) | {"speed": {"c51": 0.1}} for day in range(1, 7)))
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "speed.json").write_text('{"c51": 0.05}', encoding="utf-8")
+    assert night.main(["check", "--baselines", "c51", f"--nights={nights}", *made_up_night]) == 1
+    assert "FAILED  c51: speed is 0.05 of the emulator's" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_tiny_night_from_its_bands_to_its_page_catches_a_planted_fault(tmp_path: Path):
+    plan = 'band_seeds = [0, 1, 2]\nnight_seed = 100\n[baselines.c51]\ngame = "UpNDown"\nframes = 2048\n'
+    (tmp_path / "plan.toml").write_text(f"{plan}parts = 2\nseconds = 10\n", encoding="utf-8")
+    at = [f"--plan={tmp_path / 'plan.toml'}", f"--bands={tmp_path / 'bands.json'}", f"--out={tmp_path / 'nightly'}"]
+    assert night.main(["bands", "--jobs=2", *at]) == 0
+    assert night.main(["run", *at]) == 0
+    nights = f"--nights={tmp_path / 'nights'}"
+    assert night.main(["check", nights, *at]) == 0
+    assert night.main(["page", nights, *at]) == 0
+    assert night.main(["faults", "--only=seeds-shared", *at]) == 0
+    (found,) = json.loads((tmp_path / "nightly/faults.json").read_text(encoding="utf-8")).values()
+    assert any("distinct_starts is 0.0625, below its band" in line for line in found["lines"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
