@@ -21,6 +21,7 @@ LEAST_ROOM = {"dead_fraction": 0.1, "distinct_starts": 0.3, "games": 5.0, "repea
 EXACT = ("distinct_seeds", "epsilon", "importance_exponent", "largest_discount", "past_end")
 EXACT_SHARE = 1e-5
 MAY_BE_NEGATIVE = ("value", "score")
+LEARNED = " (learned)"  # after a figure's name, for the plan's limit to it
 RULE = (
     f"least to largest seed, widened at both ends by {RANGES:g} times their distance and {SHARE:.0%} of the larger "
     f"size, at the least by {', '.join(f'{room:g} ({name})' for name, room in LEAST_ROOM.items())}; "
@@ -55,7 +56,11 @@ class Finding:
 
     def __str__(self) -> str:
         low, high = self.band.low, self.band.high
-        reach = f"{number(low)} to {number(high)}" if math.isfinite(high) else f"at least {number(low)}"
+        reach = f"{number(low)} to {number(high)}"
+        if not math.isfinite(high):
+            reach = f"at least {number(low)}"
+        elif not math.isfinite(low):
+            reach = f"at most {number(high)}"
         what = f"{self.baseline}: {self.figure}"
         if self.value is None:
             return f"{what} is missing; its band is {reach}"
@@ -108,8 +113,8 @@ def bands_of(entry: Entry, made: Mapping[str, Any]) -> dict[str, Band]:
     if (ours["game"], ours["frames"], ours["parts"]) != (entry.game, entry.frames, entry.parts):
         raise NightError(f"the bands of {entry.baseline} were made on another plan; {again}")
     found = {figure: band(figure, values) for figure, values in ours["figures"].items()}
-    if entry.learned is not None:
-        found["score (learned)"] = Band(entry.learned, math.inf)
+    for figure, limit in entry.learned.items():
+        found[f"{figure}{LEARNED}"] = Band(limit.get("above", -math.inf), limit.get("below", math.inf))
     return found
 
 
@@ -123,7 +128,7 @@ def outside(
     """
     findings = []
     for figure, held in bands.items():
-        value = figures.get(figure.removesuffix(" (learned)"))
+        value = figures.get(figure.removesuffix(LEARNED))
         if (value is None and not early) or (value is not None and not held.holds(value)):
             findings.append(Finding(entry.baseline, figure, value, held))
     return sorted(findings, key=_distance, reverse=True)
@@ -133,7 +138,9 @@ def _distance(finding: Finding) -> float:
     value, held = finding.value, finding.band
     if value is None or not math.isfinite(value):
         return math.inf
-    width = held.high - held.low if math.isfinite(held.high) else held.low
+    width = held.high - held.low
+    if not math.isfinite(width):
+        width = abs(held.low if math.isfinite(held.low) else held.high)
     return max(held.low - value, value - held.high) / max(width, 1e-12)
 
 

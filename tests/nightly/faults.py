@@ -26,6 +26,24 @@ class Fault:
 
 FAULTS = (
     Fault(
+        "pqn-learns-nothing",
+        "PQN's weights stay as they began.",
+        "pqn",
+        2,
+        "baselines/pqn.py",
+        "optimizer.step()",
+        "pass",
+    ),
+    Fault(
+        "c51-learns-nothing",
+        "C51's weights stay as they began.",
+        "c51",
+        2,
+        "baselines/c51.py",
+        "optimizer.step()",
+        "pass",
+    ),
+    Fault(
         "lambda-return-unmasked",
         "PQN's targets carry value across the end of an episode.",
         "pqn",

@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from bands import LEARNED
 from figures import FOLDER, NightError, command
 from markupsafe import Markup
 
@@ -66,11 +67,11 @@ def build(folder: Path) -> Path:
 def section(baseline: str, nights: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The plots of a baseline: those of the end of the run and of what failed, then the others."""
     last = nights[-1]["baselines"][baseline]
-    failed = {finding["figure"].removesuffix(" (learned)") for finding in last["findings"]}
+    failed = {finding["figure"].removesuffix(LEARNED) for finding in last["findings"]}
     first: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     for figure in last["bands"]:
-        if figure.endswith(" (learned)"):
+        if figure.endswith(LEARNED):
             continue
         values = [night["baselines"].get(baseline, {}).get("figures", {}).get(figure) for night in nights]
         name, _, part = figure.partition("@")

@@ -17,7 +17,7 @@ from figures import Entry, NightError, by_part, read_plan
 from training import Job, train
 
 PLAN = read_plan()
-ENTRY = Entry("pqn", "UpNDown", 4000, 4, 10.0, learned=500.0)
+ENTRY = Entry("pqn", "UpNDown", 4000, 4, 10.0, learned={"score": {"above": 500.0}, "loss@4of4": {"below": 10.0}})
 RUNNER = "a processor, 4 cores, torch 2.13.0"
 
 
@@ -74,20 +74,23 @@ def test_seeds_that_agree_by_chance_leave_room():
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_lies_outside(value: float):
     bands = held.bands_of(ENTRY, made_of({"loss@1of4": [1.0, 2.0, 3.0], "score": [900.0, 800.0, 850.0]}))
-    findings = held.outside(ENTRY, bands, {"loss@1of4": value, "score": 900.0})
+    findings = held.outside(ENTRY, bands, {"loss@1of4": value, "score": 900.0, "loss@4of4": 1.0})
     assert [finding.figure for finding in findings] == ["loss@1of4"]
 
 
 def test_a_score_within_its_band_still_fails_below_what_only_a_learner_reaches():
     bands = held.bands_of(ENTRY, made_of({"score": [510.0, 800.0, 850.0]}))
-    assert [finding.figure for finding in held.outside(ENTRY, bands, {"score": 480.0})] == ["score (learned)"]
+    assert [finding.figure for finding in held.outside(ENTRY, bands, {"score": 480.0, "loss@4of4": 1.0})] == [
+        "score (learned)"
+    ]
 
 
 def test_a_figure_that_a_whole_run_lacks_fails_and_one_that_a_stopped_run_did_not_reach_does_not():
     bands = held.bands_of(ENTRY, made_of({"loss@1of4": [1.0, 2.0, 3.0], "loss@4of4": [1.0, 2.0, 3.0]}))
     figures = {"loss@1of4": 2.0, "score": 900.0}
     assert [str(finding) for finding in held.outside(ENTRY, bands, figures)] == [
-        "pqn: loss@4of4 is missing; its band is 0 to 6.75"
+        "pqn: loss@4of4 is missing; its band is 0 to 6.75",
+        "pqn: loss@4of4 (learned) is missing; its band is at most 10",
     ]
     assert held.outside(ENTRY, bands, figures, early=True) == []
 
@@ -97,6 +100,8 @@ def test_a_finding_says_which_figure_left_its_band_and_by_how_much():
     assert str(finding) == "pqn: loss@4of4 is 0.5, above its band (0.1 to 0.2) by 0.3"
     finding = Finding("pqn", "score (learned)", 50.0, Band(500.0, math.inf))
     assert str(finding) == "pqn: score (learned) is 50, below its band (at least 500) by 450"
+    finding = Finding("c51", "loss@4of4 (learned)", 4.0, Band(-math.inf, 3.5))
+    assert str(finding) == "c51: loss@4of4 (learned) is 4, above its band (at most 3.5) by 0.5"
 
 
 def test_the_farthest_figure_by_its_bands_width_comes_first():
