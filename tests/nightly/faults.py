@@ -110,7 +110,7 @@ FAULTS = (
         "priorities-never-updated",
         "Rainbow's replay goes on with the priorities that transitions entered with.",
         "rainbow",
-        4,
+        2,
         "baselines/rainbow.py",
         "self._sampler.update(indices, np.minimum(priorities, self.config.max_priority))",
         "pass",
