@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import bands as held
 import faults as planting
 import page
 import speed
-from figures import PLAN_FILE, Entry, NightError, Plan, command, figures_of, read_plan
+from figures import PLAN_FILE, NightError, Plan, command, figures_of, read_plan
 from training import Job, train
 
 from results.atomic import write_bytes
@@ -84,9 +84,10 @@ def check(arguments: argparse.Namespace, plan: Plan) -> int:
             "bands": {name: band.ends for name, band in bands.items()},
             "findings": [{"figure": finding.figure, "line": str(finding)} for finding in findings],
         }
-        _print_judged(entry, findings, len(bands), seed)
     if not manifest:
         raise errors[0]
+    for name, values in judged.items():
+        _print_judged(name, values["findings"], len(values["bands"]), seed)
     runner = speed.runner_class({**manifest["hardware"], "torch": manifest["versions"]["torch"]})
     ratios = {name: ratio for name, ratio in _read(arguments.out / SPEED_FILE, {}).items() if name in judged}
     before = [] if arguments.nights is None else page.read_nights(arguments.nights)
@@ -184,13 +185,13 @@ def _is_done(job: Job) -> bool:
         return False
 
 
-def _print_judged(entry: Entry, findings: Sequence[held.Finding | held.Lost], count: int, seed: int) -> None:
+def _print_judged(baseline: str, findings: Sequence[Mapping[str, str]], count: int, seed: int) -> None:
     if not findings:
-        print(f"ok      {entry.baseline}: {count} figures within their bands")
+        print(f"ok      {baseline}: {count} figures within their bands")
         return
     for finding in findings:
-        print(f"FAILED  {finding}")
-    which = ["--baselines", entry.baseline, "--seed", seed]
+        print(f"FAILED  {finding['line']}")
+    which = ["--baselines", baseline, "--seed", seed]
     print(f"        at home: {command('run', *which)} && {command('check', *which)}")
 
 
