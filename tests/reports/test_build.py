@@ -306,7 +306,7 @@ def test_folders_of_results_are_read_into_one_report_and_a_run_counts_once(tmp_p
     manifest = json.loads((site / "runs/pqn/Pong/4M/seed-0.json").read_text())
     assert manifest == json.loads((first / "pqn/Pong/4M/seed-0/manifest.json").read_text())
     game = (site / "games/Pong.html").read_text()
-    assert game.count("<figure") == 2  # every run, and the first frames closer
+    assert game.count("<figure") == 3  # every run, the first frames closer, and what others published
     assert "400k-frame run" in game
 
 
@@ -316,7 +316,7 @@ def test_a_game_has_one_figure_whatever_the_budgets_and_the_others_are_labelled(
         write_run(tmp_path / "runs", name, "Pong", frames, 0, 0.5)
     outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
     page = (outcome.index.parent / "games/Pong.html").read_text()
-    assert page.count("<figure") == 1
+    assert page.count("<figure") == 2  # the runs, and apart from them what others published under another protocol
     assert page.count('class="curve main') == 2 * 2  # in two sizes
     assert page.count('class="curve other') == 2
     assert "2M-frame run" in page
