@@ -106,6 +106,24 @@ FAULTS = (
         "self.target.load_state_dict(self.network.state_dict())",
         "pass",
     ),
+    Fault(
+        "priorities-never-updated",
+        "Rainbow's replay goes on with the priorities that transitions entered with.",
+        "rainbow",
+        2,
+        "baselines/rainbow.py",
+        "self._sampler.update(indices, np.minimum(priorities, self.config.max_priority))",
+        "pass",
+    ),
+    Fault(
+        "n-step-off-by-one",
+        "The replay memory sums one step more than pinned.",
+        "rainbow",
+        1,
+        "baselines/replay/memory.py",
+        "np.arange(layout.n_steps)) % layout.slots",
+        "np.arange(layout.n_steps + 1)) % layout.slots",
+    ),
 )
 
 
