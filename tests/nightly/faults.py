@@ -56,7 +56,7 @@ FAULTS = (
         "layernorm-over-all-axes",
         "LayerNorm runs over channels, height and width together.",
         "pqn",
-        1,
+        2,
         "baselines/networks/pqn_encoders.py",
         "F.layer_norm(images.permute(0, 2, 3, 1), scale.shape, scale, bias, NORM_EPSILON)",
         "F.layer_norm(images, images.shape[1:], eps=NORM_EPSILON).permute(0, 2, 3, 1) * scale + bias",
