@@ -16,7 +16,14 @@ BANDS_FILE = FOLDER / "bands.json"
 # share of the larger seed's size.
 RANGES, SHARE = 1.5, 0.25
 # A few seeds can agree by chance where only few values are likely: the least room at both ends.
-LEAST_ROOM = {"dead_fraction": 0.1, "distinct_starts": 0.13, "games": 5.0, "repeats": 0.05, "terminals": 0.02}
+LEAST_ROOM = {
+    "dead_fraction": 0.1,
+    "distinct_starts": 0.13,
+    "games": 5.0,
+    "repeats": 0.05,
+    "terminals": 0.02,
+    "value": 0.1,
+}
 # Follow from the configuration alone, whatever the seed.
 EXACT = ("distinct_seeds", "epsilon", "importance_exponent", "largest_discount", "past_end")
 EXACT_SHARE = 1e-5

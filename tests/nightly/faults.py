@@ -56,7 +56,7 @@ FAULTS = (
         "layernorm-over-all-axes",
         "LayerNorm runs over channels, height and width together.",
         "pqn",
-        1,
+        2,
         "baselines/networks/pqn_encoders.py",
         "F.layer_norm(images.permute(0, 2, 3, 1), scale.shape, scale, bias, NORM_EPSILON)",
         "F.layer_norm(images, images.shape[1:], eps=NORM_EPSILON).permute(0, 2, 3, 1) * scale + bias",
@@ -105,6 +105,24 @@ FAULTS = (
         "baselines/c51.py",
         "self.target.load_state_dict(self.network.state_dict())",
         "pass",
+    ),
+    Fault(
+        "priorities-never-updated",
+        "Rainbow's replay goes on with the priorities that transitions entered with.",
+        "rainbow",
+        2,
+        "baselines/rainbow.py",
+        "self._sampler.update(indices, np.minimum(priorities, self.config.max_priority))",
+        "pass",
+    ),
+    Fault(
+        "n-step-off-by-one",
+        "The replay memory sums one step more than pinned.",
+        "rainbow",
+        1,
+        "baselines/replay/memory.py",
+        "np.arange(layout.n_steps)) % layout.slots",
+        "np.arange(layout.n_steps + 1)) % layout.slots",
     ),
 )
 
