@@ -24,6 +24,8 @@ LEAST_ROOM = {
     "terminals": 0.02,
     "value": 0.1,
 }
+# Vary by factors between seeds while learning begins: at the least so many times the larger size.
+FACTORS = {"gradient_norm": 2.0, "loss": 2.0}
 # Follow from the configuration alone, whatever the seed.
 EXACT = ("distinct_seeds", "epsilon", "importance_exponent", "largest_discount", "past_end")
 EXACT_SHARE = 1e-5
@@ -32,6 +34,7 @@ LEARNED = " (learned)"  # after a figure's name, for the plan's limit to it
 RULE = (
     f"least to largest seed, widened at both ends by {RANGES:g} times their distance and {SHARE:.0%} of the larger "
     f"size, at the least by {', '.join(f'{room:g} ({name})' for name, room in LEAST_ROOM.items())}; "
+    f"{' and '.join(FACTORS)} at the least by {FACTORS['loss']:g} times that size; "
     f"{', '.join(EXACT)} by {EXACT_SHARE:g} of their size alone"
 )
 
@@ -99,7 +102,7 @@ def band(figure: str, values: Sequence[float]) -> Band:
     low, high = min(values), max(values)
     size = max(abs(low), abs(high))
     name = figure.split("@")[0].split("/")[0]
-    room = max(RANGES * (high - low) + SHARE * size, LEAST_ROOM.get(name, 0.0))
+    room = max(RANGES * (high - low) + SHARE * size, FACTORS.get(name, 0.0) * size, LEAST_ROOM.get(name, 0.0))
     if name in EXACT:
         room = EXACT_SHARE * size
     least = -math.inf if name in MAY_BE_NEGATIVE else 0.0

@@ -62,15 +62,6 @@ FAULTS = (
         "F.layer_norm(images, images.shape[1:], eps=NORM_EPSILON).permute(0, 2, 3, 1) * scale + bias",
     ),
     Fault(
-        "radam-without-bias-correction",
-        "PQN's optimiser takes its moments as they are.",
-        "pqn",
-        1,
-        "baselines/optim.py",
-        "correction1, correction2 = 1 - beta1**step, 1 - decay",
-        "correction1, correction2 = torch.ones_like(decay), torch.ones_like(decay)",
-    ),
-    Fault(
         "rewards-unclipped",
         "The learner sees the game's own points.",
         "c51",

@@ -55,8 +55,9 @@ def test_a_plan_that_judges_a_seed_of_the_bands_is_refused(tmp_path: Path):
 
 
 def test_a_band_is_the_seeds_range_widened_by_one_and_a_half_ranges_and_a_quarter_of_the_size():
-    found = held.band("loss@1of4", [2.0, 3.0, 4.0])
-    assert (found.low, found.high) == (0.0, 8.0)  # 2 - 3 - 1 is below 0, which no loss is
+    found = held.band("repeats@1of4", [2.0, 3.0, 4.0])
+    assert (found.low, found.high) == (0.0, 8.0)  # 2 - 3 - 1 is below 0, which no share is
+    assert held.band("loss@1of4", [2.0, 3.0, 4.0]).high == 12.0  # losses vary by factors
     assert held.band("value@1of4", [2.0, 3.0, 4.0]).low == -2.0
 
 
@@ -89,7 +90,7 @@ def test_a_figure_that_a_whole_run_lacks_fails_and_one_that_a_stopped_run_did_no
     bands = held.bands_of(ENTRY, made_of({"loss@1of4": [1.0, 2.0, 3.0], "loss@4of4": [1.0, 2.0, 3.0]}))
     figures = {"loss@1of4": 2.0, "score": 900.0}
     assert [str(finding) for finding in held.outside(ENTRY, bands, figures)] == [
-        "pqn: loss@4of4 is missing; its band is 0 to 6.75",
+        "pqn: loss@4of4 is missing; its band is 0 to 9",
         "pqn: loss@4of4 (learned) is missing; its band is at most 10",
     ]
     assert held.outside(ENTRY, bands, figures, early=True) == []
@@ -236,7 +237,7 @@ def test_the_page_of_a_failed_night_names_the_figure_and_the_command_that_shows_
     write_nights(tmp_path, night_of("2026-01-01", 1.1), night_of("2026-01-02", 5.0, commit="b" * 40))
     text = page.build(tmp_path).read_text(encoding="utf-8")
     assert "Last night failed" in text
-    assert "pqn: loss@4of4 is 5, above its band (0.05 to 2.35) by 2.65" in text
+    assert "pqn: loss@4of4 is 5, above its band (0 to 4.2) by 0.8" in text
     assert "night.py run --baselines pqn --seed 100 &amp;&amp; python tests/nightly/night.py check" in text
     assert "code: bbbbbbbbbbbb" in text
     assert text.count('class="out"') == 1  # the one dot outside
