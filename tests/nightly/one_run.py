@@ -19,7 +19,7 @@ import baselines
 import suite
 from baselines.registry import load_pinned
 from results.store import read_manifest, run_directory
-from suite.protocol import chosen_protocol, run_spec
+from suite.protocol import load_protocol, run_spec
 from suite.run import execute
 from suite.run_messages import RunOptions, RunStatus
 
@@ -31,7 +31,7 @@ def main(source: str, baseline: str, game: str, frames: str, seed: str, stop_at:
         if not Path(str(package.__file__)).resolve().is_relative_to(Path(source).resolve()):
             print(f"{package.__name__} comes from {package.__file__}, not from {source}", file=sys.stderr)
             return 2
-    spec = run_spec(load_pinned(baseline), chosen_protocol(), game=game, frames=int(frames), seed=int(seed))
+    spec = run_spec(load_pinned(baseline), load_protocol("paper"), game=game, frames=int(frames), seed=int(seed))
     reached = 0.0
     probe = Probe()
     probe.attach()

@@ -29,7 +29,7 @@ from baselines import pqn
 from baselines.emulator.envs import AtariEnvironments
 from baselines.replay.memory import ReplayMemory
 from suite.checkpoint import checkpoint_files
-from suite.protocol import chosen_protocol
+from suite.protocol import load_protocol
 from suite.recorder import Recorder
 
 
@@ -101,7 +101,7 @@ class Probe:
 
 def distinct_starts(envpool_id: str, seeds: Sequence[int]) -> float:
     """The largest share of distinct observations among environments with these seeds that all act alike."""
-    environments = AtariEnvironments(envpool_id, seeds, chosen_protocol().environment, threads=1)
+    environments = AtariEnvironments(envpool_id, seeds, load_protocol("paper").environment, threads=1)
     observations, largest = environments.reset(), 0.0
     for _ in range(64):
         largest = max(largest, len({o.tobytes() for o in observations}) / len(seeds))

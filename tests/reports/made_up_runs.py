@@ -276,9 +276,9 @@ def write_full_set(
 def pinned_configs() -> dict[str, dict[str, Any]]:
     """What `python -m suite report` accepts, so that its cost can be measured on runs that count."""
     from baselines.registry import describe
-    from suite.protocol import chosen_protocol, full_config
+    from suite.protocol import full_config, load_protocol
 
-    return {name: full_config(describe(name), chosen_protocol()) for name in TITLES}
+    return {name: full_config(describe(name), load_protocol("paper")) for name in TITLES}
 
 
 if __name__ == "__main__":

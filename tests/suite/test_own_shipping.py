@@ -41,12 +41,12 @@ def forget():
 
 
 def test_what_arrives_is_the_same_configuration_with_all_that_it_imports_from_beside_it(toml, tmp_path):
-    ours = pinned_hash(registry.describe(registry.add_own(toml)))
+    ours = pinned_hash(registry.describe(registry.add_own(toml)), "paper")
     packed = pack_own(["pqn", "mine", "mine"])
     assert [own.name for own in packed] == ["mine"]
     forget()
     (file,) = unpack_own(packed, tmp_path / "node")
-    assert pinned_hash(registry.describe(registry.add_own(file))) == ours
+    assert pinned_hash(registry.describe(registry.add_own(file)), "paper") == ours
     there = {path.relative_to(file.parent).as_posix() for path in file.parent.rglob("*.*")}
     assert there == {"baseline.toml", "net.py", "helper.py", "deeper.py", "pieces/block.py"}
 

@@ -23,7 +23,7 @@ from suite.errors import UserError
 from suite.executors import Supervision
 from suite.own_code import own_files
 from suite.own_shipping import pack_own
-from suite.protocol import chosen_protocol, run_spec
+from suite.protocol import load_protocol, run_spec
 from suite.run import execute
 from suite.run_messages import RunOptions
 from suite.run_process import LOG_FILE, execute_run
@@ -128,7 +128,7 @@ def test_an_encoder_of_a_users_own_trains_on_a_node_that_has_no_file_of_it(tmp_p
     try:
         pinned = registry.load_pinned(name)
         frames = 4 * pinned.config.frames_per_update
-        spec = run_spec(pinned, chosen_protocol(), game="Breakout", frames=frames, seed=0)
+        spec = run_spec(pinned, load_protocol("paper"), game="Breakout", frames=frames, seed=0)
         own = pack_own([name])
         options = replace(OPTIONS, own=own_files([name]))
         execute(spec, results=tmp_path / "here", options=options, report=lambda _: None, stop_requested=lambda: False)
