@@ -46,13 +46,14 @@ class Bounds:
         return least if self.high == math.inf else f"{least} and at most {self.high:g}"
 
 
+LARGEST = 1e38  # about what float32 holds
 Count = Annotated[int, Bounds(1)]
 CountFromZero = Annotated[int, Bounds(0)]
-Positive = Annotated[float, Bounds(0.0, 1e9, is_open=True)]
-NotNegative = Annotated[float, Bounds(0.0, 1e9)]
+Positive = Annotated[float, Bounds(0.0, LARGEST, is_open=True)]
+NotNegative = Annotated[float, Bounds(0.0, LARGEST)]
 Fraction = Annotated[float, Bounds(0.0, 1.0)]
 Decay = Annotated[float, Bounds(0.0, 0.999999)]  # of a moving average whose bias is corrected
-Finite = Annotated[float, Bounds(-1e9, 1e9)]
+Finite = Annotated[float, Bounds(-LARGEST, LARGEST)]
 
 
 @dataclass(frozen=True)

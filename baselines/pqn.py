@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from math import gcd
 from typing import Any, TypeVar
 
 import numpy as np
@@ -72,9 +73,8 @@ class PqnConfig:
     def fault(self) -> str:
         """What of these values does not fit together; "" where all do."""
         rollout = self.rollout_agent_steps * self.train_environments
-        if rollout % self.minibatches:
-            return f"minibatches must divide a rollout of {rollout} observations equally, is {self.minibatches}"
-        return ""
+        uneven = f"minibatches must divide a rollout of {rollout} observations equally, is {self.minibatches}"
+        return uneven if rollout % self.minibatches else ""
 
     @property
     def frames_per_update(self) -> int:
@@ -93,16 +93,13 @@ class PqnConfig:
     def for_measuring(self, *, on_gpu: bool, environments: int | None = None) -> tuple[PqnConfig, int]:
         """The same work an agent step, and a budget in frames long enough for any measurement.
 
-        A CPU gets a quarter of the rollout with as large minibatches, so that an update takes seconds; a half or all of
-        it where its steps and minibatches can't be divided so.
+        A CPU gets a quarter of the rollout (a half or all, where it can't be divided so) with as large minibatches.
         """
         if environments is not None:
             raise ConfigError("PQN is measured with its own number of environments")
-        fits = [n for n in (4, 2, 1) if self.rollout_agent_steps % n == 0 and self.minibatches % n == 0]
-        shorter = 1 if on_gpu else fits[0]
-        config = replace(
-            self, rollout_agent_steps=self.rollout_agent_steps // shorter, minibatches=self.minibatches // shorter
-        )
+        steps, parts = self.rollout_agent_steps, self.minibatches
+        shorter = 1 if on_gpu else gcd(4, steps, parts)
+        config = replace(self, rollout_agent_steps=steps // shorter, minibatches=parts // shorter)
         return config, 10_000 * config.frames_per_update
 
 
@@ -176,10 +173,8 @@ class PqnAgent:
         self.device = task.device
         self.total_updates = config.total_updates(task.budget_frames)
         if self.total_updates < 1:
-            raise ConfigError(
-                f"a budget of {task.budget_frames} frames is too small for one update; "
-                f"give at least {config.frames_per_update} frames"
-            )
+            least = f"give at least {config.frames_per_update} frames"
+            raise ConfigError(f"a budget of {task.budget_frames} frames is too small for one update; {least}")
         self.total_frames = self.total_updates * config.frames_per_update
         self.environments = config.train_environments + config.greedy_environments
         self.off_protocol: list[str] = []
@@ -196,11 +191,8 @@ class PqnAgent:
         self.network = network.to(task.device)
         use_precision(self.network, config.precision)
         rollout = rollout_path(task.device, plain=task.plain, why_not_stacked=why_not_stacked)
-        self.paths = (
-            use_fused_blocks(self.network, task.device, plain=task.plain)
-            + use_fused_norms(self.network, task.device, plain=task.plain)
-            + rollout
-        )
+        fused = use_fused_blocks(self.network, task.device, plain=task.plain)
+        self.paths = fused + use_fused_norms(self.network, task.device, plain=task.plain) + rollout
         self.optimizer = RAdam(
             self.network.parameters(),
             lr=config.learning_rate,
