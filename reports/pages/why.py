@@ -103,19 +103,11 @@ def _usable(report: Report) -> list[Entry]:
 
 
 def _study(name: str, reference: str, report: Report) -> Studied | None:
-    """`name` beside the reference: at the largest budget that both have played, else its own longest runs."""
+    """`name` beside the reference, on the runs that the question who is ahead rests on; else its own longest runs."""
     info = report.catalogue.find(name)
     own = [e for e in _usable(report) if e.baseline == name]
     if info is None or not own:
         return None
-    theirs = {(e.frames, e.game) for e in _usable(report) if e.baseline == reference}
-    own = [e for e in own if e.game in {game for _, game in theirs}] or own  # rather another budget than another game
-    shared = [e for e in own if (e.frames, e.game) in theirs]
-    frames = max(e.frames for e in shared or own)
-    runs = tuple(e for e in shared or own if e.frames == frames)
-    if not shared:
-        return Studied(info, runs, None, None)
-    games = tuple(game for game in ATARI57 if any(e.game == game for e in runs))
     claim = Claim(
         id=f"why-{name}",
         kind=AHEAD_OF,
@@ -125,13 +117,19 @@ def _study(name: str, reference: str, report: Report) -> Studied | None:
         baseline=reference,
         reference=name,
         measure="median",
-        games=games,
+        games=ATARI57,
         games_title="",
-        frames=frames,
+        frames=max(e.frames for e in own),
     )
     basis = find_basis(report.evidence, claim)
-    assert basis is not None, "both have played a game at this budget"
-    return Studied(info, runs, basis, estimate_claim(claim, basis).interval)
+    if basis is not None and all(side.source == MEASURED for side in basis.sides):
+        side = basis.sides[1]
+        runs = tuple(entry for game in basis.games for entry in side.entries[game])
+        return Studied(info, runs, basis, estimate_claim(claim, basis).interval)
+    theirs = {e.game for e in _usable(report) if e.baseline == reference}
+    own = [e for e in own if e.game in theirs] or own  # rather another budget than another game
+    frames = max(e.frames for e in own)
+    return Studied(info, tuple(e for e in own if e.frames == frames), None, None)
 
 
 def _reference(studied: Sequence[Studied], name: str, report: Report) -> Studied | None:
@@ -156,7 +154,8 @@ def _row(row: Studied, report: Report) -> dict[str, Any]:
         "css": colour(report, row.info.name),
         "is_reference": is_reference,
         "runs": f"{games_title(games)}, {format_frames(row.runs[0].frames)}, "
-        f"{numerals.seeds_text((min(seeds.values()), max(seeds.values())))}",
+        f"{numerals.seeds_text((min(seeds.values()), max(seeds.values())))}"
+        + (f", {OFF_PROTOCOL}" if any(e.standing == OFF_PROTOCOL for e in row.runs) else ""),
         "score": numerals.number(float(np.median([_mean_hns(row.runs, game) for game in games]))),
         "gain": "" if gain is None else numerals.percent(gain.estimate, signed=True),
         "ends": "" if gain is None else _ends(gain),

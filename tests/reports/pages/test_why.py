@@ -112,3 +112,13 @@ def test_with_nothing_to_compare_the_page_stands_without_tables(tmp_path: Path, 
     text = (built.index.parent / "why.html").read_text("utf-8")
     assert "Not run yet" in text
     assert "<caption>Hadamax-PQN against" not in text
+
+
+def test_a_gain_rests_on_runs_that_count_though_longer_ones_do_not_and_the_row_shows_these(tmp_path: Path) -> None:
+    for name, hns in (("hadamax-pqn", 1.0), ("hadamax-pqn-relu", 0.5)):
+        play(tmp_path, name, hns)
+        found = {f"dead_fraction/{layer}": 0.1 for layer in LAYERS}
+        write_run(tmp_path, name, "Breakout", 8_000_000, 0, 3.0, diagnostics=found, off_protocol=["scaled"])
+    row = rows(page(tmp_path), "ablation")["hadamax-pqn-relu"]
+    assert row["runs"] == "Breakout, 4M, 1 seed"
+    assert (row["score"], row["gain"]) == ("0.50", "+100\N{NO-BREAK SPACE}%")
