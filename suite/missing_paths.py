@@ -26,22 +26,6 @@ def missing_paths(device: str, baselines: Collection[str], own: Collection[Path]
         return [f"paths could not be tried before the runs: {type(error).__name__}: {error}"]
 
 
-def slow_precision(device: str, baselines: Collection[str]) -> str:
-    """What a user should know of baselines that this device computes in software; "" where there are none."""
-    import torch
-
-    from baselines.networks.precision import computes_bf16_in_software
-    from baselines.registry import describe
-
-    slow = sorted(name for name in baselines if describe(name).values.get("precision") == "bf16")
-    if not slow or not computes_bf16_in_software(torch.device(device)):
-        return ""
-    return (
-        f"this processor has no bfloat16 instructions, so that {', '.join(slow)} will be several times slower than "
-        "float32; train the baseline without -bf16 here, or these on another machine"
-    )
-
-
 def _tried(device: str, baselines: Collection[str], own: Collection[Path]) -> list[str]:
     import torch
 

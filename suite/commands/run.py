@@ -207,15 +207,12 @@ def _train(
     specs: Sequence[RunSpec], results: Path, slots: Sequence[RunOptions], supervision: Supervision
 ) -> list[Outcome]:
     from suite.gpu_memory import refuse_crowded_gpus
-    from suite.missing_paths import missing_paths, slow_precision
+    from suite.missing_paths import missing_paths
     from suite.mps import shared_gpus
     from suite.progress import progress_display
 
     refuse_crowded_gpus(specs, [slot.device for slot in slots])
     names = sorted({spec.baseline for spec in specs})
-    slow = slow_precision(slots[0].device, names)
-    if slow:
-        print(f"note: {slow}", file=sys.stderr)
     if not slots[0].plain:
         for line in missing_paths(slots[0].device, names, slots[0].own):
             print(f"note: runs plain, which is slower: {line}", file=sys.stderr)

@@ -10,7 +10,7 @@ import torch
 
 from baselines.fast.paths import EPOCH_GRAPH, FUSED_INPUT, FUSED_NORM, ROLLOUT_GRAPH
 from suite import missing_paths as module
-from suite.missing_paths import missing_paths, slow_precision
+from suite.missing_paths import missing_paths
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")
@@ -44,20 +44,3 @@ def test_a_baseline_of_ones_own_is_known_to_the_process_that_tries_paths(tmp_pat
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "unknown baseline" not in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("found", "is_slow"),
-    [
-        ({"architecture": "x86_64", "avx2": True, "avx512_bf16": False, "amx_bf16": False}, True),
-        ({"architecture": "x86_64", "avx512_bf16": True}, False),
-        ({"architecture": "aarch64"}, False),
-        ({}, False),
-    ],
-)
-def test_bf16_on_a_processor_without_its_instructions_is_told_before_it_runs(monkeypatch, found, is_slow):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
-    told = slow_precision("cpu", ["pqn", "pqn-bf16"])
-    assert told.startswith("this processor has no bfloat16 instructions, so that pqn-bf16 will be") == is_slow
-    assert slow_precision("cpu", ["pqn"]) == ""
-    assert slow_precision("cuda:0", ["pqn-bf16"]) == ""

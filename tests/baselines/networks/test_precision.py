@@ -9,7 +9,7 @@ import torch
 
 from baselines.config import ConfigError
 from baselines.networks.distribution_network import build_c51_network
-from baselines.networks.precision import use_precision
+from baselines.networks.precision import ProductsInFloat32, lacks_bf16, use_precision
 from baselines.networks.q_network import build_q_network
 from baselines.networks.rainbow_network import build_rainbow_network
 from baselines.registry import BASELINES, VARIANTS, describe, load_pinned
@@ -84,3 +84,58 @@ def test_a_variant_differs_from_its_baseline_in_precision_alone(name, variant):
 def test_a_variant_of_no_baseline_is_refused():
     with pytest.raises(ConfigError, match="unknown baseline 'dqn-bf16'"):
         describe("dqn-bf16")
+
+
+@pytest.mark.parametrize(
+    ("found", "lacks"),
+    [
+        ({"architecture": "x86_64", "avx2": True, "avx512_bf16": False, "amx_bf16": False}, True),
+        ({"architecture": "x86_64", "avx512_bf16": True}, False),
+        ({"architecture": "x86_64", "amx_bf16": True}, False),
+        ({"architecture": "aarch64"}, False),
+        ({}, False),
+    ],
+)
+def test_which_processors_have_bf16_instructions(monkeypatch, found, lacks):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert lacks_bf16(torch.device("cpu")) == lacks
+    assert not lacks_bf16(torch.device("cuda:0"))
+
+
+@pytest.mark.parametrize("product", ["conv2d", "linear"])
+def test_products_in_float32_are_the_exact_ones_rounded_once(product):
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"conv2d": ((3, 5, 9, 9), (7, 5, 4, 4)), "linear": ((6, 40), (7, 40))}
+    given = [torch.randn(shape, generator=generator).bfloat16() for shape in (*shapes[product], (7,))]
+    function = getattr(torch.nn.functional, product)
+    coarse = [tensor.clone().requires_grad_() for tensor in given]
+    with ProductsInFloat32():
+        output = function(*coarse)
+    exact = [tensor.double().requires_grad_() for tensor in given]
+    wanted = function(*exact)
+    upstream = torch.randn(output.shape, generator=generator).bfloat16()
+    output.backward(upstream)
+    wanted.backward(upstream.double())
+    assert output.dtype == torch.bfloat16
+    for found, true in [(output, wanted), *((c.grad, e.grad) for c, e in zip(coarse, exact, strict=True))]:
+        assert found.dtype == torch.bfloat16
+        rounded = true.detach().bfloat16()
+        assert torch.allclose(found.double(), true, rtol=2**-8, atol=1e-5)  # half a step of bfloat16
+        assert (found == rounded).float().mean() > 0.99  # sums in another order round otherwise now and then
+
+
+def test_a_network_is_the_same_with_and_without_bf16_instructions_to_rounding(monkeypatch):
+    outputs = {}
+    for has in (True, False):
+        found = {"architecture": "x86_64", "avx512_bf16": has}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
+        activations = {}
+        outputs[has] = network("pqn", "bf16")(observations(), activations)
+        assert {activation.dtype for activation in activations.values()} == {torch.bfloat16}
+    assert (outputs[True] - outputs[False]).norm() < 0.01 * outputs[True].norm()
+
+
+def test_products_in_float32_leave_other_types_alone():
+    images, weight = torch.randn(2, 3, 8, 8).double(), torch.randn(4, 3, 3, 3).double()
+    with ProductsInFloat32():
+        assert torch.nn.functional.conv2d(images, weight).dtype == torch.float64
