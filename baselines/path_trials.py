@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,11 +13,13 @@ import torch
 from torch import Tensor
 
 from baselines.emulator.frame_stacks import why_not_stacked
-from baselines.fast import fused_block, triton_norm
+from baselines.fast import fourier_convolution, fused_block, native, triton_norm
+from baselines.fast.bf16 import ProductsInFloat32
 from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
 from baselines.fast.paths import (
     ACTING_GRAPH,
     EPOCH_GRAPH,
+    FOURIER,
     FUSED_BLOCK,
     FUSED_INPUT,
     FUSED_NORM,
@@ -32,6 +35,7 @@ from baselines.fast.trials import (
     block_inputs,
     speed_up,
     why_not_captured,
+    why_not_fourier,
     why_not_fused,
     why_not_fused_norm,
     why_not_one_convolution,
@@ -39,7 +43,7 @@ from baselines.fast.trials import (
 )
 from baselines.made_up import made_up
 from baselines.networks.distribution_network import HadamaxC51Encoder
-from baselines.networks.encoder import scaled_images
+from baselines.networks.encoder import FRAMES, scaled_images
 from baselines.networks.pqn_encoders import Encoder, HadamaxEncoder, NatureLayerNormEncoder
 from baselines.networks.q_network import QNetwork, build_q_network
 from baselines.optim import RAdam
@@ -115,6 +119,16 @@ def _rows(device: torch.device, record: Record, *, timed: bool) -> Iterator[_Row
             )
     for title, name, encoder in _HADAMAX:
         for precision, dtype in _TYPES.items():
+            if not fourier_convolution.concerns(device, dtype):
+                continue
+            yield _Row(
+                partial(_fourier_trial, f"{FOURIER}, {title} in {precision}", encoder(), device, dtype, timed),
+                on_gpu_alone=False,
+                encoder=name,
+                precision=precision,
+            )
+    for title, name, encoder in _HADAMAX:
+        for precision, dtype in _TYPES.items():
             yield _Row(
                 partial(_joint_trial, f"{ONE_CONVOLUTION}, {title} in {precision}", encoder(), device, dtype, timed),
                 encoder=name,
@@ -149,6 +163,21 @@ def _block_trial(name: str, encoder: Encoder, device: torch.device, dtype: torch
     there = [branch.to(device).requires_grad_() for branch in branches]
     plain, fused = (_work(_with(first, fused=value).join, *there) for value in (False, True))
     return Trial(name, None, speed_up(plain, fused, device))
+
+
+def _fourier_trial(name: str, encoder: Encoder, device: torch.device, dtype: torch.dtype, timed: bool) -> Trial:
+    """Its speed is that of the first layer, with the block as it comes, over the same with torch's convolutions."""
+    first: Any = next(module for module in encoder.modules() if hasattr(module, "fourier"))
+    first.to(device, dtype)
+    why_not = native.why_not() or fourier_convolution.why_not_shape(first.conv_a) or why_not_fourier(first, dtype)
+    if why_not is not None or not timed:
+        return Trial(name, why_not)
+    first.fused = fused_block.why_not(device) is None
+    shape = (_MEASURED_IMAGES, FRAMES, _MEASURED_HEIGHT, _MEASURED_HEIGHT)
+    images = torch.zeros(shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    plain, transformed = (_work(_with(first, fourier=value), images) for value in (False, True))
+    with ProductsInFloat32() if dtype == torch.bfloat16 else nullcontext():
+        return Trial(name, None, speed_up(plain, transformed, device))
 
 
 def _joint_trial(name: str, encoder: Encoder, device: torch.device, dtype: torch.dtype, timed: bool) -> Trial:

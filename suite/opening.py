@@ -122,8 +122,13 @@ def opened(
 def _refuse_other_paths(directory: Path, paths: Paths, state: dict[str, Any] | None) -> None:
     """Another path rounds differently: a run that goes on takes those it began with, or none."""
     began = state["fast_paths"] if state else list(paths.taken)
-    if began != list(paths.taken):
+    if missing := [path for path in began if path not in paths.taken]:
         raise RunRefused(
-            f"{directory} was begun with the {', '.join(began)}, which is missing here "
+            f"{directory} was begun with a fast path that is missing here: {', '.join(missing)} "
             f"({'; '.join(paths.missed)}); mend that, or move the run away to begin anew with --plain"
+        )
+    if added := [path for path in paths.taken if path not in began]:
+        raise RunRefused(
+            f"{directory} was begun without a fast path that is taken here: {', '.join(added)}; go on where it was "
+            "begun, with the version that began it, or move the run away to begin anew"
         )

@@ -1,4 +1,4 @@
-"""What tests of the fused Hadamax block share: they skip, visibly, on a machine without a C++ compiler."""
+"""What tests of the compiled paths share: they skip, visibly, on a machine without a C++ compiler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from baselines.fast import native
-from baselines.fast.paths import FUSED_BLOCK, use_fused_blocks
+from baselines.fast.paths import FOURIER, FUSED_BLOCK, use_hadamax_paths
 
 
 def require_native() -> None:
@@ -21,6 +21,6 @@ def require_native() -> None:
 
 
 def fuse(network: nn.Module) -> None:
-    """Lets every Hadamax layer of `network` take the fused block on the CPU."""
+    """Lets every Hadamax layer of float32 `network` take the paths of a CPU."""
     require_native()
-    assert use_fused_blocks(network, torch.device("cpu"), plain=False).taken == (FUSED_BLOCK,)
+    assert use_hadamax_paths(network, torch.device("cpu"), plain=False).taken == (FUSED_BLOCK, FOURIER)

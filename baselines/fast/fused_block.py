@@ -108,7 +108,7 @@ class _CpuBlock(torch.autograd.Function):
         images, channels = a.shape[:2]
         grad_a, grad_b = torch.empty_like(a), torch.empty_like(b)
         sums = torch.empty((images, 4, channels)) if not ctx.norm.per_image else None
-        _library().hadamax_backward(
+        native.required().hadamax_backward(
             *_shape_arguments(a, ctx.norm, ctx.pooling),
             *(_address(tensor) for tensor in (a, b)),
             (ctypes.c_void_p * 4)(*(None if tensor is None else tensor.data_ptr() for tensor in affine)),
@@ -131,20 +131,13 @@ def _forward(
 ) -> Tensor:
     rows = pooling.rows
     out = torch.empty((a.shape[0], a.shape[1], rows, rows), dtype=a.dtype, memory_format=torch.channels_last)
-    _library().hadamax_forward(
+    native.required().hadamax_forward(
         *_shape_arguments(a, norm, pooling),
         *(_address(tensor) for tensor in (a, b)),
         (ctypes.c_void_p * 4)(*(None if tensor is None else tensor.data_ptr() for tensor in affine)),
         *(_address(tensor) for tensor in (out, argmax, moments)),
     )
     return out
-
-
-def _library() -> ctypes.CDLL:
-    library = native.library()
-    if library is None:
-        raise RuntimeError(f"the fused Hadamax block is not there: {native.why_not()}")
-    return library
 
 
 def _shape_arguments(images: Tensor, norm: Norm, pooling: Pooling) -> tuple[Any, ...]:

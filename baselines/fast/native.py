@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch  # its OpenMP library must be loaded before ours asks for one
 
-SOURCE = Path(__file__).parent / "kernels" / "hadamax_block.cpp"
+SOURCES = sorted((Path(__file__).parent / "kernels").glob("*.cpp"))
 # Sums keep their order (no -ffast-math); a product and a sum may round once instead of twice.
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
@@ -42,6 +42,14 @@ class Native:
 def library() -> ctypes.CDLL | None:
     """The compiled library, or None; compiles it at the first call if no earlier process left it in the cache."""
     return _native().library
+
+
+def required() -> ctypes.CDLL:
+    """The compiled library. Raises: RuntimeError where there is none."""
+    found = _native()
+    if found.library is None:
+        raise RuntimeError(f"the compiled kernels are not there: {found.reason}")
+    return found.library
 
 
 def why_not() -> str | None:
@@ -72,16 +80,17 @@ def _compiler() -> str | None:
 
 
 def _compiled(compiler: str, cache: Path) -> Path:
-    """Path of the library for this source, compiler and processor in `cache`; made if it is not there."""
+    """Path of the library for these sources, compiler and processor in `cache`; made if it is not there."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    identity = "\n".join([SOURCE.read_text(), version, *FLAGS, _processor(), torch.__version__])
-    name = f"hadamax_block-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
+    sources = [source.read_text() for source in SOURCES]
+    identity = "\n".join([*sources, version, *FLAGS, _processor(), torch.__version__])
+    name = f"kernels-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
     target = cache / name
     if not target.exists():
         # To a name of its own, then renamed: several runs may start at once, and any may be killed.
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             made = Path(folder) / name
-            command = [compiler, *FLAGS, str(SOURCE), "-o", str(made)]
+            command = [compiler, *FLAGS, *map(str, SOURCES), "-o", str(made)]
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=COMPILE_SECONDS)
             os.replace(made, target)
     return target

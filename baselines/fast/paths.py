@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.fast import fused_block, triton_norm
+from baselines.fast import fourier_convolution, fused_block, native, triton_norm
 from baselines.fast.cuda_graph import Captured, Work, remember_learner
 from baselines.fast.trials import (
     attempt,
     why_not_captured,
+    why_not_fourier,
     why_not_fused,
     why_not_fused_norm,
     why_not_one_convolution,
@@ -23,6 +24,7 @@ from baselines.fast.trials import (
 )
 
 FUSED_BLOCK = "fused Hadamax block"
+FOURIER = "first Hadamax convolutions by Fourier transforms"
 ONE_CONVOLUTION = "both Hadamax branches as one convolution"
 FUSED_INPUT = "fused cast and scale of frames"
 FUSED_NORM = "fused LayerNorm and ReLU"
@@ -42,6 +44,11 @@ class Paths:
 
     def __add__(self, other: Paths) -> Paths:
         return Paths(self.taken + other.taken, self.missed + other.missed)
+
+
+def use_hadamax_paths(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
+    """What the Hadamax layers of `network` can have; nothing where it has none. Call this after `use_precision`."""
+    return use_fused_blocks(network, device, plain=plain) + use_fourier(network, device, plain=plain)
 
 
 def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
@@ -76,6 +83,29 @@ def _use_one_convolution(layers: dict[str, Any], device: torch.device, dtype: to
     for name, layer in layers.items():
         layer.one_convolution = name not in unfit
     return _switched(ONE_CONVOLUTION, layers, unfit)
+
+
+def use_fourier(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
+    """On a CPU, lets the first Hadamax layer of `network` convolve by Fourier transforms, if they prove themselves.
+
+    A layer that has such a path has an attribute `fourier` and two convolutions, `conv_a` and `conv_b`. It is proven in
+    the type that the network computes in: call this after `use_precision`.
+    """
+    dtype = _computes_in(network)
+    layers: dict[str, Any] = {name: module for name, module in network.named_modules() if hasattr(module, "fourier")}
+    first = {name: layer for name, layer in layers.items() if layer.conv_a.in_channels == fourier_convolution.FRAMES}
+    if not first or not fourier_convolution.concerns(device, dtype):
+        return Paths()
+    missed = "turned off" if plain else native.why_not()
+    if missed is not None:
+        return Paths(missed=(f"{FOURIER}: {missed}",))
+    unfit = {}
+    for name, layer in first.items():
+        reason = fourier_convolution.why_not_shape(layer.conv_a) or why_not_fourier(layer, dtype)
+        layer.fourier = reason is None
+        if reason is not None:
+            unfit[name] = reason
+    return _switched(FOURIER, first, unfit)
 
 
 def use_fused_norms(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:

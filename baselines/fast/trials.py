@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.fast import triton_norm
 from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
+from baselines.fast.fourier_convolution import fourier_convolutions
 
 # Largest |difference| / max(1, |exact|) of the block, as the parity fixtures allow.
 BLOCK_TOLERANCES = {torch.float32: 5e-5, torch.bfloat16: 5e-3}
@@ -81,6 +83,41 @@ def _joined(layer: Any, branches: Sequence[Tensor], *, fused: bool) -> list[Tens
     learned = [parameter for name, parameter in layer.named_parameters() if not name.startswith("conv_")]
     gradient = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
     return [output.detach(), *torch.autograd.grad(output, [*wanting, *learned], gradient.to(output))]
+
+
+def why_not_fourier(layer: Any, dtype: torch.dtype) -> str | None:
+    """Why Fourier transforms can't be trusted with the convolutions of this layer on the CPU; None if they can.
+
+    Outputs and the gradients of weights and biases are compared with those of `conv2d` in float64, over images of which
+    no side is a whole number of tiles. The layer is left as it was.
+    """
+
+    def check() -> str | None:
+        generator = torch.Generator().manual_seed(0)
+        pair = [copy.deepcopy(convolution).to(dtype) for convolution in (layer.conv_a, layer.conv_b)]
+        images = torch.rand((_IMAGES, pair[0].in_channels, 30, 51), generator=generator).to(dtype)
+        for convolution in pair:
+            _make_up(convolution, generator)
+        parameters = [parameter for convolution in pair for parameter in convolution.parameters()]
+        found = fourier_convolutions(images, *pair)
+        gradients = [torch.randn(output.shape, generator=generator).to(dtype) for output in found]
+        sent = torch.autograd.grad(found, parameters, gradients)
+        exact = [copy.deepcopy(convolution).double() for convolution in pair]
+        wanted = [F.conv2d(images.double(), convolution.weight, convolution.bias) for convolution in exact]
+        true = torch.autograd.grad(
+            wanted,
+            [parameter for convolution in exact for parameter in convolution.parameters()],
+            [gradient.double() for gradient in gradients],
+        )
+        # Relative to the largest entry, for each is the sum of many.
+        scales = [tensor.detach().abs().max() for tensor in (*wanted, *true)]
+        return _too_far(
+            [tensor.detach().double() / scale for tensor, scale in zip((*found, *sent), scales, strict=True)],
+            [tensor.detach() / scale for tensor, scale in zip((*wanted, *true), scales, strict=True)],
+            dtype,
+        )
+
+    return attempt(check)
 
 
 def why_not_one_convolution(layer: Any, device: torch.device, dtype: torch.dtype) -> str | None:

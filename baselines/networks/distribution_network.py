@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.fast.block_shape import Norm, Pooling
+from baselines.fast.fourier_convolution import fourier_convolutions
 from baselines.fast.fused_block import fused_block, joint_block, why_not_shape
 from baselines.networks.encoder import FRAMES, Encoder, keep, one_convolution
 from baselines.networks.initializers import uniform_layers_
@@ -94,6 +95,7 @@ class HadamaxC51Conv(nn.Module):
 
     fused = False  # `fast.use_fused_blocks` sets it, and then, on a GPU:
     one_convolution = False
+    fourier = False  # on a CPU, of the layer that reads the frames; `fast.use_fourier` sets it
 
     def __init__(
         self, in_channels: int, channels: int, *, kernel_size: int, padding: int, pool: tuple[int, int, int]
@@ -108,6 +110,9 @@ class HadamaxC51Conv(nn.Module):
         return why_not_shape(self.conv_a.out_channels, self.pool[0])
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.fourier and not images.requires_grad:
+            padding = self.conv_a.padding[0]
+            return self.join(*fourier_convolutions(F.pad(images, (int(padding),) * 4), self.conv_a, self.conv_b))
         if not self.one_convolution:
             return self.join(self.conv_a(images), self.conv_b(images))
         both = one_convolution(images, self.conv_a, self.conv_b)

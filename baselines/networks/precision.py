@@ -9,17 +9,14 @@ A processor without bfloat16 instructions multiplies the same bfloat16 numbers i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.overrides import TorchFunctionMode
 
 from baselines.config import ConfigError
+from baselines.fast.bf16 import ProductsInFloat32, lacks_bf16
 from baselines.networks.encoder import Encoder
 
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16}  # None: that of the weights
@@ -40,38 +37,6 @@ def check_precision(precision: str) -> None:
     """Raises ConfigError if `PRECISIONS` has none of that name."""
     if precision not in PRECISIONS:
         raise ConfigError(f"precision {precision!r} is not supported (allowed: {', '.join(PRECISIONS)})")
-
-
-def lacks_bf16(device: torch.device) -> bool:
-    """Whether `device` is an x86 processor without bfloat16 instructions; False where nothing is known."""
-    if device.type != "cpu":
-        return False
-    found: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch has none
-    return found.get("architecture") == "x86_64" and not any(found.get(name) for name in ("avx512_bf16", "amx_bf16"))
-
-
-class ProductsInFloat32(TorchFunctionMode):
-    """Computes the convolutions and dense layers of bfloat16 tensors in float32, and rounds what they give to bfloat16.
-
-    A bfloat16 product is exact in float32, where sums run too, forward and backward: what bfloat16 instructions do, up
-    to the order of the sums. torch's own way without such instructions takes 9 to 18 times as long as float32.
-    """
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func not in _PRODUCTS or args[0].dtype != torch.bfloat16:
-            return func(*args, **kwargs)
-        wide = [_wide(arg) for arg in args]
-        return func(*wide, **{name: _wide(arg) for name, arg in kwargs.items()}).bfloat16()
-
-
-_PRODUCTS = (F.conv2d, F.linear)
-
-
-def _wide(argument: Any) -> Any:
-    return argument.float() if isinstance(argument, Tensor) else argument
 
 
 def encode(encoder: Encoder, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:

@@ -8,6 +8,7 @@ from baselines.fast import fused_block
 from baselines.fast.paths import (
     ACTING_GRAPH,
     EPOCH_GRAPH,
+    FOURIER,
     FUSED_BLOCK,
     FUSED_INPUT,
     FUSED_NORM,
@@ -18,26 +19,33 @@ from baselines.fast.paths import (
 from baselines.path_trials import epoch_trial, missing_paths, trials, update_trial
 
 CPU = torch.device("cpu")
-BLOCKS = [
-    f"{FUSED_BLOCK}, {network} in {precision}"
+ON_CPU = [
+    f"{path}, {network} in {precision}"
+    for path in (FUSED_BLOCK, FOURIER)
     for network in ("Hadamax-PQN", "Hadamax-C51")
     for precision in ("float32", "bf16")
 ]
 
 
-def test_a_cpu_proves_its_blocks_and_says_how_much_faster_they_are():
+@pytest.fixture
+def no_bf16(monkeypatch):
+    """A processor whose bf16 convolutions are by Fourier transforms too."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64"}, raising=False)
+
+
+def test_a_cpu_proves_its_paths_and_says_how_much_faster_they_are(no_bf16):
     require_native()
     found = list(trials(CPU))
-    assert [trial.name for trial in found] == BLOCKS
-    assert [trial.why_not for trial in found] == [None] * 4
+    assert [trial.name for trial in found] == ON_CPU
+    assert [trial.why_not for trial in found] == [None] * 8
     assert all(trial.speed_up is not None for trial in found)
 
 
-def test_a_machine_without_compiler_says_so_for_every_block(monkeypatch):
+def test_a_machine_without_compiler_says_so_for_every_path(no_bf16, monkeypatch):
     monkeypatch.setattr(fused_block.native, "why_not", lambda: "no C++ compiler was found")
     found = list(trials(CPU))
     assert [(trial.name, trial.why_not, trial.speed_up) for trial in found] == [
-        (name, "no C++ compiler was found", None) for name in BLOCKS
+        (name, "no C++ compiler was found", None) for name in ON_CPU
     ]
 
 
@@ -67,13 +75,17 @@ def test_an_epoch_that_keeps_its_first_order_for_ever_is_noticed():
     assert epoch_trial(CPU, keeps_its_inputs).why_not.startswith("its outputs are off by")
 
 
-def test_only_the_paths_that_a_baseline_takes_are_told(monkeypatch):
+def test_only_the_paths_that_a_baseline_takes_are_told(no_bf16, monkeypatch):
     monkeypatch.setattr(fused_block.native, "why_not", lambda: "no C++ compiler was found")
     monkeypatch.setattr(path_trials, "why_not_kept", lambda: None)
     missing = "no C++ compiler was found"
     assert missing_paths("cpu", ["pqn", "c51", "rainbow"]) == []
-    assert missing_paths("cpu", ["pqn", "hadamax-pqn"]) == [f"{FUSED_BLOCK}, Hadamax-PQN in float32: {missing}"]
-    assert missing_paths("cpu", ["hadamax-c51-bf16"]) == [f"{FUSED_BLOCK}, Hadamax-C51 in bf16: {missing}"]
+    assert missing_paths("cpu", ["pqn", "hadamax-pqn"]) == [
+        f"{path}, Hadamax-PQN in float32: {missing}" for path in (FUSED_BLOCK, FOURIER)
+    ]
+    assert missing_paths("cpu", ["hadamax-c51-bf16"]) == [
+        f"{path}, Hadamax-C51 in bf16: {missing}" for path in (FUSED_BLOCK, FOURIER)
+    ]
     monkeypatch.setattr(path_trials, "why_not_kept", lambda: "no switch")
     assert missing_paths("cpu", ["pqn"]) == [f"{KEPT_MEMORY}: no switch"]
 

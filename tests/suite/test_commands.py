@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from fused import require_native
 
+from baselines.fast.paths import FOURIER, FUSED_BLOCK, KEPT_MEMORY, Paths
 from results.lock import writer
+from suite.opening import RunRefused, _refuse_other_paths
 
 ROOT = Path(__file__).parents[2]
 TINY = [str(Path(__file__).parent / "tiny_suite.py")]
@@ -188,7 +190,7 @@ def test_a_run_goes_on_with_the_fast_path_it_began_with_or_not_at_all(tmp_path):
     assert there.returncode == 1
     told = "note: runs plain, which is slower: fused Hadamax block, Hadamax-PQN in float32: no C++ compiler was found"
     assert told in there.stderr
-    assert "was begun with the fused Hadamax block, which is missing here" in there.stderr
+    assert f"was begun with a fast path that is missing here: {FUSED_BLOCK}, {FOURIER} (" in there.stderr
     assert (folder / "manifest.json").read_bytes() == before
 
     plain = suite(tmp_path, *arguments, "--frames", 128, "--plain")
@@ -196,9 +198,16 @@ def test_a_run_goes_on_with_the_fast_path_it_began_with_or_not_at_all(tmp_path):
     manifest = json.loads((folder.parents[1] / "128" / "seed-0" / "manifest.json").read_text())
     assert manifest["path"] == "plain"
     assert manifest["hardware"]["fast_paths_missed"] == [
-        "freed memory kept: turned off",
-        "fused Hadamax block: turned off",
+        f"{path}: turned off" for path in (KEPT_MEMORY, FUSED_BLOCK, FOURIER)
     ]
+
+
+def test_a_run_begun_without_a_fast_path_does_not_go_on_with_it(tmp_path):
+    """Begun by an earlier version, or on another kind of processor: another path rounds differently."""
+    begun = {"fast_paths": [FUSED_BLOCK]}
+    _refuse_other_paths(tmp_path, Paths(taken=(FUSED_BLOCK,)), begun)
+    with pytest.raises(RunRefused, match=f"was begun without a fast path that is taken here: {FOURIER}; go on where"):
+        _refuse_other_paths(tmp_path, Paths(taken=(FUSED_BLOCK, FOURIER)), begun)
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path):

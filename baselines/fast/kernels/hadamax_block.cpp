@@ -7,7 +7,8 @@
 // Images are [B, H, W, C], C a multiple of 16, float or bfloat16; all arithmetic is float. Each image is one thread's
 // work and leaves its own partial sums, so that results do not depend on the number of threads.
 //
-// Vectors are the compilers' own (GCC and Clang), 16 lanes wide whatever the processor has.
+// Vectors are the compilers' own (GCC and Clang), as wide as the processor's: GCC takes wider ones apart lane by lane
+// wherever they are compared or shuffled.
 
 #include <algorithm>
 #include <cstdint>
@@ -20,7 +21,11 @@
 
 namespace {
 
+#ifdef __AVX512F__
 constexpr int LANES = 16;
+#else
+constexpr int LANES = 8;
+#endif
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
@@ -63,10 +68,16 @@ inline void store(BFloat16* to, Floats values) {  // to the nearest, ties to eve
 
 // The sum of the lanes, in every lane.
 inline Floats sums(Floats v) {
+#if defined(__AVX512F__)
   v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
   v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
   v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
   v += __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+#else
+  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+  v += __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6);
+#endif
   return v;
 }
 
@@ -74,7 +85,9 @@ inline float sum(Floats v) { return sums(v)[0]; }
 
 // Lane i of the result is the sum of vector i: as many sums as there are lanes, for little more than a few of them.
 inline Floats sums_of_each(const Floats (&v)[LANES]) {
-  Floats eighths[8], quarters[4], halves[2];
+  Floats quarters[4], halves[2];
+#if defined(__AVX512F__)
+  Floats eighths[8];
   for (int i = 0; i < 8; i++)
     eighths[i] = __builtin_shufflevector(v[i], v[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
                  __builtin_shufflevector(v[i], v[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
@@ -91,6 +104,19 @@ inline Floats sums_of_each(const Floats (&v)[LANES]) {
   const Floats x = halves[0], y = halves[1];
   return __builtin_shufflevector(x, y, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
          __builtin_shufflevector(x, y, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+#else
+  for (int i = 0; i < 4; i++)
+    quarters[i] = __builtin_shufflevector(v[i], v[i + 4], 0, 1, 2, 3, 8, 9, 10, 11) +
+                  __builtin_shufflevector(v[i], v[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  for (int i = 0; i < 2; i++) {
+    const Floats x = quarters[i], y = quarters[i + 2];
+    halves[i] = __builtin_shufflevector(x, y, 0, 1, 8, 9, 4, 5, 12, 13) +
+                __builtin_shufflevector(x, y, 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  const Floats x = halves[0], y = halves[1];
+  return __builtin_shufflevector(x, y, 0, 8, 2, 10, 4, 12, 6, 14) +
+         __builtin_shufflevector(x, y, 1, 9, 3, 11, 5, 13, 7, 15);
+#endif
 }
 
 inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
@@ -526,10 +552,10 @@ void backward(const Shape& s, const void* a, const void* b, const float* const* 
 // Calls `what`<V, Norm, T>(...) for the number of channels, the norm and the type at hand; 1 if there is none such.
 #define DISPATCH(what, ...)                                                                  \
   do {                                                                                       \
-    if (s.channels == 32) return per_norm<2>(image_norm, is_bfloat16, [&](auto v, auto norm, auto type) {          \
+    if (s.channels == 32) return per_norm<32 / LANES>(image_norm, is_bfloat16, [&](auto v, auto norm, auto type) {          \
       what<decltype(v)::value, decltype(norm), decltype(type)>(s, __VA_ARGS__);              \
     });                                                                                      \
-    if (s.channels == 64) return per_norm<4>(image_norm, is_bfloat16, [&](auto v, auto norm, auto type) {          \
+    if (s.channels == 64) return per_norm<64 / LANES>(image_norm, is_bfloat16, [&](auto v, auto norm, auto type) {          \
       what<decltype(v)::value, decltype(norm), decltype(type)>(s, __VA_ARGS__);              \
     });                                                                                      \
     return 1;                                                                                \

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from baselines.config import ConfigError
+from baselines.fast.bf16 import ProductsInFloat32, lacks_bf16
 from baselines.networks.distribution_network import build_c51_network
-from baselines.networks.precision import ProductsInFloat32, lacks_bf16, use_precision
+from baselines.networks.precision import use_precision
 from baselines.networks.q_network import build_q_network
 from baselines.networks.rainbow_network import build_rainbow_network
 from baselines.registry import BASELINES, VARIANTS, describe, load_pinned
