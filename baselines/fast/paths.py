@@ -88,8 +88,8 @@ def _use_one_convolution(layers: dict[str, Any], device: torch.device, dtype: to
 def use_fourier(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
     """On a CPU, lets the first Hadamax layer of `network` convolve by Fourier transforms, if they prove themselves.
 
-    A layer that has such a path has an attribute `fourier` and two convolutions, `conv_a` and `conv_b`. It is proven in
-    the type that the network computes in: call this after `use_precision`.
+    A layer that has such a path has an attribute `fourier`, and convolutions named `conv_a` and on. It is proven in the
+    type that the network computes in: call this after `use_precision`.
     """
     dtype = _computes_in(network)
     layers: dict[str, Any] = {name: module for name, module in network.named_modules() if hasattr(module, "fourier")}

@@ -94,15 +94,15 @@ def why_not_fourier(layer: Any, dtype: torch.dtype) -> str | None:
 
     def check() -> str | None:
         generator = torch.Generator().manual_seed(0)
-        pair = [copy.deepcopy(convolution).to(dtype) for convolution in (layer.conv_a, layer.conv_b)]
-        images = torch.rand((_IMAGES, pair[0].in_channels, 30, 51), generator=generator).to(dtype)
-        for convolution in pair:
+        branches = [copy.deepcopy(part).to(dtype) for name, part in layer.named_children() if name.startswith("conv_")]
+        images = torch.rand((_IMAGES, branches[0].in_channels, 30, 51), generator=generator).to(dtype)
+        for convolution in branches:
             _make_up(convolution, generator)
-        parameters = [parameter for convolution in pair for parameter in convolution.parameters()]
-        found = fourier_convolutions(images, *pair)
+        parameters = [parameter for convolution in branches for parameter in convolution.parameters()]
+        found = fourier_convolutions(images, *branches)
         gradients = [torch.randn(output.shape, generator=generator).to(dtype) for output in found]
         sent = torch.autograd.grad(found, parameters, gradients)
-        exact = [copy.deepcopy(convolution).double() for convolution in pair]
+        exact = [copy.deepcopy(convolution).double() for convolution in branches]
         wanted = [F.conv2d(images.double(), convolution.weight, convolution.bias) for convolution in exact]
         true = torch.autograd.grad(
             wanted,

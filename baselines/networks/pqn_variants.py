@@ -6,7 +6,7 @@ is as in `pqn_encoders`: SAME padding, LayerNorm over channels, the tanh GELU, i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.fast.fourier_convolution import fourier_convolutions
 from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep
 from baselines.networks.initializers import he_normal_, xavier_normal_
 from baselines.networks.pqn_encoders import (
@@ -61,8 +62,10 @@ class VariantBlock(nn.Module):
         self.join, self.pool, self.activation, self.normed = join, pool, activation, normed
         self.kernel_size, self.pool_size, self.pool_stride = kernel_size, pool_size, pool_stride
         self.conv_stride = pool_stride if pool == "stride" else 1
-        names = ("a",) if join == "single" else ("a", "b")
-        for name in names:
+        if pool != "stride":
+            self.fourier = False  # on a CPU, of the block that reads the frames; `fast.use_fourier` sets it
+        self.branches = ("a",) if join == "single" else ("a", "b")
+        for name in self.branches:
             self.add_module(f"conv_{name}", nn.Conv2d(in_channels, channels, kernel_size, self.conv_stride))
             if normed:
                 self.add_module(f"norm_{name}", nn.LayerNorm(channels, NORM_EPSILON))
@@ -70,20 +73,26 @@ class VariantBlock(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         padded = same_pad(images, self.kernel_size, self.conv_stride)
-        joined = self._branch("a", padded)
+        branches = [self._activated(*branch) for branch in zip(self.branches, self._convolved(padded), strict=True)]
+        joined = branches[0]
         if self.join == "product":
-            joined = joined * self._branch("b", padded)
+            joined = joined * branches[1]
         elif self.join == "sum":
-            joined = joined + self._branch("b", padded)
+            joined = joined + branches[1]
         elif self.join == "concatenation":
-            joined = torch.cat([joined, self._branch("b", padded)], dim=1)
+            joined = torch.cat(branches, dim=1)
         if self.pool == "stride":
             return joined
         pooled = same_max_pool if self.pool == "max" else same_average_pool
         return pooled(joined, self.pool_size, self.pool_stride)
 
-    def _branch(self, name: str, padded: Tensor) -> Tensor:
-        hidden = self.get_submodule(f"conv_{name}")(padded)
+    def _convolved(self, padded: Tensor) -> Sequence[Tensor]:
+        convolutions: list[Any] = [self.get_submodule(f"conv_{name}") for name in self.branches]
+        if getattr(self, "fourier", False) and not padded.requires_grad:
+            return fourier_convolutions(padded, *convolutions)
+        return [convolution(padded) for convolution in convolutions]
+
+    def _activated(self, name: str, hidden: Tensor) -> Tensor:
         if self.normed:
             norm = self.get_submodule(f"norm_{name}")
             hidden = channel_norm(hidden, norm.get_parameter("weight"), norm.get_parameter("bias"))

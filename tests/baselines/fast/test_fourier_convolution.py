@@ -12,6 +12,7 @@ from baselines.fast import fourier_convolution, native, trials
 from baselines.fast import paths as fast
 from baselines.fast.fourier_convolution import fourier_convolutions
 from baselines.networks.distribution_network import build_c51_network
+from baselines.networks.pqn_variants import ALL_PQN_ENCODERS
 from baselines.networks.precision import use_precision
 from baselines.networks.q_network import build_q_network
 from baselines.registry import describe
@@ -185,6 +186,25 @@ def test_a_network_takes_it_and_gives_the_same(no_bf16, name, precision):
     assert not torch.equal(transformed[0], plain[0])  # it was taken: sums run in another order
     off = trials._relative_difference(transformed, plain)
     assert off < {"float32": 1e-4, "bf16": 0.1}[precision]
+
+
+@pytest.mark.parametrize(
+    "variant", ["hadamax-relu", "hadamax-no-product", "hadamax-concatenation", "hadamax-double-width"]
+)
+def test_variants_take_it_too(variant):
+    encoder = ALL_PQN_ENCODERS[variant]()
+    encoder.reset_parameters(torch.Generator().manual_seed(0))
+    observations = torch.randint(0, 256, (2, 4, 84, 84), generator=torch.Generator().manual_seed(1))
+    plain = encoder(observations)
+    assert fast.use_fourier(encoder, CPU, plain=False) == fast.Paths(taken=(fast.FOURIER,))
+    assert encoder.conv1.fourier
+    assert not torch.equal(encoder(observations), plain)
+    assert torch.allclose(encoder(observations), plain, atol=1e-4)
+
+
+def test_a_variant_whose_windows_stride_has_no_such_path():
+    encoder = ALL_PQN_ENCODERS["hadamax-no-maxpool"]()
+    assert fast.use_fourier(encoder, CPU, plain=False) == fast.Paths()
 
 
 def test_a_layer_whose_images_want_a_gradient_does_without(no_bf16):
