@@ -167,12 +167,13 @@ def _block_trial(name: str, encoder: Encoder, device: torch.device, dtype: torch
 
 def _fourier_trial(name: str, encoder: Encoder, device: torch.device, dtype: torch.dtype, timed: bool) -> Trial:
     """Its speed is that of the first layer, with the block as it comes, over the same with torch's convolutions."""
-    first: Any = next(module for module in encoder.modules() if hasattr(module, "fourier"))
-    first.to(device, dtype)
-    why_not = native.why_not() or fourier_convolution.why_not_shape(first.conv_a) or why_not_fourier(first, dtype)
+    layers: list[Any] = [module.to(device, dtype) for module in encoder.modules() if hasattr(module, "fourier")]
+    why_not = native.why_not()
+    for layer in layers:
+        why_not = why_not or fourier_convolution.why_not_shape(layer.conv_a) or why_not_fourier(layer, dtype)
     if why_not is not None or not timed:
         return Trial(name, why_not)
-    first.fused = fused_block.why_not(device) is None
+    first = _with(layers[0], fused=fused_block.why_not(device) is None)
     shape = (_MEASURED_IMAGES, FRAMES, _MEASURED_HEIGHT, _MEASURED_HEIGHT)
     images = torch.zeros(shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
     plain, transformed = (_work(_with(first, fourier=value), images) for value in (False, True))

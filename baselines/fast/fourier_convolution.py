@@ -1,7 +1,9 @@
-"""Hadamax's first two convolutions, 8 x 8 over four frames at stride 1, by Fourier transforms on a CPU.
+"""Hadamax's two largest layers of convolutions by Fourier transforms, on a CPU.
 
 The same sums as `torch.nn.functional.conv2d`, to rounding, for about a sixth of the arithmetic; both branches share the
-transforms of their frames. The work is done by kernels/fourier_convolution.cpp.
+transforms of their images. There are two kinds: 8 x 8 windows over four frames, where the images get no gradient
+(kernels/fourier_convolution.cpp), and 4 x 4 windows over maps of 24 x 24, padding included, as in Hadamax-PQN's second
+layer (kernels/fourier_images.cpp).
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from torch.autograd.function import once_differentiable
 from baselines.fast import native
 from baselines.fast.bf16 import lacks_bf16
 
-FRAMES, KERNEL = 4, 8  # that the C++ is made for
-CHANNELS = 32  # a branch has as many, or a multiple
+FRAMES, SIDE = 4, 24
+KERNELS = (8, 4)  # of frames, of maps
+CHANNELS = 32  # a branch has as many, or a multiple; so have maps
 DTYPES = (torch.float32, torch.bfloat16)
 
 
@@ -28,76 +31,97 @@ def concerns(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def why_not_shape(convolution: nn.Conv2d) -> str | None:
-    """Why a convolution can't be done by the C++, in words; None if it can."""
-    found = (convolution.in_channels, convolution.kernel_size, convolution.stride, convolution.dilation)
-    if found != (FRAMES, (KERNEL, KERNEL), (1, 1), (1, 1)) or convolution.groups != 1 or convolution.bias is None:
-        return f"it is made for {KERNEL} x {KERNEL} windows over {FRAMES} frames at stride 1"
-    if convolution.out_channels % CHANNELS:
-        return f"{convolution.out_channels} channels a branch, and it is made for multiples of {CHANNELS}"
+    """Why a convolution can't be done by the C++, in words; None if it can, of images that `fits`."""
+    inputs, (kernel, other), outputs = convolution.in_channels, convolution.kernel_size, convolution.out_channels
+    plain = convolution.stride == convolution.dilation == (1, 1) and convolution.groups == 1
+    if kernel not in KERNELS or other != kernel or not plain or convolution.bias is None:
+        return "it is made for windows of 8 x 8 and 4 x 4 at stride 1"
+    if outputs % CHANNELS or not (inputs == FRAMES if _of_frames(convolution) else inputs % CHANNELS == 0):
+        return f"{inputs} channels to {outputs}, and it is made for {FRAMES} frames and multiples of {CHANNELS}"
     return None
+
+
+def fits(images: Tensor, convolution: nn.Conv2d) -> bool:
+    """Whether images, padded already, are such as `convolution` can be done of."""
+    if _of_frames(convolution):
+        return not images.requires_grad and min(images.shape[2:]) >= KERNELS[0]
+    return images.shape[2:] == (SIDE, SIDE)
 
 
 def fourier_convolutions(images: Tensor, *convolutions: nn.Conv2d) -> tuple[Tensor, ...]:
     """What each convolution, without its padding, gives for the same images.
 
     Args:
-        images: [B, 4, H, W] float32 or bfloat16 on the CPU, padded already; they get no gradient.
+        images: [B, I, H, W] float32 or bfloat16 on the CPU, padded already.
         convolutions: alike in shape; `why_not_shape` says which can be done.
-    Returns: [B, C, H - 7, W - 7] for each, in channels_last memory, in the dtype of the images.
-    Raises: ValueError for images that want a gradient, of another type or device, or smaller than a window.
+    Returns: [B, C, H - K + 1, W - K + 1] for each, in channels_last memory, in the dtype of the images.
+    Raises: ValueError for images of another type or device, or which do not fit.
     """
-    if images.requires_grad or not images.is_cpu or images.dtype not in DTYPES or min(images.shape[2:]) < KERNEL:
+    if not images.is_cpu or images.dtype not in DTYPES or not fits(images, convolutions[0]):
         raise ValueError(
             f"no transforms for {list(images.shape)} of {images.dtype} on {images.device} (gradient: "
             f"{images.requires_grad})"
         )
     parameters = [parameter for convolution in convolutions for parameter in convolution.parameters()]
     rows = images.contiguous(memory_format=torch.channels_last)
-    if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (images, *parameters)):
         return _Fourier.apply(rows, *parameters)
-    return _forward(rows, parameters)
+    return _forward(rows, _exact(parameters))
 
 
 class _Fourier(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(images)
-        ctx.parameters = [(parameter.shape, parameter.dtype) for parameter in parameters]
-        return _forward(images, parameters)
+        exact = _exact(parameters)
+        ctx.save_for_backward(images, *exact[0::2])
+        ctx.dtypes = [parameter.dtype for parameter in parameters]
+        return _forward(images, exact)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (images,) = ctx.saved_tensors
+        images, *weights = ctx.saved_tensors
         rows = [gradient.contiguous(memory_format=torch.channels_last) for gradient in gradients]
-        found = [torch.empty(shape) for shape, _ in ctx.parameters]
-        native.required().fourier_backward(
-            *_shape_arguments(images, rows[0].shape[1], len(rows)),
-            *(_addresses(tensors) for tensors in (rows, found[0::2], found[1::2])),
-        )
-        return None, *(total.to(dtype) for total, (_, dtype) in zip(found, ctx.parameters, strict=True))
+        found = [torch.empty(shape) for weight in weights for shape in (weight.shape, weight.shape[:1])]
+        to_images = torch.empty_like(images) if ctx.needs_input_grad[0] else None
+        shape = _shape_arguments(images, weights)
+        kernels, results = native.required(), (_addresses(found[0::2]), _addresses(found[1::2]))
+        if weights[0].shape[2] == KERNELS[0]:
+            kernels.fourier_backward(*shape, _addresses(rows), *results)
+        else:
+            address = ctypes.c_void_p(None if to_images is None else to_images.data_ptr())
+            kernels.fourier_images_backward(*shape, _addresses(rows), _addresses(weights), *results, address)
+        return to_images, *(total.to(dtype) for total, dtype in zip(found, ctx.dtypes, strict=True))
+
+
+def _of_frames(convolution: nn.Conv2d) -> bool:
+    return convolution.kernel_size[0] == KERNELS[0]
+
+
+def _exact(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [parameter.detach().float().contiguous() for parameter in parameters]
 
 
 def _forward(images: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """parameters: weight [C, 4, 8, 8] and bias [C] of one convolution after the other."""
+    """parameters: weight [C, I, K, K] and bias [C] of one convolution after the other, float32."""
+    weights, biases = parameters[0::2], parameters[1::2]
+    channels, _, kernel, _ = weights[0].shape
     batch, _, height, width = images.shape
-    channels, reach = parameters[0].shape[0], KERNEL - 1
-    shape = (batch, channels, height - reach, width - reach)
-    outputs = [
-        torch.empty(shape, dtype=images.dtype, memory_format=torch.channels_last) for _ in range(len(parameters) // 2)
-    ]
-    exact = [parameter.detach().float().contiguous() for parameter in parameters]
-    native.required().fourier_forward(
-        *_shape_arguments(images, channels, len(outputs)),
-        *(_addresses(tensors) for tensors in (exact[0::2], exact[1::2], outputs)),
-    )
+    shape = (batch, channels, height - kernel + 1, width - kernel + 1)
+    outputs = [torch.empty(shape, dtype=images.dtype, memory_format=torch.channels_last) for _ in weights]
+    kernels = native.required()
+    forward = kernels.fourier_forward if kernel == KERNELS[0] else kernels.fourier_images_forward
+    forward(*_shape_arguments(images, weights), *(_addresses(tensors) for tensors in (weights, biases, outputs)))
     return tuple(outputs)
 
 
-def _shape_arguments(images: Tensor, channels: int, branches: int) -> tuple[Any, ...]:
-    batch, _, height, width = images.shape
+def _shape_arguments(images: Tensor, weights: Sequence[Tensor]) -> tuple[Any, ...]:
+    batch, inputs, height, width = images.shape
+    channels, _, kernel, _ = weights[0].shape
+    sizes = (height, width) if kernel == KERNELS[0] else (inputs,)
+    shape = (batch, *sizes, channels, len(weights))
     return (
-        (ctypes.c_int64 * 5)(batch, height, width, channels, branches),
+        (ctypes.c_int64 * len(shape))(*shape),
         int(images.dtype == torch.bfloat16),
         torch.get_num_threads(),
         ctypes.c_void_p(images.data_ptr()),

@@ -82,7 +82,7 @@ def _compiler() -> str | None:
 def _compiled(compiler: str, cache: Path) -> Path:
     """Path of the library for these sources, compiler and processor in `cache`; made if it is not there."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    sources = [source.read_text() for source in SOURCES]
+    sources = [source.read_text() for source in (*SOURCES, *SOURCES[0].parent.glob("*.h"))]
     identity = "\n".join([*sources, version, *FLAGS, _processor(), torch.__version__])
     name = f"kernels-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
     target = cache / name

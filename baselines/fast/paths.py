@@ -24,7 +24,7 @@ from baselines.fast.trials import (
 )
 
 FUSED_BLOCK = "fused Hadamax block"
-FOURIER = "first Hadamax convolutions by Fourier transforms"
+FOURIER = "Hadamax convolutions by Fourier transforms"
 ONE_CONVOLUTION = "both Hadamax branches as one convolution"
 FUSED_INPUT = "fused cast and scale of frames"
 FUSED_NORM = "fused LayerNorm and ReLU"
@@ -86,26 +86,25 @@ def _use_one_convolution(layers: dict[str, Any], device: torch.device, dtype: to
 
 
 def use_fourier(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
-    """On a CPU, lets the first Hadamax layer of `network` convolve by Fourier transforms, if they prove themselves.
+    """On a CPU, lets the first Hadamax layers of `network` convolve by Fourier transforms, if they prove themselves.
 
     A layer that has such a path has an attribute `fourier`, and convolutions named `conv_a` and on. It is proven in the
     type that the network computes in: call this after `use_precision`.
     """
     dtype = _computes_in(network)
     layers: dict[str, Any] = {name: module for name, module in network.named_modules() if hasattr(module, "fourier")}
-    first = {name: layer for name, layer in layers.items() if layer.conv_a.in_channels == fourier_convolution.FRAMES}
-    if not first or not fourier_convolution.concerns(device, dtype):
+    if not layers or not fourier_convolution.concerns(device, dtype):
         return Paths()
     missed = "turned off" if plain else native.why_not()
     if missed is not None:
         return Paths(missed=(f"{FOURIER}: {missed}",))
     unfit = {}
-    for name, layer in first.items():
+    for name, layer in layers.items():
         reason = fourier_convolution.why_not_shape(layer.conv_a) or why_not_fourier(layer, dtype)
         layer.fourier = reason is None
         if reason is not None:
             unfit[name] = reason
-    return _switched(FOURIER, first, unfit)
+    return _switched(FOURIER, layers, unfit)
 
 
 def use_fused_norms(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:

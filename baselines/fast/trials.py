@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from baselines.fast import triton_norm
 from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
-from baselines.fast.fourier_convolution import fourier_convolutions
+from baselines.fast.fourier_convolution import FRAMES, SIDE, fourier_convolutions
 
 # Largest |difference| / max(1, |exact|) of the block, as the parity fixtures allow.
 BLOCK_TOLERANCES = {torch.float32: 5e-5, torch.bfloat16: 5e-3}
@@ -88,36 +88,42 @@ def _joined(layer: Any, branches: Sequence[Tensor], *, fused: bool) -> list[Tens
 def why_not_fourier(layer: Any, dtype: torch.dtype) -> str | None:
     """Why Fourier transforms can't be trusted with the convolutions of this layer on the CPU; None if they can.
 
-    Outputs and the gradients of weights and biases are compared with those of `conv2d` in float64, over images of which
+    Outputs and gradients, of images too where they get one, are compared with those of `conv2d` in float64; of frames,
     no side is a whole number of tiles. The layer is left as it was.
     """
 
     def check() -> str | None:
         generator = torch.Generator().manual_seed(0)
         branches = [copy.deepcopy(part).to(dtype) for name, part in layer.named_children() if name.startswith("conv_")]
-        images = torch.rand((_IMAGES, branches[0].in_channels, 30, 51), generator=generator).to(dtype)
+        of_frames = branches[0].in_channels == FRAMES
+        shape = (_IMAGES, branches[0].in_channels, *((30, 51) if of_frames else (SIDE, SIDE)))
+        images = torch.rand(shape, generator=generator).to(dtype).requires_grad_(not of_frames)
         for convolution in branches:
             _make_up(convolution, generator)
-        parameters = [parameter for convolution in branches for parameter in convolution.parameters()]
         found = fourier_convolutions(images, *branches)
         gradients = [torch.randn(output.shape, generator=generator).to(dtype) for output in found]
-        sent = torch.autograd.grad(found, parameters, gradients)
+        true = images.detach().double().requires_grad_(not of_frames)
         exact = [copy.deepcopy(convolution).double() for convolution in branches]
-        wanted = [F.conv2d(images.double(), convolution.weight, convolution.bias) for convolution in exact]
-        true = torch.autograd.grad(
-            wanted,
-            [parameter for convolution in exact for parameter in convolution.parameters()],
-            [gradient.double() for gradient in gradients],
-        )
+        wanted = [F.conv2d(true, convolution.weight, convolution.bias) for convolution in exact]
+        ours = [*found, *_gradients(images, branches, found, gradients)]
+        theirs = [*wanted, *_gradients(true, exact, wanted, [gradient.double() for gradient in gradients])]
         # Relative to the largest entry, for each is the sum of many.
-        scales = [tensor.detach().abs().max() for tensor in (*wanted, *true)]
+        scales = [tensor.detach().abs().max() for tensor in theirs]
         return _too_far(
-            [tensor.detach().double() / scale for tensor, scale in zip((*found, *sent), scales, strict=True)],
-            [tensor.detach() / scale for tensor, scale in zip((*wanted, *true), scales, strict=True)],
+            [tensor.detach().double() / scale for tensor, scale in zip(ours, scales, strict=True)],
+            [tensor.detach() / scale for tensor, scale in zip(theirs, scales, strict=True)],
             dtype,
         )
 
     return attempt(check)
+
+
+def _gradients(
+    images: Tensor, convolutions: Sequence[nn.Module], outputs: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """What outputs send back to the parameters of convolutions, and to images that want it."""
+    wanting = [parameter for convolution in convolutions for parameter in convolution.parameters()]
+    return torch.autograd.grad(outputs, [*wanting, *([images] if images.requires_grad else [])], gradients)
 
 
 def why_not_one_convolution(layer: Any, device: torch.device, dtype: torch.dtype) -> str | None:

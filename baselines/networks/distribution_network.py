@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.fast.block_shape import Norm, Pooling
-from baselines.fast.fourier_convolution import fourier_convolutions
+from baselines.fast.fourier_convolution import fits, fourier_convolutions
 from baselines.fast.fused_block import fused_block, joint_block, why_not_shape
 from baselines.networks.encoder import FRAMES, Encoder, keep, one_convolution
 from baselines.networks.initializers import uniform_layers_
@@ -95,7 +95,6 @@ class HadamaxC51Conv(nn.Module):
 
     fused = False  # `fast.use_fused_blocks` sets it, and then, on a GPU:
     one_convolution = False
-    fourier = False  # on a CPU, of the layer that reads the frames; `fast.use_fourier` sets it
 
     def __init__(
         self, in_channels: int, channels: int, *, kernel_size: int, padding: int, pool: tuple[int, int, int]
@@ -104,15 +103,17 @@ class HadamaxC51Conv(nn.Module):
         self.conv_a = nn.Conv2d(in_channels, channels, kernel_size, padding=padding)
         self.conv_b = nn.Conv2d(in_channels, channels, kernel_size, padding=padding)
         self.pool = pool  # size, stride, padding
+        if in_channels == FRAMES:
+            self.fourier = False  # on a CPU; `fast.use_fourier` sets it
 
     def why_not_fused(self) -> str | None:
         """Why this layer can't take the fused block, in words; None if it can."""
         return why_not_shape(self.conv_a.out_channels, self.pool[0])
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.fourier and not images.requires_grad:
-            padding = self.conv_a.padding[0]
-            return self.join(*fourier_convolutions(F.pad(images, (int(padding),) * 4), self.conv_a, self.conv_b))
+        if getattr(self, "fourier", False) and fits(images, self.conv_a):
+            padded = F.pad(images, (int(self.conv_a.padding[0]),) * 4)
+            return self.join(*fourier_convolutions(padded, self.conv_a, self.conv_b))
         if not self.one_convolution:
             return self.join(self.conv_a(images), self.conv_b(images))
         both = one_convolution(images, self.conv_a, self.conv_b)

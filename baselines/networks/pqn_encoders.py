@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.fast.block_shape import Norm, Pooling
-from baselines.fast.fourier_convolution import fourier_convolutions
+from baselines.fast.fourier_convolution import KERNELS, fits, fourier_convolutions
 from baselines.fast.fused_block import fused_block, joint_block, why_not_shape
 from baselines.fast.triton_norm import norm_relu
 from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep, one_convolution
@@ -142,7 +142,6 @@ class HadamaxConv(nn.Module):
 
     fused = False  # `fast.use_fused_blocks` sets it, and then, on a GPU:
     one_convolution = False
-    fourier = False  # on a CPU, of the layer that reads the frames; `fast.use_fourier` sets it
 
     def __init__(self, in_channels: int, channels: int, *, kernel_size: int, pool_size: int, pool_stride: int) -> None:
         super().__init__()
@@ -151,6 +150,8 @@ class HadamaxConv(nn.Module):
         self.conv_b = nn.Conv2d(in_channels, channels, kernel_size)
         self.norm_b = nn.LayerNorm(channels, NORM_EPSILON)
         self.pool_size, self.pool_stride = pool_size, pool_stride
+        if kernel_size in KERNELS:
+            self.fourier = False  # on a CPU; `fast.use_fourier` sets it
         low = (kernel_size - 1) // 2
         self.padding = (low, kernel_size - 1 - low) * 2
 
@@ -177,7 +178,7 @@ class HadamaxConv(nn.Module):
         return hadamax_block(branch_a, branch_b, *norms, pool_size=self.pool_size, pool_stride=self.pool_stride)
 
     def _block(self, padded: Tensor) -> Tensor:
-        if self.fourier and not padded.requires_grad:
+        if getattr(self, "fourier", False) and fits(padded, self.conv_a):
             return self.join(*fourier_convolutions(padded, self.conv_a, self.conv_b))
         if not self.one_convolution:
             return self.join(self.conv_a(padded), self.conv_b(padded))

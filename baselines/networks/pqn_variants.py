@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.fast.fourier_convolution import fourier_convolutions
+from baselines.fast.fourier_convolution import KERNELS, fits, fourier_convolutions
 from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep
 from baselines.networks.initializers import he_normal_, xavier_normal_
 from baselines.networks.pqn_encoders import (
@@ -62,8 +62,8 @@ class VariantBlock(nn.Module):
         self.join, self.pool, self.activation, self.normed = join, pool, activation, normed
         self.kernel_size, self.pool_size, self.pool_stride = kernel_size, pool_size, pool_stride
         self.conv_stride = pool_stride if pool == "stride" else 1
-        if pool != "stride":
-            self.fourier = False  # on a CPU, of the block that reads the frames; `fast.use_fourier` sets it
+        if pool != "stride" and kernel_size in KERNELS:
+            self.fourier = False  # on a CPU; `fast.use_fourier` sets it
         self.branches = ("a",) if join == "single" else ("a", "b")
         for name in self.branches:
             self.add_module(f"conv_{name}", nn.Conv2d(in_channels, channels, kernel_size, self.conv_stride))
@@ -88,7 +88,7 @@ class VariantBlock(nn.Module):
 
     def _convolved(self, padded: Tensor) -> Sequence[Tensor]:
         convolutions: list[Any] = [self.get_submodule(f"conv_{name}") for name in self.branches]
-        if getattr(self, "fourier", False) and not padded.requires_grad:
+        if getattr(self, "fourier", False) and fits(padded, convolutions[0]):
             return fourier_convolutions(padded, *convolutions)
         return [convolution(padded) for convolution in convolutions]
 

@@ -1,5 +1,6 @@
 """Convolutions by Fourier transforms against torch's own in float64."""
 
+import copy
 import ctypes
 
 import pytest
@@ -36,12 +37,14 @@ def no_bf16(monkeypatch):
 def made_up(shape=(3, 4, 30, 51), channels=32, branches=2, dtype=torch.float32):
     """Images, convolutions, and a gradient for each output."""
     generator = torch.Generator().manual_seed(0)
-    convolutions = [nn.Conv2d(4, channels, 8) for _ in range(branches)]
+    kernel = 8 if shape[1] == 4 else 4
+    convolutions = [nn.Conv2d(shape[1], channels, kernel) for _ in range(branches)]
     with torch.no_grad():
         for parameter in nn.ModuleList(convolutions).parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator).bfloat16())
     images = torch.rand(shape, generator=generator).to(dtype).contiguous(memory_format=torch.channels_last)
-    outputs = (shape[0], channels, shape[2] - 7, shape[3] - 7)
+    images.requires_grad_(kernel == 4)
+    outputs = (shape[0], channels, shape[2] - kernel + 1, shape[3] - kernel + 1)
     gradients = [torch.randn(outputs, generator=generator).to(dtype) for _ in convolutions]
     return images, [convolution.to(dtype) for convolution in convolutions], gradients
 
@@ -49,7 +52,8 @@ def made_up(shape=(3, 4, 30, 51), channels=32, branches=2, dtype=torch.float32):
 def with_gradients(images, convolutions, gradients, convolve):
     parameters = [parameter for convolution in convolutions for parameter in convolution.parameters()]
     outputs = convolve(images, *convolutions)
-    return [*outputs, *torch.autograd.grad(outputs, parameters, gradients)]
+    wanting = [*parameters, images] if images.requires_grad else parameters
+    return [*outputs, *torch.autograd.grad(outputs, wanting, gradients)]
 
 
 def by_torch(images, *convolutions):
@@ -57,10 +61,9 @@ def by_torch(images, *convolutions):
 
 
 def exactly(images, convolutions, gradients):
-    exact = [nn.Conv2d(4, convolution.out_channels, 8).double() for convolution in convolutions]
-    for true, given in zip(exact, convolutions, strict=True):
-        true.load_state_dict({name: value.double() for name, value in given.state_dict().items()})
-    return with_gradients(images.double(), exact, [gradient.double() for gradient in gradients], by_torch)
+    exact = [copy.deepcopy(convolution).double() for convolution in convolutions]
+    true = images.detach().double().requires_grad_(images.requires_grad)
+    return with_gradients(true, exact, [gradient.double() for gradient in gradients], by_torch)
 
 
 def largest_difference(found, exact):
@@ -78,6 +81,9 @@ def largest_difference(found, exact):
         pytest.param((5, 4, 30, 51), 64, 2, id="twice as wide"),
         pytest.param((9, 4, 25, 8), 32, 1, id="one column of outputs"),
         pytest.param((1, 4, 8, 8), 32, 3, id="one window"),
+        pytest.param((9, 32, 24, 24), 64, 2, id="Hadamax-PQN's second"),
+        pytest.param((3, 64, 24, 24), 128, 2, id="the second twice as wide"),
+        pytest.param((70, 32, 24, 24), 32, 1, id="more images than are summed at once"),
     ],
 )
 def test_it_gives_the_convolutions_and_their_gradients(shape, channels, branches, dtype, allowed):
@@ -97,8 +103,12 @@ def test_without_gradients_the_outputs_are_the_same(dtype, allowed):
     assert all(torch.equal(got, want) for got, want in zip(outputs, found, strict=False))
 
 
-def test_no_image_touches_another():
-    images, convolutions, _ = made_up((5, 4, 91, 91))
+each_kind = pytest.mark.parametrize("shape", [(5, 4, 91, 91), (9, 32, 24, 24)], ids=["frames", "maps"])
+
+
+@each_kind
+def test_no_image_touches_another(shape):
+    images, convolutions, _ = made_up(shape)
     with torch.no_grad():
         together = fourier_convolutions(images, *convolutions)
         images[:3] = torch.nan
@@ -107,8 +117,9 @@ def test_no_image_touches_another():
             assert largest_difference([after[4]], [before[4].double()]) < 2e-6
 
 
-def test_the_number_of_threads_changes_no_bit():
-    given = made_up((25, 4, 91, 91))
+@pytest.mark.parametrize("shape", [(25, 4, 91, 91), (130, 32, 24, 24)], ids=["frames", "maps"])
+def test_the_number_of_threads_changes_no_bit(shape):
+    given = made_up(shape)
 
     def with_threads(count):
         before = torch.get_num_threads()
@@ -123,19 +134,25 @@ def test_the_number_of_threads_changes_no_bit():
         assert all(torch.equal(got, want) for got, want in zip(with_threads(count), one, strict=True))
 
 
-def test_other_memory_orders_give_the_same():
-    images, convolutions, gradients = made_up()
+@each_kind
+def test_other_memory_orders_give_the_same(shape):
+    images, convolutions, gradients = made_up(shape)
     rows = with_gradients(images, convolutions, gradients, fourier_convolutions)
     for convolution in convolutions:
         convolution.to(memory_format=torch.channels_last)
     planes = [gradient.contiguous() for gradient in gradients]
-    found = with_gradients(images.contiguous(), convolutions, planes, fourier_convolutions)
+    other = images.detach().contiguous().requires_grad_(images.requires_grad)
+    found = with_gradients(other, convolutions, planes, fourier_convolutions)
     assert all(torch.equal(got, want) for got, want in zip(found, rows, strict=True))
 
 
 def test_what_it_is_not_made_for_is_refused():
     images, convolutions, _ = made_up()
     for wrong in (images.clone().requires_grad_(), images.double(), images[:, :, :7], images.to("meta")):
+        with pytest.raises(ValueError, match="no transforms for"):
+            fourier_convolutions(wrong, *convolutions)
+    maps, convolutions, _ = made_up((2, 32, 24, 24))
+    for wrong in (maps[:, :, :21], maps.double()):
         with pytest.raises(ValueError, match="no transforms for"):
             fourier_convolutions(wrong, *convolutions)
 
@@ -145,10 +162,13 @@ def test_what_it_is_not_made_for_is_refused():
     [
         (nn.Conv2d(4, 32, 8), None),
         (nn.Conv2d(4, 64, 8, padding=4), None),
-        (nn.Conv2d(4, 48, 8), "48 channels a branch, and it is made for multiples of 32"),
-        (nn.Conv2d(4, 32, 8, stride=4), "it is made for 8 x 8 windows over 4 frames at stride 1"),
-        (nn.Conv2d(3, 32, 8), "it is made for 8 x 8 windows over 4 frames at stride 1"),
-        (nn.Conv2d(4, 32, 8, bias=False), "it is made for 8 x 8 windows over 4 frames at stride 1"),
+        (nn.Conv2d(32, 64, 4), None),
+        (nn.Conv2d(4, 48, 8), "4 channels to 48, and it is made for 4 frames and multiples of 32"),
+        (nn.Conv2d(3, 32, 8), "3 channels to 32, and it is made for 4 frames and multiples of 32"),
+        (nn.Conv2d(16, 32, 4), "16 channels to 32, and it is made for 4 frames and multiples of 32"),
+        (nn.Conv2d(64, 64, 3), "it is made for windows of 8 x 8 and 4 x 4 at stride 1"),
+        (nn.Conv2d(4, 32, 8, stride=4), "it is made for windows of 8 x 8 and 4 x 4 at stride 1"),
+        (nn.Conv2d(4, 32, 8, bias=False), "it is made for windows of 8 x 8 and 4 x 4 at stride 1"),
     ],
 )
 def test_which_layers_it_is_for(convolution, reason):
@@ -181,7 +201,9 @@ def test_a_network_takes_it_and_gives_the_same(no_bf16, name, precision):
 
     plain = outputs_and_gradients()
     assert fast.use_fourier(network, CPU, plain=False) == fast.Paths(taken=(fast.FOURIER,))
-    assert [module.fourier for module in network.modules() if hasattr(module, "fourier")] == [True, False, False]
+    assert [module.fourier for module in network.modules() if hasattr(module, "fourier")] == [True] * (
+        2 if name == "hadamax-pqn" else 1
+    )
     transformed = outputs_and_gradients()
     assert not torch.equal(transformed[0], plain[0])  # it was taken: sums run in another order
     off = trials._relative_difference(transformed, plain)
@@ -224,27 +246,31 @@ def test_plain_runs_and_networks_without_such_layers_take_nothing():
 
 
 @pytest.mark.parametrize(
-    ("fault", "part"),
+    ("layer", "fault", "part"),
     [
-        ("fourier_forward", lambda arguments: arguments[6]),  # outputs
-        ("fourier_backward", lambda arguments: arguments[5]),  # gradients of weights
-        ("fourier_backward", lambda arguments: arguments[6]),  # gradients of biases
+        ("conv1", "fourier_forward", 6),  # outputs
+        ("conv1", "fourier_backward", 5),  # gradients of weights
+        ("conv1", "fourier_backward", 6),  # of biases
+        ("conv2", "fourier_images_forward", 6),
+        ("conv2", "fourier_images_backward", 6),
+        ("conv2", "fourier_images_backward", 7),
+        ("conv2", "fourier_images_backward", 8),  # of images
     ],
 )
-def test_a_kernel_that_gives_something_else_is_found_out(monkeypatch, fault, part):
+def test_a_kernel_that_gives_something_else_is_found_out(monkeypatch, layer, fault, part):
     """One number of a result is changed behind the kernel's back."""
     true = native.required()
 
     class Faulty:
-        fourier_forward, fourier_backward = true.fourier_forward, true.fourier_backward
+        def __getattr__(self, name):
+            return wrong if name == fault else getattr(true, name)
 
     def wrong(*arguments):
         getattr(true, fault)(*arguments)
-        numbers = (ctypes.c_float * 5).from_address(part(arguments)[1])
-        numbers[3] += 1000.0
+        place = arguments[part].value if isinstance(arguments[part], ctypes.c_void_p) else arguments[part][0]
+        (ctypes.c_float * 5).from_address(place)[3] += 1000.0
 
-    setattr(Faulty, fault, staticmethod(wrong))
-    layer = build_q_network("hadamax", 6, torch.Generator().manual_seed(0)).encoder.conv1
-    assert trials.why_not_fourier(layer, torch.float32) is None
-    monkeypatch.setattr(fourier_convolution.native, "required", lambda: Faulty)
-    assert trials.why_not_fourier(layer, torch.float32).startswith("it is off by ")
+    tried = getattr(build_q_network("hadamax", 6, torch.Generator().manual_seed(0)).encoder, layer)
+    assert trials.why_not_fourier(tried, torch.float32) is None
+    monkeypatch.setattr(fourier_convolution.native, "required", Faulty)
+    assert trials.why_not_fourier(tried, torch.float32).startswith("it is off by ")

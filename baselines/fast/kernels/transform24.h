@@ -1,0 +1,114 @@
+// Transforms of 24 numbers in vectors as wide as the processor's, and what goes in and out of them.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+namespace {
+
+#ifdef __AVX512F__
+constexpr int W = 16;
+#else
+constexpr int W = 8;
+#endif
+constexpr int N = 24;
+constexpr int HALF = N / 2 + 1;  // columns of a real image's transform; the others are their conjugates
+constexpr float SCALE = 1.0f / (N * N);
+
+typedef float Floats __attribute__((vector_size(4 * W)));
+typedef uint32_t Words __attribute__((vector_size(4 * W)));
+typedef uint16_t Halves __attribute__((vector_size(2 * W)));
+
+struct BFloat16 {
+  uint16_t bits;
+};
+
+struct Complex {
+  Floats re, im;
+};
+
+inline Floats load(const float* from) {
+  Floats values;
+  std::memcpy(&values, from, sizeof values);
+  return values;
+}
+
+inline Floats load(const BFloat16* from) {
+  Halves halves;
+  std::memcpy(&halves, from, sizeof halves);
+  return (Floats)(__builtin_convertvector(halves, Words) << 16);
+}
+
+inline void store(float* to, Floats values) { std::memcpy(to, &values, sizeof values); }
+
+inline void store(BFloat16* to, Floats values) {  // to the nearest, ties to even; nan stays nan
+  const Words words = (Words)values;
+  Words rounded = (words + 0x7fffu + ((words >> 16) & 1u)) >> 16;
+  rounded = values != values ? Words{} + 0x7fc0u : rounded;
+  const Halves halves = __builtin_convertvector(rounded, Halves);
+  std::memcpy(to, &halves, sizeof halves);
+}
+
+// Transforms ----------------------------------------------------------------------------------------------------------
+
+inline Complex operator+(Complex a, Complex b) { return {a.re + b.re, a.im + b.im}; }
+inline Complex operator-(Complex a, Complex b) { return {a.re - b.re, a.im - b.im}; }
+inline Complex operator*(Complex a, float b) { return {a.re * b, a.im * b}; }
+
+// SIGN * i * a
+template <int SIGN>
+inline Complex turned(Complex a) {
+  if constexpr (SIGN > 0)
+    return {-a.im, a.re};
+  else
+    return {a.im, -a.re};
+}
+
+// out[k] = sum_n x[n] exp(SIGN 2 pi i n k / 8)
+template <int SIGN>
+inline void transform8(const Complex (&x)[8], Complex (&out)[8]) {
+  constexpr float root = 0.70710678118654752f;
+  const Complex a0 = x[0] + x[4], a1 = x[0] - x[4], a2 = x[2] + x[6], a3 = turned<SIGN>(x[2] - x[6]);
+  const Complex b0 = x[1] + x[5], b1 = x[1] - x[5], b2 = x[3] + x[7], b3 = turned<SIGN>(x[3] - x[7]);
+  const Complex even0 = a0 + a2, even1 = a1 + a3, even2 = a0 - a2, even3 = a1 - a3;
+  const Complex odd0 = b0 + b2, odd1 = b1 + b3, odd2 = turned<SIGN>(b0 - b2), odd3 = b1 - b3;
+  const Complex turned1 = (odd1 + turned<SIGN>(odd1)) * root, turned3 = (turned<SIGN>(odd3) - odd3) * root;
+  out[0] = even0 + odd0;
+  out[1] = even1 + turned1;
+  out[2] = even2 + odd2;
+  out[3] = even3 + turned3;
+  out[4] = even0 - odd0;
+  out[5] = even1 - turned1;
+  out[6] = even2 - odd2;
+  out[7] = even3 - turned3;
+}
+
+// to(k, sum_n from(n) exp(SIGN 2 pi i n k / 24)) for k < OUT. As 3 x 8 have no common divisor, n = 8 n1 + 3 n2 and
+// k = 16 k1 + 9 k2 (mod 24) make it transforms of 8 and of 3 without factors between them (Good 1958).
+template <int SIGN, int OUT, class From, class To>
+inline __attribute__((always_inline)) void transform24(From from, To to) {
+  constexpr float half_root = 0.86602540378443865f;
+  Complex by8[3][8];
+#pragma GCC unroll 3
+  for (int n1 = 0; n1 < 3; n1++) {
+    Complex x[8];
+#pragma GCC unroll 8
+    for (int n2 = 0; n2 < 8; n2++) x[n2] = from((8 * n1 + 3 * n2) % N);
+    transform8<SIGN>(x, by8[n1]);
+  }
+#pragma GCC unroll 8
+  for (int k2 = 0; k2 < 8; k2++) {
+    const Complex x0 = by8[0][k2], sum = by8[1][k2] + by8[2][k2];
+    const Complex turn = turned<SIGN>((by8[1][k2] - by8[2][k2]) * half_root), middle = x0 - sum * 0.5f;
+    const int k0 = 9 * k2 % N, k1 = (16 + 9 * k2) % N, k3 = (32 + 9 * k2) % N;
+    if (k0 < OUT) to(k0, x0 + sum);
+    if (k1 < OUT) to(k1, middle + turn);
+    if (k3 < OUT) to(k3, middle - turn);
+  }
+}
+
+}  // namespace
