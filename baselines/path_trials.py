@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from baselines.emulator.frame_stacks import why_not_stacked
-from baselines.fast import fourier_convolution, fused_block, native, triton_norm
+from baselines.fast import fourier_convolution, fused_block, fused_norm, native
 from baselines.fast.bf16 import ProductsInFloat32
 from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
 from baselines.fast.paths import (
@@ -137,11 +137,13 @@ def _rows(device: torch.device, record: Record, *, timed: bool) -> Iterator[_Row
     for precision, dtype in _TYPES.items():
         yield _Row(
             partial(_input_trial, f"{FUSED_INPUT}, in {precision}", device, dtype, timed),
+            on_gpu_alone=False,
             algorithms=("pqn",),
             precision=precision,
         )
         yield _Row(
             partial(_norm_trial, f"{FUSED_NORM}, PQN in {precision}", device, dtype, timed),
+            on_gpu_alone=False,
             encoder="nature-layernorm",
             precision=precision,
         )
@@ -198,18 +200,18 @@ def _joint_trial(name: str, encoder: Encoder, device: torch.device, dtype: torch
 
 
 def _input_trial(name: str, device: torch.device, dtype: torch.dtype, timed: bool) -> Trial:
-    why_not = triton_norm.why_not() or why_not_scaled(device, dtype)
+    why_not = fused_norm.why_not(device) or why_not_scaled(device, dtype)
     if why_not is not None or not timed:
         return Trial(name, why_not)
     images = torch.zeros((128, 4, 84, 84), dtype=torch.uint8, device=device)
-    plain, fused = scaled_images, triton_norm.scaled_images
+    plain, fused = scaled_images, fused_norm.scaled_images
     return Trial(name, None, speed_up(lambda: plain(images, dtype), lambda: fused(images, dtype), device))
 
 
 def _norm_trial(name: str, device: torch.device, dtype: torch.dtype, timed: bool) -> Trial:
     encoder = NatureLayerNormEncoder()
     layers: list[Any] = [module for module in encoder.modules() if hasattr(module, "fused_norm")]
-    why_not = triton_norm.why_not()
+    why_not = fused_norm.why_not(device)
     for layer in layers:
         why_not = why_not or layer.why_not_fused_norm() or why_not_fused_norm(layer, device, dtype)
     if why_not is not None or not timed:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.fast import fourier_convolution, fused_block, native, triton_norm
+from baselines.fast import fourier_convolution, fused_block, fused_norm, native
 from baselines.fast.cuda_graph import Captured, Work, remember_learner
 from baselines.fast.trials import (
     attempt,
@@ -108,12 +108,12 @@ def use_fourier(network: nn.Module, device: torch.device, *, plain: bool) -> Pat
 
 
 def use_fused_norms(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
-    """On a GPU, lets the encoders of `network` scale frames, and norm and rectify, each in one pass over memory.
+    """Lets the encoders of `network` scale frames, and norm and rectify, each in one pass over memory.
 
     An encoder has an attribute `fused_input`; a layer that norms has `fused_norm`, and says by `why_not_fused_norm()`
     what keeps it from that. Both are proven in the type that the network computes in: call this after `use_precision`.
     """
-    if device.type != "cuda":
+    if device.type not in ("cpu", "cuda"):
         return Paths()
     layers: dict[str, Any] = {
         name: module
@@ -121,7 +121,7 @@ def use_fused_norms(network: nn.Module, device: torch.device, *, plain: bool) ->
         if hasattr(module, "fused_norm") and module.why_not_fused_norm() is None  # e.g. GELU: no such path
     }
     encoders: list[Any] = [module for module in network.modules() if hasattr(module, "fused_input")]
-    missed = "turned off" if plain else triton_norm.why_not()
+    missed = "turned off" if plain else fused_norm.why_not(device)
     if missed is not None:
         names = [FUSED_INPUT] * bool(encoders) + [FUSED_NORM] * bool(layers)
         return Paths(missed=tuple(f"{name}: {missed}" for name in names))
@@ -133,7 +133,7 @@ def use_fused_norms(network: nn.Module, device: torch.device, *, plain: bool) ->
     unfit = {}
     for name, layer in layers.items():
         (width,) = layer.norm.normalized_shape
-        reason = triton_norm.why_not_width(width) or why_not_fused_norm(layer, device, dtype)
+        reason = fused_norm.why_not_width(width, device) or why_not_fused_norm(layer, device, dtype)
         layer.fused_norm = reason is None
         if reason is not None:
             unfit[name] = reason

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.fast import triton_norm
+from baselines.fast import fused_norm
 from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
 from baselines.fast.fourier_convolution import FRAMES, SIDE, fourier_convolutions
 
@@ -186,7 +186,7 @@ def why_not_scaled(device: torch.device, dtype: torch.dtype) -> str | None:
     def check() -> str | None:
         images = torch.arange(256, dtype=torch.uint8).repeat(2, 4, 1).reshape(2, 4, 16, 16)
         images[1] += 7
-        found = triton_norm.scaled_images(images.to(device), dtype)
+        found = fused_norm.scaled_images(images.to(device), dtype)
         if not found.is_contiguous(memory_format=torch.channels_last):
             return "its images are not in channels_last memory"
         return _too_far([found], [images.double() / 255], dtype)

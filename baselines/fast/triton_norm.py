@@ -143,7 +143,7 @@ if triton is not None:
         at = row.to(tl.int64) * C + channels
         x, _ = _normed(tl.load(x_at + at, mask=there, other=0.0).to(tl.float32), epsilon, C)
         y = x * tl.load(scale_at + channels).to(tl.float32) + tl.load(bias_at + channels).to(tl.float32)
-        tl.store(out_at + at, tl.where(y > 0, y, 0.0), mask=there)
+        tl.store(out_at + at, tl.where(y <= 0, 0.0, y), mask=there)  # what is not a number stays so
 
     @triton.jit(do_not_specialize=["rows", "tiles_each", "programs"])
     def _backward_kernel(
@@ -173,7 +173,7 @@ if triton is not None:
             at = row.to(tl.int64) * C + channels
             x, inverse = _normed(tl.load(x_at + at, mask=there, other=0.0).to(tl.float32), epsilon, C)
             came = tl.load(gradient_at + at, mask=there, other=0.0).to(tl.float32)
-            came = tl.where(x * scale + bias > 0, came, 0.0)
+            came = tl.where(x * scale + bias <= 0, 0.0, came)
             sum_scale += came * x
             sum_bias += came
             came *= scale

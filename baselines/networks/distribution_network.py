@@ -103,6 +103,7 @@ class HadamaxC51Conv(nn.Module):
         self.conv_a = nn.Conv2d(in_channels, channels, kernel_size, padding=padding)
         self.conv_b = nn.Conv2d(in_channels, channels, kernel_size, padding=padding)
         self.pool = pool  # size, stride, padding
+        self.padding = (padding,) * 4
         if in_channels == FRAMES:
             self.fourier = False  # on a CPU; `fast.use_fourier` sets it
 
@@ -112,8 +113,7 @@ class HadamaxC51Conv(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if getattr(self, "fourier", False) and fits(images, self.conv_a):
-            padded = F.pad(images, (int(self.conv_a.padding[0]),) * 4)
-            return self.join(*fourier_convolutions(padded, self.conv_a, self.conv_b))
+            return self.join(*fourier_convolutions(F.pad(images, self.padding), self.conv_a, self.conv_b))
         if not self.one_convolution:
             return self.join(self.conv_a(images), self.conv_b(images))
         both = one_convolution(images, self.conv_a, self.conv_b)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.fast import triton_norm
+from baselines.fast import fused_norm
 
 FRAMES = 4  # input channels; a protocol with another frame stack is refused
 
@@ -42,7 +42,7 @@ class Encoder(nn.Module):
     def images(self, observations: Tensor, dtype: torch.dtype) -> Tensor:
         """`scaled_images`, or its fused equal."""
         if self.fused_input and observations.dtype == torch.uint8:
-            return triton_norm.scaled_images(observations, dtype)
+            return fused_norm.scaled_images(observations, dtype)
         return scaled_images(observations, dtype)
 
 

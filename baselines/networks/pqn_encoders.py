@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from baselines.fast.block_shape import Norm, Pooling
 from baselines.fast.fourier_convolution import KERNELS, fits, fourier_convolutions
 from baselines.fast.fused_block import fused_block, joint_block, why_not_shape
-from baselines.fast.triton_norm import norm_relu
+from baselines.fast.fused_norm import norm_relu
 from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep, one_convolution
 from baselines.networks.initializers import he_normal_, lecun_normal_, xavier_normal_, zero_biases_
 

@@ -19,11 +19,16 @@ from baselines.fast.paths import (
 from baselines.path_trials import epoch_trial, missing_paths, trials, update_trial
 
 CPU = torch.device("cpu")
-ON_CPU = [
+HADAMAX_ON_CPU = [
     f"{path}, {network} in {precision}"
     for path in (FUSED_BLOCK, FOURIER)
     for network in ("Hadamax-PQN", "Hadamax-C51")
     for precision in ("float32", "bf16")
+]
+ON_CPU = HADAMAX_ON_CPU + [
+    path
+    for precision in ("float32", "bf16")
+    for path in (f"{FUSED_INPUT}, in {precision}", f"{FUSED_NORM}, PQN in {precision}")
 ]
 
 
@@ -37,7 +42,7 @@ def test_a_cpu_proves_its_paths_and_says_how_much_faster_they_are(no_bf16):
     require_native()
     found = list(trials(CPU))
     assert [trial.name for trial in found] == ON_CPU
-    assert [trial.why_not for trial in found] == [None] * 8
+    assert [trial.why_not for trial in found] == [None] * len(ON_CPU)
     assert all(trial.speed_up is not None for trial in found)
 
 
@@ -79,15 +84,18 @@ def test_only_the_paths_that_a_baseline_takes_are_told(no_bf16, monkeypatch):
     monkeypatch.setattr(fused_block.native, "why_not", lambda: "no C++ compiler was found")
     monkeypatch.setattr(path_trials, "why_not_kept", lambda: None)
     missing = "no C++ compiler was found"
-    assert missing_paths("cpu", ["pqn", "c51", "rainbow"]) == []
+    assert missing_paths("cpu", ["c51", "rainbow"]) == []
+    between = [f"{FUSED_INPUT}, in float32: {missing}", f"{FUSED_NORM}, PQN in float32: {missing}"]
+    assert missing_paths("cpu", ["pqn"]) == between
     assert missing_paths("cpu", ["pqn", "hadamax-pqn"]) == [
-        f"{path}, Hadamax-PQN in float32: {missing}" for path in (FUSED_BLOCK, FOURIER)
+        *(f"{path}, Hadamax-PQN in float32: {missing}" for path in (FUSED_BLOCK, FOURIER)),
+        *between,
     ]
     assert missing_paths("cpu", ["hadamax-c51-bf16"]) == [
         f"{path}, Hadamax-C51 in bf16: {missing}" for path in (FUSED_BLOCK, FOURIER)
     ]
     monkeypatch.setattr(path_trials, "why_not_kept", lambda: "no switch")
-    assert missing_paths("cpu", ["pqn"]) == [f"{KEPT_MEMORY}: no switch"]
+    assert missing_paths("cpu", ["c51"]) == [f"{KEPT_MEMORY}: no switch"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")

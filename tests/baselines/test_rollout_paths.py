@@ -113,7 +113,7 @@ def plain_history(one_image_at_a_time):
 def test_no_number_of_groups_and_no_graph_changes_a_byte(monkeypatch, plain_history, groups, paths):
     take(monkeypatch, *paths)
     agent = make(groups=groups)
-    assert agent.paths.taken == paths
+    assert tuple(path for path in agent.paths.taken if path not in (FUSED_INPUT, FUSED_NORM)) == paths
     assert agent.environment_groups == len(agent._play._groups) == (groups or 1)
     assert history(agent) == plain_history
     agent.close()
