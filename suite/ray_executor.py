@@ -8,6 +8,7 @@ run whose node is lost or taken away starts elsewhere from what the keeper has, 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ class RayExecutor:
         self._place = Place("", self._results, shared, supervision.silent_seconds, own=own)
         self._work = ray.put((options, self._place, execute, process_of))
         self.parcels = 0
-        self.bytes_kept = 0
+        self.bytes_kept: Counter[str] = Counter()  # by kind, as in `Parcel.sizes`
 
     def run(self, specs: Sequence[RunSpec], audience: Audience) -> list[Outcome]:
         """Call from the main thread: it takes over SIGINT and SIGTERM until it returns."""
