@@ -23,19 +23,30 @@ _SHARED_CHECKPOINT_SECONDS = 60.0
 
 
 def add_cluster(group: Flags) -> None:
-    group.add_argument("--executor", default=LOCAL, metavar="E", help="local (this machine) or ray (a cluster of Ray)")
-    group.add_argument("--address", metavar="A", help="of the cluster: auto (default) or HOST:PORT of its head")
+    group.add_argument(
+        "--executor",
+        default=LOCAL,
+        metavar="E",
+        help="where runs run: local, on this machine (default), or ray, on a Ray cluster that is up (docs/cluster.md)",
+    )
+    group.add_argument(
+        "--address",
+        metavar="A",
+        help="with --executor ray: HOST:PORT of the cluster's head, or auto: the cluster of this machine (default)",
+    )
 
 
 def add_needs(group: Flags) -> None:
-    group.add_argument("--cpus-per-run", metavar="N", help="with --executor ray: CPUs of a run (default: 1)")
+    group.add_argument("--cpus-per-run", metavar="N", help="with --executor ray: CPUs set aside for a run (default: 1)")
     group.add_argument(
         "--gpus-per-run",
         metavar="X",
         help="with --executor ray: share of a GPU, such as 0.25 (default: 0, or 1 if --device cuda)",
     )
     group.add_argument(
-        "--shared", action="store_true", help="with --executor ray: all nodes see --results; write there directly"
+        "--shared",
+        action="store_true",
+        help="with --executor ray: all nodes see --results as one folder, and runs write there themselves",
     )
 
 

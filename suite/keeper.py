@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,8 +48,13 @@ class Parcel:
     printed: bytes = b""  # since the parcel before
 
     @property
-    def size(self) -> int:
-        return len(self.actions) + len(self.printed) + sum(map(len, self.files.values()))
+    def sizes(self) -> Counter[str]:
+        """Bytes of each kind of content: checkpoints, actions, tables, and the rest."""
+        sizes = Counter({"actions": len(self.actions), "the rest": len(self.printed)})
+        for name, data in self.files.items():
+            kind = "checkpoints" if CHECKPOINT_NAME.fullmatch(name) else "the rest"
+            sizes["tables" if name.endswith(".parquet") else kind] += len(data)
+        return sizes
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class News:
     statuses: dict[RunSpec, Any] = field(default_factory=dict)  # the newest of each run
     troubles: list[str] = field(default_factory=list)
     parcels: int = 0
-    bytes_kept: int = 0
+    bytes_kept: Counter[str] = field(default_factory=Counter)  # by kind, as in `Parcel.sizes`
 
 
 class Keeper:
@@ -129,7 +135,7 @@ class Keeper:
         self._troubles[spec] = trouble
         if not trouble:
             self._news.parcels += 1
-            self._news.bytes_kept += parcel.size
+            self._news.bytes_kept += parcel.sizes
         return Answer(self._order(spec), trouble)
 
     def close(self, spec: RunSpec) -> None:

@@ -8,6 +8,7 @@ run whose node is lost or taken away starts elsewhere from what the keeper has, 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ class RayExecutor:
         self._place = Place("", self._results, shared, supervision.silent_seconds, own=own)
         self._work = ray.put((options, self._place, execute, process_of))
         self.parcels = 0
-        self.bytes_kept = 0
+        self.bytes_kept: Counter[str] = Counter()  # by kind, as in `Parcel.sizes`
 
     def run(self, specs: Sequence[RunSpec], audience: Audience) -> list[Outcome]:
         """Call from the main thread: it takes over SIGINT and SIGTERM until it returns."""
@@ -81,11 +82,19 @@ class RayExecutor:
         keeper: Any = (
             ray.remote(Keeper).options(num_cpus=0, scheduling_strategy=here).remote(self._results, shared=self._shared)
         )
-        try:
-            with StopSignals() as signals, HeadWatch(ray.get_runtime_context().gcs_address, audience.note):
-                return _Campaign(self, keeper, specs, audience, signals).work()
-        finally:
-            ray.kill(keeper)
+        # The watch is outermost: without a head, whatever is asked of Ray fails, or waits until Ray ends the process.
+        with HeadWatch(ray.get_runtime_context().gcs_address, audience.note) as head:
+            try:
+                with StopSignals() as signals:
+                    campaign = _Campaign(self, keeper, specs, audience, signals)
+                    try:
+                        campaign.work()
+                    except exceptions.RayError as error:
+                        head.end_if_lost()
+                        campaign.give_up(display.one_line(str(error)))
+                    return campaign.outcomes()
+            finally:
+                ray.kill(keeper)
 
     def start(self, spec: RunSpec, keeper: Any) -> tuple[Any, _Start]:
         """Hands a run to Ray. Returns its reference, and what is known of this start."""
@@ -135,7 +144,8 @@ class _Campaign:
         self._told = 0
         self._fit: set[str] = set()
 
-    def work(self) -> list[Outcome]:
+    def work(self) -> None:
+        """Until all runs have ended. Raises RayError where what belongs to the command itself is lost: its keeper."""
         while self._active or (len(self._queue) and not self._signals.count):
             self._nodes.refresh()
             self._follow_nodes()
@@ -150,6 +160,17 @@ class _Campaign:
             self._hear(ray.get(self._keeper.news.remote()))
             for reference in ready:
                 self._settle(reference, self._active.pop(reference))
+
+    def give_up(self, reason: str) -> None:
+        """What has not ended has failed."""
+        for spec in self._specs:
+            if spec not in self._outcomes:
+                self._finish(
+                    Outcome(spec, "failed", f"the cluster failed the command ({reason}); the same command goes on")
+                )
+
+    def outcomes(self) -> list[Outcome]:
+        """Of all runs, in their order."""
         restarts = self._restarts
         return [
             self._outcomes.get(spec) or Outcome(spec, "not started", restarts=restarts.get(spec, ()))

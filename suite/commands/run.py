@@ -11,7 +11,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from results.schema import FIRST_PROTOCOL, RunSpec, format_frames
@@ -253,8 +253,18 @@ def _train_on_cluster(
         )
         outcomes = executor.run(left, progress)
     if executor.parcels:
-        _tell(f"{display.size(executor.bytes_kept)} came home in {display.plural(executor.parcels, 'parcel')}")
+        _tell(what_came_home(executor.parcels, executor.bytes_kept, len(left)))
     return outcomes
+
+
+def what_came_home(parcels: int, kept: Mapping[str, int], runs: int) -> str:
+    """One line: bytes and parcels, of all runs and of each on average, and how the bytes divide. `kept`: by kind."""
+    total = sum(kept.values())
+    kinds = ", ".join(f"{kind} {display.size(size)}" for kind, size in sorted(kept.items()) if size)
+    return (
+        f"{display.size(total)} came home in {display.plural(parcels, 'parcel')}, of each run "
+        f"{display.size(total / runs)} in {parcels / runs:.1f} on average ({kinds})"
+    )
 
 
 def _tell(line: str) -> None:

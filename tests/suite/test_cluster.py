@@ -8,6 +8,7 @@ import pytest
 
 from suite import cli
 from suite.cluster import Needs, Node
+from suite.commands.run import what_came_home
 from suite.node_checks import NodeFacts, own_facts, probe, problems, source_digest
 
 OURS = NodeFacts({"python": "3.11.7", "torch": "2.13.0+cpu", "envpool": "1.2.5"}, "c0de", ())
@@ -139,3 +140,10 @@ def test_the_log_of_a_run_is_printed(tmp_path, capsys):
     assert capsys.readouterr().out == "the emulator warns\n"
     assert cli.main(["status", "--results", str(tmp_path), "--log", "pqn/Pong/4M/seed-1"]) == 2
     assert "name a run as it stands below --results" in capsys.readouterr().err
+
+
+def test_the_last_line_says_what_each_run_sent_home():
+    line = what_came_home(6, {"checkpoints": 9_000_000, "actions": 300_000, "tables": 0}, runs=3)
+    assert line == (
+        "9.3 MB came home in 6 parcels, of each run 3.1 MB in 2.0 on average (actions 300.0 kB, checkpoints 9.0 MB)"
+    )

@@ -14,9 +14,9 @@ def listening(port=0):
     return server
 
 
-def watch(server, notes, ended, **more):
+def watch(server, notes, ended, cluster_of=lambda _address: "the one", **more):
     address = f"127.0.0.1:{server.getsockname()[1]}"
-    return HeadWatch(address, notes.put_line, end=ended.set, every_seconds=0.05, **more)
+    return HeadWatch(address, notes.put_line, end=ended.set, cluster_of=cluster_of, every_seconds=0.05, **more)
 
 
 class Notes:
@@ -39,7 +39,7 @@ def test_a_head_that_is_lost_ends_the_command_and_says_what_to_do():
         server.close()
         assert ended.wait(20)
     assert "does not answer" in notes.lines[0]
-    assert "start the cluster again, then give the same command" in notes.lines[1]
+    assert "then give the same command" in notes.lines[1]
     assert len(notes.lines) == 2
 
 
@@ -64,3 +64,30 @@ def test_while_the_head_answers_nothing_is_said():
             server.accept()[0].close()
     assert not any("is lost" in line for line in notes.lines)
     assert not ended.is_set()
+
+
+def test_a_head_that_was_started_again_is_another_cluster_and_ends_the_command():
+    server, notes, ended, clusters = listening(), Notes(), threading.Event(), iter(["the one", "another"])
+    port = server.getsockname()[1]
+    with watch(server, notes, ended, cluster_of=lambda _address: next(clusters), give_up_seconds=60):
+        with server:
+            server.settimeout(20)
+            for _ in range(2):  # as it begins, and the first look after that
+                server.accept()[0].close()
+        notes.wait_for(1)
+        server = listening(port)
+        assert ended.wait(20)
+    server.close()
+    assert "was started again" in notes.lines[1]
+    assert "then give the same command" in notes.lines[1]
+
+
+def test_what_fails_for_want_of_a_head_ends_the_command_at_once():
+    server, notes, ended = listening(), Notes(), threading.Event()
+    with watch(server, notes, ended, give_up_seconds=60) as head:
+        head.end_if_lost()
+        assert not ended.is_set()
+        server.close()
+        head.end_if_lost()
+        assert ended.is_set()
+    assert sum("is lost" in line for line in notes.lines) == 1

@@ -221,3 +221,17 @@ def test_a_kept_run_is_locked_until_it_is_closed(tmp_path):
     keeper.close(SPEC)
     with RunLock(run_directory(tmp_path, SPEC)):
         pass
+
+
+def test_what_came_home_is_counted_by_kind(tmp_path):
+    train(tmp_path / "node", updates=3)
+    keeper, home = Keeper(tmp_path / "home"), run_directory(tmp_path / "home", SPEC)
+    assert keeper.open(SPEC, 1, "n") == Luggage({})
+    parcels = send_all(Courier(run_directory(tmp_path / "node", SPEC), Luggage({})), keeper)
+    news = keeper.news()
+    assert news.parcels == len(parcels)
+    size_of = {path.name: path.stat().st_size for path in home.iterdir()}
+    assert news.bytes_kept["actions"] == size_of[ACTION_LOG_FILE] > 0
+    for kind, pattern in (("checkpoints", "checkpoint-*"), ("tables", "*.parquet")):
+        assert news.bytes_kept[kind] == sum(path.stat().st_size for path in home.glob(pattern)) > 0
+    assert news.bytes_kept["the rest"] >= size_of[MANIFEST_FILE]

@@ -13,7 +13,7 @@ from test_executors import Events, results_of
 from tiny_runs import live, live_slowly, spec_of
 
 from baselines import registry
-from results.schema import EPISODES_FILE, METRICS_FILE
+from results.schema import ACTIONS_FILE, EPISODES_FILE, METRICS_FILE
 from results.store import open_run, run_directory
 from results.verify import verify_run
 from suite import opening
@@ -118,13 +118,12 @@ def test_a_node_lost_in_the_middle_of_four_runs_and_one_that_comes_instead_chang
     assert_same_as_here(tmp_path / "ray", tmp_path / "here", specs)
 
 
-@pytest.mark.slow
-def test_an_encoder_of_a_users_own_trains_on_a_node_that_has_no_file_of_it(tmp_path, capsys):
-    """Its files are gone before the run starts: what trains is what travelled."""
-    assert main(["new", "encoder", "narrow", "--folder", str(tmp_path / "ideas")]) == 0
-    with (tmp_path / "ideas" / "narrow.toml").open("a") as toml:  # few environments, for the time that it takes
-        toml.writelines(f'{key} = {{ value = {value!r}, source = "ours" }}\n' for key, value in TINY["pqn"].items())
-    name = registry.add_own(tmp_path / "ideas" / "narrow.toml")
+def train_own_here_and_there(tmp_path, toml):
+    """The same run of a baseline of a user's own, here and on a node that has none of its files. Returns their folders.
+
+    Its files are gone before the run starts there: what trains is what travelled.
+    """
+    name = registry.add_own(toml)
     try:
         pinned = registry.load_pinned(name)
         frames = 4 * pinned.config.frames_per_update
@@ -132,7 +131,7 @@ def test_an_encoder_of_a_users_own_trains_on_a_node_that_has_no_file_of_it(tmp_p
         own = pack_own([name])
         options = replace(OPTIONS, own=own_files([name]))
         execute(spec, results=tmp_path / "here", options=options, report=lambda _: None, stop_requested=lambda: False)
-        shutil.rmtree(tmp_path / "ideas")
+        shutil.rmtree(toml.parent)
         with cluster_of(1):
             outcomes = executor_of(tmp_path / "ray", [spec], execute_run, own=own).run([spec], Events())
     finally:
@@ -140,10 +139,57 @@ def test_an_encoder_of_a_users_own_trains_on_a_node_that_has_no_file_of_it(tmp_p
     assert results_of(outcomes) == ["done"], outcomes
     here, there = (run_directory(tmp_path / place, spec) for place in ("here", "ray"))
     assert verify_run(open_run(there)) == []
-    kept = sorted(path.name for path in (there / "code").iterdir())
-    assert kept == ["baseline.toml", "narrow.py"]
-    for file in (EPISODES_FILE, METRICS_FILE, "actions.parquet", *(f"code/{file}" for file in kept)):
+    return here, there
+
+
+def assert_same_files(here, there, kept):
+    assert sorted(path.name for path in (there / "code").iterdir()) == kept
+    for file in (EPISODES_FILE, METRICS_FILE, ACTIONS_FILE, *(f"code/{file}" for file in kept)):
         assert (here / file).read_bytes() == (there / file).read_bytes(), file
+
+
+def tiny_values():
+    return "".join(f'{key} = {{ value = {value!r}, source = "ours" }}\n' for key, value in TINY["pqn"].items())
+
+
+@pytest.mark.slow
+def test_an_encoder_of_a_users_own_trains_on_a_node_that_has_no_file_of_it(tmp_path, capsys):
+    assert main(["new", "encoder", "narrow", "--folder", str(tmp_path / "ideas")]) == 0
+    with (tmp_path / "ideas" / "narrow.toml").open("a") as toml:  # few environments, for the time that it takes
+        toml.write(tiny_values())
+    here, there = train_own_here_and_there(tmp_path, tmp_path / "ideas" / "narrow.toml")
+    assert_same_files(here, there, ["baseline.toml", "narrow.py"])
+
+
+AGENT = """
+from dataclasses import dataclass
+from baselines.pqn import PqnAgent, PqnConfig
+from floors import floored
+@dataclass(frozen=True)
+class CuriousAgentConfig(PqnConfig):
+    least_epsilon: float
+class CuriousAgent(PqnAgent):
+    def __init__(self, config, task):
+        super().__init__(config, task)
+        self._least = config.least_epsilon
+    def _exploration(self, epsilon):
+        return super()._exploration(floored(epsilon, self._least))
+"""
+
+
+@pytest.mark.slow
+def test_an_agent_of_a_users_own_trains_on_a_node_that_has_no_file_of_it(tmp_path):
+    """It explores otherwise than PQN, by a function in a file beside it that travels too."""
+    ideas = tmp_path / "ideas"
+    ideas.mkdir()
+    (ideas / "floors.py").write_text("def floored(value, least):\n    return max(value, least)\n")
+    (ideas / "curious.py").write_text(AGENT)
+    (ideas / "curious.toml").write_text(
+        'name = "curious"\nextends = "pqn"\nalgorithm = "curious.py:CuriousAgent"\n[values]\n'
+        f'least_epsilon = {{ value = 0.5, source = "ours" }}\n{tiny_values()}'
+    )
+    here, there = train_own_here_and_there(tmp_path, ideas / "curious.toml")
+    assert_same_files(here, there, ["baseline.toml", "curious.py"])
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def test_runs_that_do_nothing_cost_little_each_and_nothing_grows(tmp_path):
         "seconds_a_run": (time.monotonic() - began[0]) / RUNS,
         "command_cpu_ms_a_run": 1000 * command / RUNS,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
-        "kept_kb_a_run": executor.bytes_kept / RUNS / 1000,
+        "kept_kb_a_run": executor.bytes_kept.total() / RUNS / 1000,
     }
     print(json.dumps(facts, indent=1))
     assert {outcome.result for outcome in outcomes} == {"done"}, [o for o in outcomes if o.result != "done"][:3]
