@@ -23,7 +23,7 @@ from baselines.distributional import action_values, c51_losses, double_q_targets
 from baselines.emulator.envs import AtariEnvironments
 from baselines.emulator.frame_stacks import why_not_stacked
 from baselines.exploration import linear_epsilon
-from baselines.fast.paths import acting_path, captured, use_hadamax_paths
+from baselines.fast.paths import acting_path, captured, use_layer_paths
 from baselines.networks.diagnostics import layer_diagnostics, layer_ranks
 from baselines.networks.distribution_network import DistributionNetwork, build_c51_network
 from baselines.networks.precision import use_precision
@@ -103,7 +103,7 @@ class C51Agent:
         )
         self.network = network.to(task.device)
         use_precision(self.network, config.precision)
-        self.paths = use_hadamax_paths(self.network, task.device, plain=task.plain)
+        self.paths = use_layer_paths(self.network, task.device, plain=task.plain)
         self.target = copy.deepcopy(self.network)
         self.atoms = support(config.value_min, config.value_max, config.atoms).to(task.device, torch.float32)
         self.optimizer = torch.optim.Adam(

@@ -138,7 +138,6 @@ def _rows(device: torch.device, record: Record, *, timed: bool) -> Iterator[_Row
         yield _Row(
             partial(_input_trial, f"{FUSED_INPUT}, in {precision}", device, dtype, timed),
             on_gpu_alone=False,
-            algorithms=("pqn",),
             precision=precision,
         )
         yield _Row(

@@ -29,7 +29,7 @@ from baselines.emulator.groups import make_groups
 from baselines.emulator.rollout_play import Rollout, RolloutPlay
 from baselines.exploration import linear_epsilon
 from baselines.fast.cuda_graph import Work
-from baselines.fast.paths import EPOCH_GRAPH, ROLLOUT_GRAPH, captured, rollout_path, use_fused_norms, use_hadamax_paths
+from baselines.fast.paths import EPOCH_GRAPH, ROLLOUT_GRAPH, captured, rollout_path, use_layer_paths
 from baselines.made_up import made_up, made_up_epochs
 from baselines.networks.diagnostics import layer_diagnostics, layer_ranks
 from baselines.networks.precision import use_precision
@@ -191,8 +191,7 @@ class PqnAgent:
         self.network = network.to(task.device)
         use_precision(self.network, config.precision)
         rollout = rollout_path(task.device, plain=task.plain, why_not_stacked=why_not_stacked)
-        fused = use_hadamax_paths(self.network, task.device, plain=task.plain)
-        self.paths = fused + use_fused_norms(self.network, task.device, plain=task.plain) + rollout
+        self.paths = use_layer_paths(self.network, task.device, plain=task.plain) + rollout
         self.optimizer = RAdam(
             self.network.parameters(),
             lr=config.learning_rate,

@@ -21,7 +21,7 @@ from baselines.config import Fraction, NotNegative, Positive
 from baselines.distributional import action_values, cross_entropy, double_q_targets, support
 from baselines.emulator.envs import AtariEnvironments
 from baselines.emulator.frame_stacks import why_not_stacked
-from baselines.fast.paths import acting_path, captured, use_hadamax_paths
+from baselines.fast.paths import acting_path, captured, use_layer_paths
 from baselines.networks.diagnostics import layer_diagnostics, layer_ranks
 from baselines.networks.noise import FactorisedNoise
 from baselines.networks.precision import use_precision
@@ -131,7 +131,7 @@ class RainbowAgent:
         )
         self.network = network.to(task.device)
         use_precision(self.network, config.precision)
-        fused = use_hadamax_paths(self.network, task.device, plain=task.plain)
+        fused = use_layer_paths(self.network, task.device, plain=task.plain)
         self.target = copy.deepcopy(self.network)
         self.atoms = support(config.value_min, config.value_max, config.atoms).to(task.device, torch.float32)
         self._noise = FactorisedNoise(self._streams.noise, task.device)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from baselines.fast import native
-from baselines.fast.paths import FOURIER, FUSED_BLOCK, use_hadamax_paths
+from baselines.fast.paths import FOURIER, FUSED_BLOCK, FUSED_INPUT, use_layer_paths
 
 
 def require_native() -> None:
@@ -23,4 +23,4 @@ def require_native() -> None:
 def fuse(network: nn.Module) -> None:
     """Lets every Hadamax layer of float32 `network` take the paths of a CPU."""
     require_native()
-    assert use_hadamax_paths(network, torch.device("cpu"), plain=False).taken == (FUSED_BLOCK, FOURIER)
+    assert use_layer_paths(network, torch.device("cpu"), plain=False).taken == (FUSED_BLOCK, FOURIER, FUSED_INPUT)

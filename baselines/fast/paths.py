@@ -46,9 +46,10 @@ class Paths:
         return Paths(self.taken + other.taken, self.missed + other.missed)
 
 
-def use_hadamax_paths(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
-    """What the Hadamax layers of `network` can have; nothing where it has none. Call this after `use_precision`."""
-    return use_fused_blocks(network, device, plain=plain) + use_fourier(network, device, plain=plain)
+def use_layer_paths(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
+    """Lets the layers of `network` take every path that `device` proves. Call this after `use_precision`."""
+    ways = (use_fused_blocks, use_fourier, use_fused_norms)
+    return sum((use(network, device, plain=plain) for use in ways), Paths())
 
 
 def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:

@@ -84,7 +84,7 @@ def test_only_the_paths_that_a_baseline_takes_are_told(no_bf16, monkeypatch):
     monkeypatch.setattr(fused_block.native, "why_not", lambda: "no C++ compiler was found")
     monkeypatch.setattr(path_trials, "why_not_kept", lambda: None)
     missing = "no C++ compiler was found"
-    assert missing_paths("cpu", ["c51", "rainbow"]) == []
+    assert missing_paths("cpu", ["c51", "rainbow"]) == [f"{FUSED_INPUT}, in float32: {missing}"]
     between = [f"{FUSED_INPUT}, in float32: {missing}", f"{FUSED_NORM}, PQN in float32: {missing}"]
     assert missing_paths("cpu", ["pqn"]) == between
     assert missing_paths("cpu", ["pqn", "hadamax-pqn"]) == [
@@ -92,17 +92,20 @@ def test_only_the_paths_that_a_baseline_takes_are_told(no_bf16, monkeypatch):
         *between,
     ]
     assert missing_paths("cpu", ["hadamax-c51-bf16"]) == [
-        f"{path}, Hadamax-C51 in bf16: {missing}" for path in (FUSED_BLOCK, FOURIER)
+        *(f"{path}, Hadamax-C51 in bf16: {missing}" for path in (FUSED_BLOCK, FOURIER)),
+        f"{FUSED_INPUT}, in bf16: {missing}",
     ]
     monkeypatch.setattr(path_trials, "why_not_kept", lambda: "no switch")
-    assert missing_paths("cpu", ["c51"]) == [f"{KEPT_MEMORY}: no switch"]
+    assert missing_paths("cpu", ["c51"])[-1] == f"{KEPT_MEMORY}: no switch"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")
 def test_every_path_of_a_baseline_on_a_gpu_is_told_and_no_other():
     found = [line.partition(": ")[0] for line in missing_paths("cuda", ["pqn-bf16"])]
     assert found == [f"{FUSED_INPUT}, in bf16", f"{FUSED_NORM}, PQN in bf16", EPOCH_GRAPH, ROLLOUT_GRAPH]
-    assert [line.partition(": ")[0] for line in missing_paths("cuda", ["rainbow"])] == [UPDATE_GRAPH, ACTING_GRAPH]
+    assert [line.partition(": ")[0] for line in missing_paths("cuda", ["rainbow"])] == [
+        *(f"{FUSED_INPUT}, in float32", UPDATE_GRAPH, ACTING_GRAPH)
+    ]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fused import require_native
 
-from baselines.fast.paths import FOURIER, FUSED_BLOCK, KEPT_MEMORY, Paths
+from baselines.fast.paths import FOURIER, FUSED_BLOCK, FUSED_INPUT, KEPT_MEMORY, Paths
 from results.lock import writer
 from suite.opening import RunRefused, _refuse_other_paths
 
@@ -190,7 +190,7 @@ def test_a_run_goes_on_with_the_fast_path_it_began_with_or_not_at_all(tmp_path):
     assert there.returncode == 1
     told = "note: runs plain, which is slower: fused Hadamax block, Hadamax-PQN in float32: no C++ compiler was found"
     assert told in there.stderr
-    assert f"was begun with a fast path that is missing here: {FUSED_BLOCK}, {FOURIER} (" in there.stderr
+    assert f"was begun with a fast path that is missing here: {FUSED_BLOCK}, {FOURIER}, {FUSED_INPUT} (" in there.stderr
     assert (folder / "manifest.json").read_bytes() == before
 
     plain = suite(tmp_path, *arguments, "--frames", 128, "--plain")
@@ -198,7 +198,7 @@ def test_a_run_goes_on_with_the_fast_path_it_began_with_or_not_at_all(tmp_path):
     manifest = json.loads((folder.parents[1] / "128" / "seed-0" / "manifest.json").read_text())
     assert manifest["path"] == "plain"
     assert manifest["hardware"]["fast_paths_missed"] == [
-        f"{path}: turned off" for path in (KEPT_MEMORY, FUSED_BLOCK, FOURIER)
+        f"{path}: turned off" for path in (KEPT_MEMORY, FUSED_BLOCK, FOURIER, FUSED_INPUT)
     ]
 
 
