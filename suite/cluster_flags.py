@@ -98,7 +98,7 @@ def parse_cluster(parsed: argparse.Namespace) -> OnRay | None:
     """What the flags of `run` say; None for runs on this machine."""
     if not parse_executor(parsed):
         return None
-    if parsed.jobs != "1":
+    if parsed.jobs != "auto":
         raise UserError(
             "--jobs goes with --executor local; on a cluster --cpus-per-run and --gpus-per-run say how many fit"
         )

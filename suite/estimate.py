@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import psutil
+
 from baselines.emulator.envs import FRAME_SKIP
 from baselines.families import BASELINES
 from baselines.memory_plan import memory_plan, parameter_count
@@ -86,6 +88,23 @@ def checkpoint_bytes(spec: RunSpec) -> int:
     if spec.baseline in BASELINES:
         return usual
     return max(usual, parameter_count(config) * (_REPLAY_BYTES_PER_WEIGHT if replays else _PQN_BYTES_PER_WEIGHT))
+
+
+def at_once(specs: Sequence[RunSpec], devices: Sequence[str], *, threads: int | None) -> int:
+    """How many runs go at once where nobody says it: one a GPU, on a CPU as many as cores and memory are enough for.
+
+    On a CPU runs of one thread get more done together than one run on all cores, whose threads wait for each other.
+
+    Args:
+        devices: names as torch has them.
+        threads: CPU threads of each run, if the user said.
+    """
+    from suite.provenance import available_cores  # imports torch, and not every estimate needs it
+
+    if devices[0] != "cpu" or not specs:
+        return len(devices)
+    room = int(psutil.virtual_memory().available // max(memory_bytes(spec) for spec in specs))
+    return max(1, min(len(specs), available_cores() // (threads or 1), room))
 
 
 def memory_bytes(spec: RunSpec) -> int:

@@ -51,7 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("how and where")
     group.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda (all GPUs) or cuda:N")
-    group.add_argument("--jobs", default="1", metavar="N", help="runs at once (default: 1)")
+    group.add_argument(
+        "--jobs",
+        default="auto",
+        metavar="N",
+        help="runs at once (default: on a CPU what its cores and memory are enough for, else one a GPU)",
+    )
     group.add_argument(
         "--threads",
         metavar="N",
@@ -86,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     results = arguments.results_folder(parsed.results)
     specs = _matrix(parsed) if parsed.claim is None else _lacking(parsed, results)
-    jobs = arguments.parse_jobs(parsed.jobs)
+    wanted_jobs = None if parsed.jobs == "auto" else arguments.parse_jobs(parsed.jobs)
     supervision = Supervision(
         restarts=arguments.parse_restarts(parsed.restarts),
         silent_seconds=60.0 * arguments.parse_minutes(parsed.hang_minutes),
@@ -105,6 +110,9 @@ def run(parsed: argparse.Namespace) -> int:
     states = wanted_states(specs, results)
     refuse_unusable(states)
     left = [state.spec for state in states if state.state != "done" and state.spec]
+    from suite.estimate import at_once
+
+    jobs = wanted_jobs or at_once(left, devices, threads=threads)
     if parsed.dry_run:
         from suite.dry_run import DryRun
         from suite.gpu_memory import gpu_needs
@@ -336,7 +344,7 @@ def _print_commands(title: str, outcomes: list[Outcome], parsed: argparse.Namesp
 def _spell_options(parsed: argparse.Namespace) -> str:
     given = [
         ("--device", parsed.device, "auto"),
-        ("--jobs", parsed.jobs, "1"),
+        ("--jobs", parsed.jobs, "auto"),
         ("--threads", parsed.threads, None),
         ("--groups", parsed.groups, None),
         ("--restarts", parsed.restarts, "1"),

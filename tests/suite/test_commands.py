@@ -142,7 +142,7 @@ def test_bf16_is_a_baseline_of_its_own_beside_the_one_it_is_a_variant_of(tmp_pat
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_writes_a_checkpoint_and_exits_130_with_the_command_that_goes_on(tmp_path, signal_number):
-    with start(tmp_path, *run_arguments("breakout,pong", "40M", "--json")) as process:
+    with start(tmp_path, *run_arguments("breakout,pong", "40M", "--jobs", 1, "--json")) as process:
         wait_for(lambda: manifest_of(tmp_path, "Breakout"))
         if signal_number == signal.SIGINT:
             os.killpg(process.pid, signal.SIGINT)
@@ -159,7 +159,8 @@ def test_ctrl_c_writes_a_checkpoint_and_exits_130_with_the_command_that_goes_on(
     assert err.endswith(
         "stopped with 2 runs left\n"
         "go on with:\n"
-        "  python -m suite run --games Breakout,Pong --frames 40M --baselines pqn --seeds 1 --device cpu --threads 1\n"
+        "  python -m suite run --games Breakout,Pong --frames 40M --baselines pqn --seeds 1 --device cpu --jobs 1 "
+        "--threads 1\n"
     )
     assert "Traceback" not in err
 

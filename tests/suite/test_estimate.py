@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
+import psutil
 import pytest
 from stored_runs import store_run
 
 from results.store import scan
-from suite.estimate import estimate, measured_speeds
+from suite.estimate import at_once, estimate, measured_speeds, memory_bytes
 from suite.plan import plan_runs, wanted_states
 
 
@@ -67,3 +70,28 @@ def test_memory_is_that_of_the_runs_that_run_at_once(tmp_path):
 )
 def test_memory_is_near_what_was_measured(tmp_path, baseline, least, most):
     assert least < needed(tmp_path, baselines=(baseline,), frames=40_000_000).memory_bytes < most
+
+
+@pytest.mark.parametrize(
+    ("runs", "cores", "runs_in_memory", "threads", "wanted"),
+    [
+        pytest.param(10, 8, 100, None, 8, id="a run a core"),
+        pytest.param(3, 8, 100, None, 3, id="no more than there are"),
+        pytest.param(10, 8, 5, None, 5, id="no more than memory holds"),
+        pytest.param(10, 8, 100, 3, 2, id="runs of three threads"),
+        pytest.param(10, 2, 100, 16, 1, id="more threads than cores"),
+        pytest.param(10, 8, 0, None, 1, id="one at least: run refuses what can't be"),
+        pytest.param(0, 8, 100, None, 1, id="nothing left"),
+    ],
+)
+def test_a_cpu_takes_as_many_runs_at_once_as_it_can(monkeypatch, runs, cores, runs_in_memory, threads, wanted):
+    specs = plan_runs(["pqn"], ["Pong"], 200_000, range(runs))
+    one = memory_bytes(plan_runs(["pqn"], ["Pong"], 200_000, [0])[0])
+    monkeypatch.setattr("suite.provenance.available_cores", lambda: cores)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=one * runs_in_memory + one // 2))
+    assert at_once(specs, ["cpu"], threads=threads) == wanted
+
+
+def test_a_gpu_takes_one_run_at_once():
+    specs = plan_runs(["pqn"], ["Pong"], 200_000, range(10))
+    assert at_once(specs, ["cuda:0", "cuda:1"], threads=None) == 2
