@@ -22,7 +22,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 
 def why_not(device: torch.device) -> str | None:
     """Why there are no such kernels on this device, in words; None if nothing is known against them."""
-    return native.why_not() if device.type == "cpu" else triton_norm.why_not()
+    return native.why_not(native.NORM) if device.type == "cpu" else triton_norm.why_not()
 
 
 def why_not_width(channels: int, device: torch.device) -> str | None:
@@ -43,7 +43,7 @@ def scaled_images(observations: Tensor, dtype: torch.dtype) -> Tensor:
     if frames != FRAMES or dtype not in DTYPES or observations.dtype != torch.uint8:
         raise ValueError(f"no kernel to scale {frames} frames of {observations.dtype} to {dtype}")
     out = torch.empty(observations.shape, dtype=dtype, memory_format=torch.channels_last)
-    native.required().scaled_frames(
+    native.required(native.NORM).scaled_frames(
         *(_address(observations), ctypes.c_int64(images), ctypes.c_int64(height * width)),
         *(int(dtype == torch.bfloat16), torch.get_num_threads(), _address(out)),
     )
@@ -81,7 +81,7 @@ class _NormRelu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         inputs, scale, bias = ctx.saved_tensors
-        gradient, to_inputs, kernels = gradient.contiguous(), torch.empty_like(inputs), native.required()
+        gradient, to_inputs, kernels = gradient.contiguous(), torch.empty_like(inputs), native.required(native.NORM)
         channels = inputs.shape[-1]
         sums = torch.empty((kernels.norm_relu_runs(ctypes.c_int64(inputs.numel() // channels)), 2, channels))
         kernels.norm_relu_backward(
@@ -94,7 +94,7 @@ class _NormRelu(torch.autograd.Function):
 
 def _forward(inputs: Tensor, scale: Tensor, bias: Tensor, epsilon: float) -> Tensor:
     out = torch.empty_like(inputs)
-    native.required().norm_relu_forward(*_arguments(inputs, scale, bias, epsilon), _address(out))
+    native.required(native.NORM).norm_relu_forward(*_arguments(inputs, scale, bias, epsilon), _address(out))
     return out
 
 

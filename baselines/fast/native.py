@@ -16,13 +16,19 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch  # its OpenMP library must be loaded before ours asks for one
 
-SOURCES = sorted((Path(__file__).parent / "kernels").glob("*.cpp"))
+KERNELS = Path(__file__).parent / "kernels"
+HADAMAX, NORM = "hadamax", "norm"
+LIBRARIES = {  # apart, for PQN needs little of it, and each source takes seconds to compile
+    HADAMAX: ("hadamax_block.cpp", "fourier_convolution.cpp", "fourier_images.cpp"),
+    NORM: ("norm_relu.cpp",),
+}
 # Sums keep their order (no -ffast-math); a product and a sum may round once instead of twice.
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
@@ -39,32 +45,32 @@ class Native:
     reason: str | None  # why there is none, in words
 
 
-def library() -> ctypes.CDLL | None:
-    """The compiled library, or None; compiles it at the first call if no earlier process left it in the cache."""
-    return _native().library
+def library(name: str = HADAMAX) -> ctypes.CDLL | None:
+    """One of `LIBRARIES`, or None; compiles it at the first call if no earlier process left it in the cache."""
+    return _native(name).library
 
 
-def required() -> ctypes.CDLL:
+def required(name: str = HADAMAX) -> ctypes.CDLL:
     """The compiled library. Raises: RuntimeError where there is none."""
-    found = _native()
+    found = _native(name)
     if found.library is None:
         raise RuntimeError(f"the compiled kernels are not there: {found.reason}")
     return found.library
 
 
-def why_not() -> str | None:
-    """Why `library()` is None; None if it is there."""
-    return _native().reason
+def why_not(name: str = HADAMAX) -> str | None:
+    """Why `library(name)` is None; None if it is there."""
+    return _native(name).reason
 
 
 @functools.cache
-def _native() -> Native:
+def _native(name: str) -> Native:
     compiler = _compiler()
     if compiler is None:
         return Native(None, "no C++ compiler was found (looked for $CXX, c++, g++, clang++)")
     try:
         with _cache() as folder:
-            return Native(ctypes.CDLL(str(_compiled(compiler, folder))), None)
+            return Native(ctypes.CDLL(str(_compiled(name, compiler, folder))), None)
     except subprocess.CalledProcessError as error:
         complaint = (error.stderr or "").strip().splitlines()
         return Native(None, f"{compiler} failed: {complaint[0] if complaint else f'exit code {error.returncode}'}")
@@ -79,21 +85,29 @@ def _compiler() -> str | None:
     return None
 
 
-def _compiled(compiler: str, cache: Path) -> Path:
-    """Path of the library for these sources, compiler and processor in `cache`; made if it is not there."""
+def _compiled(library: str, compiler: str, cache: Path) -> Path:
+    """Path of a library for its sources, this compiler and processor in `cache`; made if it is not there."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    sources = [source.read_text() for source in (*SOURCES, *SOURCES[0].parent.glob("*.h"))]
-    identity = "\n".join([*sources, version, *FLAGS, _processor(), torch.__version__])
-    name = f"kernels-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
+    sources = [KERNELS / source for source in LIBRARIES[library]]
+    texts = [source.read_text() for source in (*sources, *sorted(KERNELS.glob("*.h")))]
+    identity = "\n".join([*texts, version, *FLAGS, _processor(), torch.__version__])
+    name = f"{library}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
     target = cache / name
     if not target.exists():
         # To a name of its own, then renamed: several runs may start at once, and any may be killed.
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             made = Path(folder) / name
-            command = [compiler, *FLAGS, *map(str, SOURCES), "-o", str(made)]
-            subprocess.run(command, capture_output=True, text=True, check=True, timeout=COMPILE_SECONDS)
+            objects = {source: str(Path(folder) / f"{source.stem}.o") for source in sources}
+            with ThreadPoolExecutor(len(objects)) as pool:  # each takes seconds
+                list(pool.map(lambda of: _run(compiler, "-c", str(of[0]), "-o", of[1]), objects.items()))
+            _run(compiler, *objects.values(), "-o", str(made))
             os.replace(made, target)
     return target
+
+
+def _run(compiler: str, *arguments: str) -> None:
+    command = [compiler, *FLAGS, *arguments]
+    subprocess.run(command, capture_output=True, text=True, check=True, timeout=COMPILE_SECONDS)
 
 
 @contextmanager

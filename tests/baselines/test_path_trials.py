@@ -47,7 +47,7 @@ def test_a_cpu_proves_its_paths_and_says_how_much_faster_they_are(no_bf16):
 
 
 def test_a_machine_without_compiler_says_so_for_every_path(no_bf16, monkeypatch):
-    monkeypatch.setattr(fused_block.native, "why_not", lambda: "no C++ compiler was found")
+    monkeypatch.setattr(fused_block.native, "why_not", lambda *_: "no C++ compiler was found")
     found = list(trials(CPU))
     assert [(trial.name, trial.why_not, trial.speed_up) for trial in found] == [
         (name, "no C++ compiler was found", None) for name in ON_CPU
@@ -81,7 +81,7 @@ def test_an_epoch_that_keeps_its_first_order_for_ever_is_noticed():
 
 
 def test_only_the_paths_that_a_baseline_takes_are_told(no_bf16, monkeypatch):
-    monkeypatch.setattr(fused_block.native, "why_not", lambda: "no C++ compiler was found")
+    monkeypatch.setattr(fused_block.native, "why_not", lambda *_: "no C++ compiler was found")
     monkeypatch.setattr(path_trials, "why_not_kept", lambda: None)
     missing = "no C++ compiler was found"
     assert missing_paths("cpu", ["c51", "rainbow"]) == [f"{FUSED_INPUT}, in float32: {missing}"]
