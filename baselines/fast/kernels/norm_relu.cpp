@@ -1,33 +1,26 @@
 // PQN's encoder between its convolutions, each in one pass over memory: bytes to scaled numbers, and LayerNorm over the
 // last axis with ReLU, with its gradient.
 //
-// Rows are [R, C], C a multiple of 32 and at most 1024, float or bfloat16; all arithmetic is float. Sums over rows run
+// Rows are [R, C], C as `of_width` has it, float or bfloat16; all arithmetic is float. Sums over rows run
 // over runs of RUN rows first, so that results do not depend on the number of threads.
 
-#include "transform24.h"
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "vectors.h"
 
 namespace {
 
-constexpr int64_t RUN = 2048, WIDEST = 1024;
-
-inline float sum(Floats v) {
-  float values[W], total = 0;
-  store(values, v);
-  for (int half = W / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) values[i] += values[i + half];
-  total = values[0];
-  return total;
-}
-
-inline Floats all(float value) { return Floats{} + value; }
+constexpr int64_t RUN = 2048;
 
 // A row of V vectors to mean 0 and variance 1; the inverse deviation.
 template <int V, class T>
 inline float normed(const T* row, float epsilon, Floats (&x)[V]) {
-  constexpr float share = 1.0f / (V * W);
+  constexpr float share = 1.0f / (V * LANES);
   Floats total{};
   for (int v = 0; v < V; v++) {
-    x[v] = load(row + v * W);
+    x[v] = load(row + v * LANES);
     total += x[v];
   }
   const Floats mean = all(sum(total) * share);
@@ -43,12 +36,12 @@ inline float normed(const T* row, float epsilon, Floats (&x)[V]) {
 
 template <int V, class T>
 void forward_rows(const T* rows, int64_t count, const float* scale, const float* bias, float epsilon, T* out) {
-  for (int64_t r = 0; r < count; r++, rows += V * W, out += V * W) {
+  for (int64_t r = 0; r < count; r++, rows += V * LANES, out += V * LANES) {
     Floats x[V];
     normed<V>(rows, epsilon, x);
     for (int v = 0; v < V; v++) {
-      const Floats y = x[v] * load(scale + v * W) + load(bias + v * W);
-      store(out + v * W, y <= 0.0f ? Floats{} : y);
+      const Floats y = x[v] * load(scale + v * LANES) + load(bias + v * LANES);
+      store(out + v * LANES, y <= 0.0f ? Floats{} : y);
     }
   }
 }
@@ -57,22 +50,22 @@ void forward_rows(const T* rows, int64_t count, const float* scale, const float*
 template <int V, class T>
 void backward_rows(const T* rows, const T* gradient, int64_t count, const float* scale, const float* bias,
                    float epsilon, T* to, float* sums) {
-  constexpr float share = 1.0f / (V * W);
-  std::fill_n(sums, 2 * V * W, 0.0f);
-  for (int64_t r = 0; r < count; r++, rows += V * W, gradient += V * W, to += V * W) {
+  constexpr float share = 1.0f / (V * LANES);
+  std::fill_n(sums, 2 * V * LANES, 0.0f);
+  for (int64_t r = 0; r < count; r++, rows += V * LANES, gradient += V * LANES, to += V * LANES) {
     Floats x[V], came[V], total{}, along{};
     const float inverse = normed<V>(rows, epsilon, x);
     for (int v = 0; v < V; v++) {
-      const Floats y = x[v] * load(scale + v * W) + load(bias + v * W), g = load(gradient + v * W);
+      const Floats y = x[v] * load(scale + v * LANES) + load(bias + v * LANES), g = load(gradient + v * LANES);
       came[v] = y <= 0.0f ? Floats{} : g;
-      store(sums + v * W, load(sums + v * W) + came[v] * x[v]);
-      store(sums + (V + v) * W, load(sums + (V + v) * W) + came[v]);
-      came[v] *= load(scale + v * W);
+      store(sums + v * LANES, load(sums + v * LANES) + came[v] * x[v]);
+      store(sums + (V + v) * LANES, load(sums + (V + v) * LANES) + came[v]);
+      came[v] *= load(scale + v * LANES);
       total += came[v];
       along += came[v] * x[v];
     }
     const Floats mean = all(sum(total) * share), slope = all(sum(along) * share);
-    for (int v = 0; v < V; v++) store(to + v * W, (came[v] - mean - x[v] * slope) * inverse);
+    for (int v = 0; v < V; v++) store(to + v * LANES, (came[v] - mean - x[v] * slope) * inverse);
   }
 }
 
@@ -84,10 +77,10 @@ struct Count {
 
 template <class Call>
 bool of_width(int64_t channels, Call call) {
-  if (channels == 32) return call(Count<32 / W>{}), true;
-  if (channels == 64) return call(Count<64 / W>{}), true;
-  if (channels == 128) return call(Count<128 / W>{}), true;
-  if (channels == 512) return call(Count<512 / W>{}), true;
+  if (channels == 32) return call(Count<32 / LANES>{}), true;
+  if (channels == 64) return call(Count<64 / LANES>{}), true;
+  if (channels == 128) return call(Count<128 / LANES>{}), true;
+  if (channels == 512) return call(Count<512 / LANES>{}), true;
   return false;
 }
 
@@ -124,17 +117,17 @@ int backward(int64_t rows, int64_t channels, float epsilon, int threads, const T
 // [4, plane] bytes of an image to [plane, 4] numbers from 0 to 1.
 template <class T>
 void scale_image(const uint8_t* bytes, int64_t plane, T* out) {
-  constexpr int PIXELS = W / 4;
+  constexpr int PIXELS = LANES / 4;
   int64_t p = 0;
   for (; p + PIXELS <= plane; p += PIXELS) {
-    float values[W];
+    float values[LANES];
     for (int i = 0; i < PIXELS; i++)
       for (int f = 0; f < 4; f++) values[i * 4 + f] = float(bytes[f * plane + p + i]);
     store(out + p * 4, load(values) / 255.0f);
   }
   for (; p < plane; p++) {
-    float values[W] = {};
-    T scaled[W];
+    float values[LANES] = {};
+    T scaled[LANES];
     for (int f = 0; f < 4; f++) values[f] = float(bytes[f * plane + p]);
     store(scaled, load(values) / 255.0f);
     std::memcpy(out + p * 4, scaled, 4 * sizeof(T));

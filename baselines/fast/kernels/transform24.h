@@ -1,4 +1,4 @@
-// Transforms of 24 numbers in vectors as wide as the processor's, and what goes in and out of them.
+// Transforms of 24 numbers, as many of them side by side as a vector has lanes.
 
 #pragma once
 
@@ -8,50 +8,18 @@
 #include <memory>
 #include <vector>
 
+#include "vectors.h"
+
 namespace {
 
-#ifdef __AVX512F__
-constexpr int W = 16;
-#else
-constexpr int W = 8;
-#endif
+constexpr int W = LANES;
 constexpr int N = 24;
 constexpr int HALF = N / 2 + 1;  // columns of a real image's transform; the others are their conjugates
 constexpr float SCALE = 1.0f / (N * N);
 
-typedef float Floats __attribute__((vector_size(4 * W)));
-typedef uint32_t Words __attribute__((vector_size(4 * W)));
-typedef uint16_t Halves __attribute__((vector_size(2 * W)));
-
-struct BFloat16 {
-  uint16_t bits;
-};
-
 struct Complex {
   Floats re, im;
 };
-
-inline Floats load(const float* from) {
-  Floats values;
-  std::memcpy(&values, from, sizeof values);
-  return values;
-}
-
-inline Floats load(const BFloat16* from) {
-  Halves halves;
-  std::memcpy(&halves, from, sizeof halves);
-  return (Floats)(__builtin_convertvector(halves, Words) << 16);
-}
-
-inline void store(float* to, Floats values) { std::memcpy(to, &values, sizeof values); }
-
-inline void store(BFloat16* to, Floats values) {  // to the nearest, ties to even; nan stays nan
-  const Words words = (Words)values;
-  Words rounded = (words + 0x7fffu + ((words >> 16) & 1u)) >> 16;
-  rounded = values != values ? Words{} + 0x7fc0u : rounded;
-  const Halves halves = __builtin_convertvector(rounded, Halves);
-  std::memcpy(to, &halves, sizeof halves);
-}
 
 // Transforms ----------------------------------------------------------------------------------------------------------
 
