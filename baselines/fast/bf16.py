@@ -30,7 +30,7 @@ class ProductsInFloat32(TorchFunctionMode):
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func not in _PRODUCTS or args[0].dtype != torch.bfloat16:
+        if func not in _PRODUCTS or (args[0] if args else kwargs["input"]).dtype != torch.bfloat16:
             return func(*args, **kwargs)
         wide = [_wide(arg) for arg in args]
         return func(*wide, **{name: _wide(arg) for name, arg in kwargs.items()}).bfloat16()

@@ -62,7 +62,7 @@ def fourier_convolutions(images: Tensor, *convolutions: nn.Conv2d) -> tuple[Tens
             f"no transforms for {list(images.shape)} of {images.dtype} on {images.device} (gradient: "
             f"{images.requires_grad})"
         )
-    parameters = [parameter for convolution in convolutions for parameter in convolution.parameters()]
+    parameters = [tensor for part in convolutions for tensor in (part.weight, part.bias) if tensor is not None]
     rows = images.contiguous(memory_format=torch.channels_last)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (images, *parameters)):
         return _Fourier.apply(rows, *parameters)

@@ -136,6 +136,14 @@ def test_a_network_is_the_same_with_and_without_bf16_instructions_to_rounding(mo
     assert (outputs[True] - outputs[False]).norm() < 0.01 * outputs[True].norm()
 
 
+def test_products_in_float32_may_be_asked_for_by_name():
+    inputs, weight = torch.randn(2, 8).bfloat16(), torch.randn(3, 8).bfloat16()
+    with ProductsInFloat32():
+        named = torch.nn.functional.linear(input=inputs, weight=weight)
+        assert torch.equal(named, torch.nn.functional.linear(inputs, weight))
+    assert torch.equal(named, (inputs.float() @ weight.float().T).bfloat16())
+
+
 def test_products_in_float32_leave_other_types_alone():
     images, weight = torch.randn(2, 3, 8, 8).double(), torch.randn(4, 3, 3, 3).double()
     with ProductsInFloat32():
