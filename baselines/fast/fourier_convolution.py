@@ -2,8 +2,8 @@
 
 The same sums as `torch.nn.functional.conv2d`, to rounding, for about a sixth of the arithmetic; both branches share the
 transforms of their images. There are two kinds: 8 x 8 windows over four frames, where the images get no gradient
-(kernels/fourier_convolution.cpp), and 4 x 4 windows over maps of 24 x 24, padding included, as in Hadamax-PQN's second
-layer (kernels/fourier_images.cpp).
+(kernels/fourier_convolution.cpp), and 4 x 4 windows over maps of 24 x 24 or 25 x 25, padding included, as in the second
+layers (kernels/fourier_images.cpp).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -36,25 +37,29 @@ def why_not_shape(convolution: nn.Conv2d) -> str | None:
     plain = convolution.stride == convolution.dilation == (1, 1) and convolution.groups == 1
     if kernel not in KERNELS or other != kernel or not plain or convolution.bias is None:
         return "it is made for windows of 8 x 8 and 4 x 4 at stride 1"
+    if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
+        return "it is made for padding of zeros, the same on all sides"
     if outputs % CHANNELS or not (inputs == FRAMES if _of_frames(convolution) else inputs % CHANNELS == 0):
         return f"{inputs} channels to {outputs}, and it is made for {FRAMES} frames and multiples of {CHANNELS}"
     return None
 
 
 def fits(images: Tensor, convolution: nn.Conv2d) -> bool:
-    """Whether images, padded already, are such as `convolution` can be done of."""
+    """Whether images are such as `convolution` can be done of, which may pad them."""
+    height, width, padding = _sides(images, convolution)
     if _of_frames(convolution):
-        return not images.requires_grad and min(images.shape[2:]) >= KERNELS[0]
-    return images.shape[2:] == (SIDE, SIDE)
+        return not images.requires_grad and min(height, width) >= KERNELS[0]
+    return height == width and height in ((SIDE, SIDE + 1) if min(padding) > 0 else (SIDE,))
 
 
 def fourier_convolutions(images: Tensor, *convolutions: nn.Conv2d) -> tuple[Tensor, ...]:
-    """What each convolution, without its padding, gives for the same images.
+    """What each convolution gives for the same images.
 
     Args:
-        images: [B, I, H, W] float32 or bfloat16 on the CPU, padded already.
-        convolutions: alike in shape; `why_not_shape` says which can be done.
-    Returns: [B, C, H - K + 1, W - K + 1] for each, in channels_last memory, in the dtype of the images.
+        images: [B, I, H, W] float32 or bfloat16 on the CPU.
+        convolutions: alike in shape and padding; `why_not_shape` says which can be done.
+    Returns: [B, C, H + 2 padding - K + 1, W + 2 padding - K + 1] for each, in channels_last memory, in the dtype of the
+        images.
     Raises: ValueError for images of another type or device, or which do not fit.
     """
     if not images.is_cpu or images.dtype not in DTYPES or not fits(images, convolutions[0]):
@@ -63,19 +68,40 @@ def fourier_convolutions(images: Tensor, *convolutions: nn.Conv2d) -> tuple[Tens
             f"{images.requires_grad})"
         )
     parameters = [tensor for part in convolutions for tensor in (part.weight, part.bias) if tensor is not None]
-    rows = images.contiguous(memory_format=torch.channels_last)
+    rows, size = _padded(images, convolutions[0])
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (images, *parameters)):
-        return _Fourier.apply(rows, *parameters)
-    return _forward(rows, _exact(parameters))
+        return _Fourier.apply(rows, size, *parameters)
+    return _forward(rows, size, _exact(parameters))
+
+
+def _padded(images: Tensor, convolution: nn.Conv2d) -> tuple[Tensor, tuple[int, int]]:
+    """What the kernels take, in channels_last memory, and height and width of the outputs.
+
+    Of maps that are 25 x 25 with their padding, the last row and column are left out: the kernel's transforms go round
+    in a circle, and find the zeros of the first ones there.
+    """
+    height, width, (above, left) = _sides(images, convolution)
+    kernel = convolution.kernel_size[0]
+    if above or left:
+        left_out = 0 if _of_frames(convolution) else height - SIDE
+        images = F.pad(images, (left, left - left_out, above, above - left_out))
+    return images.contiguous(memory_format=torch.channels_last), (height - kernel + 1, width - kernel + 1)
+
+
+def _sides(images: Tensor, convolution: nn.Conv2d) -> tuple[int, int, tuple[int, int]]:
+    """Height and width with the padding, and the padding: above as below, left as right."""
+    assert not isinstance(convolution.padding, str)  # `why_not_shape` refuses those
+    above, left = convolution.padding
+    return images.shape[2] + 2 * above, images.shape[3] + 2 * left, (above, left)
 
 
 class _Fourier(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, images: Tensor, size: tuple[int, int], *parameters: Tensor) -> tuple[Tensor, ...]:
         exact = _exact(parameters)
         ctx.save_for_backward(images, *exact[0::2])
-        ctx.dtypes = [parameter.dtype for parameter in parameters]
-        return _forward(images, exact)
+        ctx.size, ctx.dtypes = size, [parameter.dtype for parameter in parameters]
+        return _forward(images, size, exact)
 
     @staticmethod
     @once_differentiable
@@ -84,14 +110,14 @@ class _Fourier(torch.autograd.Function):
         rows = [gradient.contiguous(memory_format=torch.channels_last) for gradient in gradients]
         found = [torch.empty(shape) for weight in weights for shape in (weight.shape, weight.shape[:1])]
         to_images = torch.empty_like(images) if ctx.needs_input_grad[0] else None
-        shape = _shape_arguments(images, weights)
+        shape = _shape_arguments(images, ctx.size, weights)
         kernels, results = native.required(), (_addresses(found[0::2]), _addresses(found[1::2]))
         if weights[0].shape[2] == KERNELS[0]:
             kernels.fourier_backward(*shape, _addresses(rows), *results)
         else:
             address = ctypes.c_void_p(None if to_images is None else to_images.data_ptr())
             kernels.fourier_images_backward(*shape, _addresses(rows), _addresses(weights), *results, address)
-        return to_images, *(total.to(dtype) for total, dtype in zip(found, ctx.dtypes, strict=True))
+        return to_images, None, *(total.to(dtype) for total, dtype in zip(found, ctx.dtypes, strict=True))
 
 
 def _of_frames(convolution: nn.Conv2d) -> bool:
@@ -102,24 +128,25 @@ def _exact(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [parameter.detach().float().contiguous() for parameter in parameters]
 
 
-def _forward(images: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """parameters: weight [C, I, K, K] and bias [C] of one convolution after the other, float32."""
+def _forward(images: Tensor, size: tuple[int, int], parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """size: of outputs. parameters: weight [C, I, K, K] and bias [C] of one convolution after the other, float32."""
     weights, biases = parameters[0::2], parameters[1::2]
     channels, _, kernel, _ = weights[0].shape
-    batch, _, height, width = images.shape
-    shape = (batch, channels, height - kernel + 1, width - kernel + 1)
+    shape = (images.shape[0], channels, *size)
     outputs = [torch.empty(shape, dtype=images.dtype, memory_format=torch.channels_last) for _ in weights]
     kernels = native.required()
     forward = kernels.fourier_forward if kernel == KERNELS[0] else kernels.fourier_images_forward
-    forward(*_shape_arguments(images, weights), *(_addresses(tensors) for tensors in (weights, biases, outputs)))
+    forward(*_shape_arguments(images, size, weights), *(_addresses(tensors) for tensors in (weights, biases, outputs)))
     return tuple(outputs)
 
 
-def _shape_arguments(images: Tensor, weights: Sequence[Tensor]) -> tuple[Any, ...]:
+def _shape_arguments(images: Tensor, size: tuple[int, int], weights: Sequence[Tensor]) -> tuple[Any, ...]:
     batch, inputs, height, width = images.shape
     channels, _, kernel, _ = weights[0].shape
-    sizes = (height, width) if kernel == KERNELS[0] else (inputs,)
-    shape = (batch, *sizes, channels, len(weights))
+    if kernel == KERNELS[0]:
+        shape = (batch, height, width, channels, len(weights))
+    else:
+        shape = (batch, inputs, channels, len(weights), size[0])
     return (
         (ctypes.c_int64 * len(shape))(*shape),
         int(images.dtype == torch.bfloat16),

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.fast.block_shape import Norm, Pooling
-from baselines.fast.fourier_convolution import fits, fourier_convolutions
+from baselines.fast.fourier_convolution import KERNELS, fits, fourier_convolutions
 from baselines.fast.fused_block import fused_block, joint_block, why_not_shape
 from baselines.networks.encoder import FRAMES, Encoder, keep, one_convolution
 from baselines.networks.initializers import uniform_layers_
@@ -103,8 +103,7 @@ class HadamaxC51Conv(nn.Module):
         self.conv_a = nn.Conv2d(in_channels, channels, kernel_size, padding=padding)
         self.conv_b = nn.Conv2d(in_channels, channels, kernel_size, padding=padding)
         self.pool = pool  # size, stride, padding
-        self.padding = (padding,) * 4
-        if in_channels == FRAMES:
+        if kernel_size in KERNELS:
             self.fourier = False  # on a CPU; `fast.use_fourier` sets it
 
     def why_not_fused(self) -> str | None:
@@ -113,7 +112,7 @@ class HadamaxC51Conv(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if getattr(self, "fourier", False) and fits(images, self.conv_a):
-            return self.join(*fourier_convolutions(F.pad(images, self.padding), self.conv_a, self.conv_b))
+            return self.join(*fourier_convolutions(images, self.conv_a, self.conv_b))
         if not self.one_convolution:
             return self.join(self.conv_a(images), self.conv_b(images))
         both = one_convolution(images, self.conv_a, self.conv_b)

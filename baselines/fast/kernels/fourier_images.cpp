@@ -1,21 +1,26 @@
-// Hadamax-PQN's second convolutions, 4 x 4 over 24 x 24 pixels at stride 1, by Fourier transforms, and their gradients.
+// The second convolutions of Hadamax, 4 x 4 over 24 x 24 pixels at stride 1, by Fourier transforms, and their gradients.
 // An image is one tile of 24 x 24, whose outputs are 21 x 21; what the sums are is told in fourier_convolution.cpp. Here
 // most of the work is, at every frequency, a product of a matrix of images and channels with one of weights.
 //
-// Images are [B, 24, 24, I], outputs [B, 21, 21, C], float or bfloat16; all arithmetic is float. Work is divided by
+// Transforms go round in a circle: a window that reaches over the last row goes on at the first. Where that is padding,
+// all zeros, it stands for the padding behind the last row too, and outputs are 22 x 22: those of Hadamax-C51.
+//
+// Images are [B, 24, 24, I], outputs [B, side, side, C], float or bfloat16; all arithmetic is float. Work is divided by
 // images, never by threads, so that results do not depend on the number of threads.
 
 #include "transform24.h"
 
 namespace {
 
-constexpr int K = 4, VALID = N - K + 1;
+constexpr int K = 4;
+constexpr int MOST = N - K + 2;  // outputs in a row
 constexpr int IMAGES = 8;  // that are worked at together: weights are read once for all of them
 constexpr int CHUNK = 8;   // groups of images that add their weight gradients up before others are added to them
 constexpr int AT_ONCE = 4;  // images, or channels, whose sums are in registers
 
 struct Shape {
   int64_t images, inputs, channels, branches;  // channels are those of one branch
+  int64_t side;                                // of an output, at most MOST
   int64_t groups() const { return (images + IMAGES - 1) / IMAGES; }
   int64_t in_group(int64_t group) const { return std::min<int64_t>(IMAGES, images - group * IMAGES); }
 };
@@ -82,9 +87,11 @@ struct Place {
   Place(int x, int y) : kx(x < HALF ? x : N - x), ky(x < HALF ? y : (N - y) % N), sign(x < HALF ? 1.0f : -1.0f) {}
 };
 
-// Of one block of pairs: sums over the channels of `spectra` times weights, transformed back: to(image, y, x, pairs).
+// Of one block of pairs: sums over the channels of `spectra` times weights, transformed back: to(image, y, x, pairs) for
+// y and x below `side`, which is at most OUT.
 template <int OUT, class To>
-void multiply(const Spectra& spectra, const Weights& weights, int64_t block, int64_t count, Scratch& scratch, To to) {
+void multiply(const Spectra& spectra, const Weights& weights, int64_t block, int64_t count, int64_t side,
+              Scratch& scratch, To to) {
   const int64_t summed = spectra.channels();
   for (int kx = 0; kx < N; kx++) {
     for (int ky = 0; ky < N; ky++) {
@@ -114,9 +121,12 @@ void multiply(const Spectra& spectra, const Weights& weights, int64_t block, int
                           [&](int y, Complex value) { scratch.rows[(t * OUT + y) * N + kx] = value; });
   }
   for (int64_t t = 0; t < count; t++)
-    for (int y = 0; y < OUT; y++) {
+    for (int y = 0; y < side; y++) {
       const Complex* row = scratch.rows + (t * OUT + y) * N;
-      transform24<1, OUT>([&](int kx) { return row[kx]; }, [&](int x, Complex value) { to(t, y, x, value); });
+      transform24<1, OUT>([&](int kx) { return row[kx]; },
+                          [&](int x, Complex value) {
+                            if (x < side) to(t, y, x, value);
+                          });
     }
 }
 
@@ -166,12 +176,13 @@ void forward(const Shape& s, const T* images, const float* const* weights, const
         const int64_t channel = block % blocks * 2 * W;
         const float* bias = biases[block / blocks] + channel;
         const Floats bias_re = load(bias), bias_im = load(bias + W);
-        T* out = outs[block / blocks] + first * VALID * VALID * C + channel;
-        multiply<VALID>(transformed, spectra, block, count, *scratch, [&](int64_t t, int y, int x, Complex value) {
-          T* to = out + ((t * VALID + y) * VALID + x) * C;
-          store(to, value.re + bias_re);
-          store(to + W, value.im + bias_im);
-        });
+        T* out = outs[block / blocks] + first * s.side * s.side * C + channel;
+        multiply<MOST>(transformed, spectra, block, count, s.side, *scratch,
+                       [&](int64_t t, int y, int x, Complex value) {
+                         T* to = out + ((t * s.side + y) * s.side + x) * C;
+                         store(to, value.re + bias_re);
+                         store(to + W, value.im + bias_im);
+                       });
       }
     }
   }
@@ -181,22 +192,21 @@ void forward(const Shape& s, const T* images, const float* const* weights, const
 
 // Adds a group's part of the gradient of a block's weights, as frequencies, and of its biases.
 template <class T>
-void add_weights(const Spectra& spectra, const T* gradient, int64_t channels, int64_t count, int64_t block,
+void add_weights(const Shape& s, const Spectra& spectra, const T* gradient, int64_t count, int64_t block,
                  Scratch& scratch, const Weights& sums, Complex& bias_sum) {
   Complex* rows = scratch.rows;  // [image][column][row]
+  const int64_t C = s.channels, side = s.side;
   for (int64_t t = 0; t < count; t++)
-    for (int y = 0; y < VALID; y++) {
-      const T* from = gradient + (t * VALID + y) * VALID * channels;
+    for (int y = 0; y < side; y++) {
+      const T* from = gradient + (t * side + y) * side * C;
       transform24<1, N>(
-          [&](int x) {
-            return x < VALID ? Complex{load(from + x * channels), load(from + x * channels + W)} : Complex{};
-          },
-          [&](int kx, Complex value) { rows[(t * N + kx) * VALID + y] = value; });
+          [&](int x) { return x < side ? Complex{load(from + x * C), load(from + x * C + W)} : Complex{}; },
+          [&](int kx, Complex value) { rows[(t * N + kx) * MOST + y] = value; });
     }
   const int64_t summed = spectra.channels();
   for (int kx = 0; kx < N; kx++) {
     for (int64_t t = 0; t < count; t++)
-      transform24<1, N>([&](int y) { return y < VALID ? rows[(t * N + kx) * VALID + y] : Complex{}; },
+      transform24<1, N>([&](int y) { return y < side ? rows[(t * N + kx) * MOST + y] : Complex{}; },
                         [&](int ky, Complex value) { scratch.column[t][ky] = value; });
     if (kx == 0)
       for (int64_t t = 0; t < count; t++) bias_sum = bias_sum + scratch.column[t][0];
@@ -261,8 +271,8 @@ void backward_weights(const Shape& s, const T* images, const T* const* gradients
         const int64_t first = group * IMAGES, count = s.in_group(group);
         transform_images(images + first * N * N * s.inputs, N, s.inputs, count, 0, *scratch, transformed);
         for (int64_t block = 0; block < all; block++) {
-          const T* gradient = gradients[block / blocks] + first * VALID * VALID * C + block % blocks * 2 * W;
-          add_weights(transformed, gradient, C, count, block, *scratch, sums[chunk], bias_sums[chunk * all + block]);
+          const T* gradient = gradients[block / blocks] + first * s.side * s.side * C + block % blocks * 2 * W;
+          add_weights(s, transformed, gradient, count, block, *scratch, sums[chunk], bias_sums[chunk * all + block]);
         }
       }
     }
@@ -317,11 +327,11 @@ void backward_images(const Shape& s, const T* const* gradients, const float* con
     for (int64_t group = 0; group < s.groups(); group++) {
       const int64_t first = group * IMAGES, count = s.in_group(group);
       for (int64_t branch = 0; branch < s.branches; branch++)
-        transform_images(gradients[branch] + first * VALID * VALID * s.channels, VALID, s.channels, count,
+        transform_images(gradients[branch] + first * s.side * s.side * s.channels, s.side, s.channels, count,
                          branch * s.channels, *scratch, transformed);
       for (int64_t block = 0; block < blocks; block++) {
         T* images = to_images + first * N * N * I + block * 2 * W;
-        multiply<N>(transformed, spectra, block, count, *scratch, [&](int64_t t, int y, int x, Complex value) {
+        multiply<N>(transformed, spectra, block, count, N, *scratch, [&](int64_t t, int y, int x, Complex value) {
           T* to = images + ((t * N + y) * N + x) * I;
           store(to, value.re);
           store(to + W, value.im);
@@ -340,13 +350,14 @@ void backward(const Shape& s, const T* images, const T* const* gradients, const 
 
 }  // namespace
 
-// shape: images, channels of an image, channels of a branch, branches. Pointers a branch: weights [C, I, 4, 4] and biases
-// [C] float; outputs and their gradients [B, 21, 21, C] in the type of the images. to_images may be null.
+// shape: images, channels of an image, channels of a branch, branches, side of an output: 21, or 22 of images that begin
+// with a row and a column of zeros. Pointers a branch: weights [C, I, 4, 4] and biases [C] float; outputs and their
+// gradients [B, side, side, C] in the type of the images. to_images may be null.
 extern "C" {
 
 void fourier_images_forward(const int64_t* shape, int coarse, int threads, const void* images,
                             const float* const* weights, const float* const* biases, void* const* outs) {
-  const Shape s{shape[0], shape[1], shape[2], shape[3]};
+  const Shape s{shape[0], shape[1], shape[2], shape[3], shape[4]};
   if (coarse)
     forward(s, (const BFloat16*)images, weights, biases, (BFloat16* const*)outs, threads);
   else
@@ -356,7 +367,7 @@ void fourier_images_forward(const int64_t* shape, int coarse, int threads, const
 void fourier_images_backward(const int64_t* shape, int coarse, int threads, const void* images,
                              const void* const* gradients, const float* const* weights, float* const* to_weights,
                              float* const* to_biases, void* to_images) {
-  const Shape s{shape[0], shape[1], shape[2], shape[3]};
+  const Shape s{shape[0], shape[1], shape[2], shape[3], shape[4]};
   if (coarse)
     backward(s, (const BFloat16*)images, (const BFloat16* const*)gradients, weights, to_weights, to_biases,
              (BFloat16*)to_images, threads);

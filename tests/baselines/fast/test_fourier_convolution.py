@@ -5,7 +5,6 @@ import ctypes
 
 import pytest
 import torch
-import torch.nn.functional as F
 from fused import require_native
 from torch import nn
 
@@ -34,17 +33,17 @@ def no_bf16(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: NO_BF16, raising=False)
 
 
-def made_up(shape=(3, 4, 30, 51), channels=32, branches=2, dtype=torch.float32):
+def made_up(shape=(3, 4, 30, 51), channels=32, branches=2, dtype=torch.float32, padding=0):
     """Images, convolutions, and a gradient for each output."""
     generator = torch.Generator().manual_seed(0)
     kernel = 8 if shape[1] == 4 else 4
-    convolutions = [nn.Conv2d(shape[1], channels, kernel) for _ in range(branches)]
+    convolutions = [nn.Conv2d(shape[1], channels, kernel, padding=padding) for _ in range(branches)]
     with torch.no_grad():
         for parameter in nn.ModuleList(convolutions).parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator).bfloat16())
     images = torch.rand(shape, generator=generator).to(dtype).contiguous(memory_format=torch.channels_last)
     images.requires_grad_(kernel == 4)
-    outputs = (shape[0], channels, shape[2] - kernel + 1, shape[3] - kernel + 1)
+    outputs = (shape[0], channels, *(side + 2 * padding - kernel + 1 for side in shape[2:]))
     gradients = [torch.randn(outputs, generator=generator).to(dtype) for _ in convolutions]
     return images, [convolution.to(dtype) for convolution in convolutions], gradients
 
@@ -57,7 +56,7 @@ def with_gradients(images, convolutions, gradients, convolve):
 
 
 def by_torch(images, *convolutions):
-    return [F.conv2d(images, convolution.weight, convolution.bias) for convolution in convolutions]
+    return [convolution(images) for convolution in convolutions]
 
 
 def exactly(images, convolutions, gradients):
@@ -74,20 +73,23 @@ def largest_difference(found, exact):
 
 @each_type
 @pytest.mark.parametrize(
-    ("shape", "channels", "branches"),
+    ("shape", "channels", "branches", "padding"),
     [
-        pytest.param((3, 4, 91, 91), 32, 2, id="Hadamax-PQN"),
-        pytest.param((2, 4, 92, 92), 32, 2, id="Hadamax-C51"),
-        pytest.param((5, 4, 30, 51), 64, 2, id="twice as wide"),
-        pytest.param((9, 4, 25, 8), 32, 1, id="one column of outputs"),
-        pytest.param((1, 4, 8, 8), 32, 3, id="one window"),
-        pytest.param((9, 32, 24, 24), 64, 2, id="Hadamax-PQN's second"),
-        pytest.param((3, 64, 24, 24), 128, 2, id="the second twice as wide"),
-        pytest.param((70, 32, 24, 24), 32, 1, id="more images than are summed at once"),
+        pytest.param((3, 4, 91, 91), 32, 2, 0, id="Hadamax-PQN"),
+        pytest.param((2, 4, 84, 84), 32, 2, 4, id="Hadamax-C51"),
+        pytest.param((5, 4, 30, 51), 64, 2, 0, id="twice as wide"),
+        pytest.param((9, 4, 25, 8), 32, 1, 0, id="one column of outputs"),
+        pytest.param((1, 4, 8, 8), 32, 3, 0, id="one window"),
+        pytest.param((9, 32, 24, 24), 64, 2, 0, id="Hadamax-PQN's second"),
+        pytest.param((9, 32, 21, 21), 64, 2, 2, id="Hadamax-C51's second"),
+        pytest.param((3, 64, 24, 24), 128, 2, 0, id="the second twice as wide"),
+        pytest.param((70, 32, 24, 24), 32, 1, 0, id="more images than are summed at once"),
+        pytest.param((70, 32, 23, 23), 32, 1, 1, id="more images, one row and column of padding"),
+        pytest.param((3, 32, 18, 18), 32, 1, 3, id="padding that makes it 24 x 24"),
     ],
 )
-def test_it_gives_the_convolutions_and_their_gradients(shape, channels, branches, dtype, allowed):
-    given = made_up(shape, channels, branches, dtype)
+def test_it_gives_the_convolutions_and_their_gradients(shape, channels, branches, padding, dtype, allowed):
+    given = made_up(shape, channels, branches, dtype, padding)
     found = with_gradients(*given, fourier_convolutions)
     assert {tensor.dtype for tensor in found} == {dtype}
     assert all(output.is_contiguous(memory_format=torch.channels_last) for output in found[:branches])
@@ -155,6 +157,11 @@ def test_what_it_is_not_made_for_is_refused():
     for wrong in (maps[:, :, :21], maps.double()):
         with pytest.raises(ValueError, match="no transforms for"):
             fourier_convolutions(wrong, *convolutions)
+    # 25 x 25 without padding ends with no zeros; of more the kernel gives too few outputs.
+    for side, padding in ((25, 0), (22, 2), (19, 2)):
+        maps, convolutions, _ = made_up((2, 32, side, side), padding=padding)
+        with pytest.raises(ValueError, match="no transforms for"):
+            fourier_convolutions(maps, *convolutions)
 
 
 @pytest.mark.parametrize(
@@ -163,11 +170,14 @@ def test_what_it_is_not_made_for_is_refused():
         (nn.Conv2d(4, 32, 8), None),
         (nn.Conv2d(4, 64, 8, padding=4), None),
         (nn.Conv2d(32, 64, 4), None),
+        (nn.Conv2d(32, 64, 4, padding=2), None),
         (nn.Conv2d(4, 48, 8), "4 channels to 48, and it is made for 4 frames and multiples of 32"),
         (nn.Conv2d(3, 32, 8), "3 channels to 32, and it is made for 4 frames and multiples of 32"),
         (nn.Conv2d(16, 32, 4), "16 channels to 32, and it is made for 4 frames and multiples of 32"),
         (nn.Conv2d(64, 64, 3), "it is made for windows of 8 x 8 and 4 x 4 at stride 1"),
         (nn.Conv2d(4, 32, 8, stride=4), "it is made for windows of 8 x 8 and 4 x 4 at stride 1"),
+        (nn.Conv2d(32, 64, 4, padding="same"), "it is made for padding of zeros, the same on all sides"),
+        (nn.Conv2d(32, 64, 4, padding_mode="circular"), "it is made for padding of zeros, the same on all sides"),
         (nn.Conv2d(4, 32, 8, bias=False), "it is made for windows of 8 x 8 and 4 x 4 at stride 1"),
     ],
 )
@@ -201,9 +211,7 @@ def test_a_network_takes_it_and_gives_the_same(no_bf16, name, precision):
 
     plain = outputs_and_gradients()
     assert fast.use_fourier(network, CPU, plain=False) == fast.Paths(taken=(fast.FOURIER,))
-    assert [module.fourier for module in network.modules() if hasattr(module, "fourier")] == [True] * (
-        2 if name == "hadamax-pqn" else 1
-    )
+    assert [module.fourier for module in network.modules() if hasattr(module, "fourier")] == [True, True]
     transformed = outputs_and_gradients()
     assert not torch.equal(transformed[0], plain[0])  # it was taken: sums run in another order
     off = trials._relative_difference(transformed, plain)
