@@ -1,9 +1,9 @@
-"""Hadamax's two largest layers of convolutions by Fourier transforms, on a CPU.
+"""Hadamax's convolutions by Fourier transforms, on a CPU.
 
-The same sums as `torch.nn.functional.conv2d`, to rounding, for about a sixth of the arithmetic; both branches share the
-transforms of their images. There are two kinds: 8 x 8 windows over four frames, where the images get no gradient
-(kernels/fourier_convolution.cpp), and 4 x 4 windows over maps of 24 x 24 or 25 x 25, padding included, as in the second
-layers (kernels/fourier_images.cpp).
+The same sums as `torch.nn.functional.conv2d`, to rounding, for a sixth to a quarter of the arithmetic; both branches
+share the transforms of their images. There are two kinds: 8 x 8 windows over four frames, where the images get no
+gradient (kernels/fourier_convolution.cpp), and the smaller windows of later layers, over maps of one size each
+(kernels/fourier_images.cpp).
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from baselines.fast import native
 from baselines.fast.bf16 import lacks_bf16
 
-FRAMES, SIDE = 4, 24
-KERNELS = (8, 4)  # of frames, of maps
+FRAMES = 4
+OF_FRAMES = 8  # pixels a side of the windows over frames
+SIDES = {4: 24, 3: 12}  # of maps, by the windows over them; padding included, or all but its last row and column
+KERNELS = (OF_FRAMES, *SIDES)
 CHANNELS = 32  # a branch has as many, or a multiple; so have maps
 DTYPES = (torch.float32, torch.bfloat16)
 
@@ -36,30 +37,30 @@ def why_not_shape(convolution: nn.Conv2d) -> str | None:
     inputs, (kernel, other), outputs = convolution.in_channels, convolution.kernel_size, convolution.out_channels
     plain = convolution.stride == convolution.dilation == (1, 1) and convolution.groups == 1
     if kernel not in KERNELS or other != kernel or not plain or convolution.bias is None:
-        return "it is made for windows of 8 x 8 and 4 x 4 at stride 1"
-    if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
-        return "it is made for padding of zeros, the same on all sides"
+        return "it is made for windows of 8 x 8, 4 x 4 and 3 x 3 at stride 1"
     if outputs % CHANNELS or not (inputs == FRAMES if _of_frames(convolution) else inputs % CHANNELS == 0):
         return f"{inputs} channels to {outputs}, and it is made for {FRAMES} frames and multiples of {CHANNELS}"
     return None
 
 
 def fits(images: Tensor, convolution: nn.Conv2d) -> bool:
-    """Whether images are such as `convolution` can be done of, which may pad them."""
-    height, width, padding = _sides(images, convolution)
+    """Whether images, padded already with zeros on all sides, are such as `convolution` can be done of."""
+    height, width = images.shape[2:]
     if _of_frames(convolution):
-        return not images.requires_grad and min(height, width) >= KERNELS[0]
-    return height == width and height in ((SIDE, SIDE + 1) if min(padding) > 0 else (SIDE,))
+        return not images.requires_grad and min(height, width) >= OF_FRAMES
+    side = SIDES[convolution.kernel_size[0]]
+    return height == width and height in (side, side + 1)
 
 
 def fourier_convolutions(images: Tensor, *convolutions: nn.Conv2d) -> tuple[Tensor, ...]:
-    """What each convolution gives for the same images.
+    """What each convolution, without its padding, gives for the same images.
 
     Args:
-        images: [B, I, H, W] float32 or bfloat16 on the CPU.
-        convolutions: alike in shape and padding; `why_not_shape` says which can be done.
-    Returns: [B, C, H + 2 padding - K + 1, W + 2 padding - K + 1] for each, in channels_last memory, in the dtype of the
-        images.
+        images: [B, I, H, W] float32 or bfloat16 on the CPU, padded already. Of maps that are one larger than their side
+            in `SIDES`, the first and the last row and column must be zeros: the kernel's transforms go round in a
+            circle, and find the first ones where the last would be.
+        convolutions: alike in shape; `why_not_shape` says which can be done.
+    Returns: [B, C, H - K + 1, W - K + 1] for each, in channels_last memory, in the dtype of the images.
     Raises: ValueError for images of another type or device, or which do not fit.
     """
     if not images.is_cpu or images.dtype not in DTYPES or not fits(images, convolutions[0]):
@@ -68,31 +69,14 @@ def fourier_convolutions(images: Tensor, *convolutions: nn.Conv2d) -> tuple[Tens
             f"{images.requires_grad})"
         )
     parameters = [tensor for part in convolutions for tensor in (part.weight, part.bias) if tensor is not None]
-    rows, size = _padded(images, convolutions[0])
+    kernel = convolutions[0].kernel_size[0]
+    size = (images.shape[2] - kernel + 1, images.shape[3] - kernel + 1)
+    if kernel in SIDES:
+        images = images[:, :, : SIDES[kernel], : SIDES[kernel]]
+    rows = images.contiguous(memory_format=torch.channels_last)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (images, *parameters)):
         return _Fourier.apply(rows, size, *parameters)
     return _forward(rows, size, _exact(parameters))
-
-
-def _padded(images: Tensor, convolution: nn.Conv2d) -> tuple[Tensor, tuple[int, int]]:
-    """What the kernels take, in channels_last memory, and height and width of the outputs.
-
-    Of maps that are 25 x 25 with their padding, the last row and column are left out: the kernel's transforms go round
-    in a circle, and find the zeros of the first ones there.
-    """
-    height, width, (above, left) = _sides(images, convolution)
-    kernel = convolution.kernel_size[0]
-    if above or left:
-        left_out = 0 if _of_frames(convolution) else height - SIDE
-        images = F.pad(images, (left, left - left_out, above, above - left_out))
-    return images.contiguous(memory_format=torch.channels_last), (height - kernel + 1, width - kernel + 1)
-
-
-def _sides(images: Tensor, convolution: nn.Conv2d) -> tuple[int, int, tuple[int, int]]:
-    """Height and width with the padding, and the padding: above as below, left as right."""
-    assert not isinstance(convolution.padding, str)  # `why_not_shape` refuses those
-    above, left = convolution.padding
-    return images.shape[2] + 2 * above, images.shape[3] + 2 * left, (above, left)
 
 
 class _Fourier(torch.autograd.Function):
@@ -112,7 +96,7 @@ class _Fourier(torch.autograd.Function):
         to_images = torch.empty_like(images) if ctx.needs_input_grad[0] else None
         shape = _shape_arguments(images, ctx.size, weights)
         kernels, results = native.required(), (_addresses(found[0::2]), _addresses(found[1::2]))
-        if weights[0].shape[2] == KERNELS[0]:
+        if weights[0].shape[2] == OF_FRAMES:
             kernels.fourier_backward(*shape, _addresses(rows), *results)
         else:
             address = ctypes.c_void_p(None if to_images is None else to_images.data_ptr())
@@ -121,7 +105,7 @@ class _Fourier(torch.autograd.Function):
 
 
 def _of_frames(convolution: nn.Conv2d) -> bool:
-    return convolution.kernel_size[0] == KERNELS[0]
+    return convolution.kernel_size[0] == OF_FRAMES
 
 
 def _exact(parameters: Sequence[Tensor]) -> list[Tensor]:
@@ -135,7 +119,7 @@ def _forward(images: Tensor, size: tuple[int, int], parameters: Sequence[Tensor]
     shape = (images.shape[0], channels, *size)
     outputs = [torch.empty(shape, dtype=images.dtype, memory_format=torch.channels_last) for _ in weights]
     kernels = native.required()
-    forward = kernels.fourier_forward if kernel == KERNELS[0] else kernels.fourier_images_forward
+    forward = kernels.fourier_forward if kernel == OF_FRAMES else kernels.fourier_images_forward
     forward(*_shape_arguments(images, size, weights), *(_addresses(tensors) for tensors in (weights, biases, outputs)))
     return tuple(outputs)
 
@@ -143,10 +127,9 @@ def _forward(images: Tensor, size: tuple[int, int], parameters: Sequence[Tensor]
 def _shape_arguments(images: Tensor, size: tuple[int, int], weights: Sequence[Tensor]) -> tuple[Any, ...]:
     batch, inputs, height, width = images.shape
     channels, _, kernel, _ = weights[0].shape
-    if kernel == KERNELS[0]:
-        shape = (batch, height, width, channels, len(weights))
-    else:
-        shape = (batch, inputs, channels, len(weights), size[0])
+    branches = len(weights)
+    frames, maps = (batch, height, width, channels, branches), (kernel, batch, inputs, channels, branches, size[0])
+    shape = frames if kernel == OF_FRAMES else maps
     return (
         (ctypes.c_int64 * len(shape))(*shape),
         int(images.dtype == torch.bfloat16),

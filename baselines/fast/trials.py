@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.fast import fused_norm
 from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
-from baselines.fast.fourier_convolution import FRAMES, SIDE, fourier_convolutions
+from baselines.fast.fourier_convolution import FRAMES, SIDES, fourier_convolutions
 
 # Largest |difference| / max(1, |exact|) of the block, as the parity fixtures allow.
 BLOCK_TOLERANCES = {torch.float32: 5e-5, torch.bfloat16: 5e-3}
@@ -88,23 +89,24 @@ def why_not_fourier(layer: Any, dtype: torch.dtype) -> str | None:
     """Why Fourier transforms can't be trusted with the convolutions of this layer on the CPU; None if they can.
 
     Outputs and gradients, of images too where they get one, are compared with those of `conv2d` in float64; of frames,
-    no side is a whole number of tiles; maps are the largest that the kernel takes. The layer is left as it was.
+    no side is a whole number of tiles, and maps have padding on all sides. The layer is left as it was.
     """
 
     def check() -> str | None:
         generator = torch.Generator().manual_seed(0)
         branches = [copy.deepcopy(part).to(dtype) for name, part in layer.named_children() if name.startswith("conv_")]
-        of_frames, padding = branches[0].in_channels == FRAMES, branches[0].padding[0]
-        largest = SIDE if padding == 0 else SIDE + 1 - 2 * padding
-        shape = (_IMAGES, branches[0].in_channels, *((30, 51) if of_frames else (largest, largest)))
+        of_frames = branches[0].in_channels == FRAMES
+        side = SIDES.get(branches[0].kernel_size[0], 0)
+        sides, padding = ((30, 51), (0,) * 4) if of_frames else ((side - 1, side - 1), (1,) * 4)
+        shape = (_IMAGES, branches[0].in_channels, *sides)
         images = torch.rand(shape, generator=generator).to(dtype).requires_grad_(not of_frames)
         for convolution in branches:
             _make_up(convolution, generator)
-        found = fourier_convolutions(images, *branches)
+        found = fourier_convolutions(F.pad(images, padding), *branches)
         gradients = [torch.randn(output.shape, generator=generator).to(dtype) for output in found]
         true = images.detach().double().requires_grad_(not of_frames)
         exact = [copy.deepcopy(convolution).double() for convolution in branches]
-        wanted = [convolution(true) for convolution in exact]
+        wanted = [F.conv2d(F.pad(true, padding), convolution.weight, convolution.bias) for convolution in exact]
         ours = [*found, *_gradients(images, branches, found, gradients)]
         theirs = [*wanted, *_gradients(true, exact, wanted, [gradient.double() for gradient in gradients])]
         # Relative to the largest entry, for each is the sum of many.

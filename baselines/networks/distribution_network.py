@@ -103,6 +103,7 @@ class HadamaxC51Conv(nn.Module):
         self.conv_a = nn.Conv2d(in_channels, channels, kernel_size, padding=padding)
         self.conv_b = nn.Conv2d(in_channels, channels, kernel_size, padding=padding)
         self.pool = pool  # size, stride, padding
+        self.padding = (padding,) * 4
         if kernel_size in KERNELS:
             self.fourier = False  # on a CPU; `fast.use_fourier` sets it
 
@@ -111,8 +112,8 @@ class HadamaxC51Conv(nn.Module):
         return why_not_shape(self.conv_a.out_channels, self.pool[0])
 
     def forward(self, images: Tensor) -> Tensor:
-        if getattr(self, "fourier", False) and fits(images, self.conv_a):
-            return self.join(*fourier_convolutions(images, self.conv_a, self.conv_b))
+        if getattr(self, "fourier", False) and fits(padded := F.pad(images, self.padding), self.conv_a):
+            return self.join(*fourier_convolutions(padded, self.conv_a, self.conv_b))
         if not self.one_convolution:
             return self.join(self.conv_a(images), self.conv_b(images))
         both = one_convolution(images, self.conv_a, self.conv_b)

@@ -11,11 +11,13 @@
 //
 // Work is divided by tiles, never by threads, so that results do not depend on the number of threads.
 
-#include "transform24.h"
+#include "transforms.h"
 
 namespace {
 
-constexpr int K = 8, VALID = N - K + 1;
+constexpr int N = 24, K = 8, VALID = N - K + 1;
+constexpr int HALF = N / 2 + 1;  // columns of a real image's transform; the others are their conjugates
+constexpr float SCALE = 1.0f / (N * N);
 constexpr int FRAMES = 4;
 constexpr int TILES = 8;  // that are worked at together: weights are read once for all of them
 constexpr int CHUNK = 8;  // groups of tiles that add their weight gradients up before others are added to them
@@ -83,7 +85,7 @@ void transform_tiles(const Shape& s, const T* images, int64_t first, int64_t cou
     for (int64_t t = v * TOGETHER; t < std::min<int64_t>(count, (v + 1) * TOGETHER); t++)
       tiles.emplace_back(s, first + t);
     for (int y = 0; y < N; y++)
-      transform24<-1, HALF>(
+      transform<N, -1, HALF>(
           [&](int x) {
             float values[W] = {};
             for (size_t t = 0; t < tiles.size(); t++) add_pixel(s, images, tiles[t], y, x, values + t * FRAMES);
@@ -91,7 +93,7 @@ void transform_tiles(const Shape& s, const T* images, int64_t first, int64_t cou
           },
           [&](int k, Complex value) { half[y * HALF + k] = value; });
     for (int kx = 0; kx < HALF; kx++)
-      transform24<-1, N>([&](int y) { return half[y * HALF + kx]; },
+      transform<N, -1, N>([&](int y) { return half[y * HALF + kx]; },
                          [&](int ky, Complex value) {
                            store(&scratch.images.re[kx][ky][v * W], value.re);
                            store(&scratch.images.im[kx][ky][v * W], value.im);
@@ -109,7 +111,7 @@ void transform_tiles(const Shape& s, const T* images, int64_t first, int64_t cou
 void transform_weights(const float* weights, int64_t block, int frame, Weights& to) {
   Complex rows[K][N];
   for (int y = 0; y < K; y++)
-    transform24<1, N>(
+    transform<N, 1, N>(
         [&](int x) {
           Complex pairs{};
           if (x >= K) return pairs;
@@ -122,7 +124,7 @@ void transform_weights(const float* weights, int64_t block, int frame, Weights& 
         },
         [&](int k, Complex value) { rows[y][k] = value; });
   for (int kx = 0; kx < N; kx++)
-    transform24<1, N>([&](int y) { return y < K ? rows[y][kx] : Complex{}; },
+    transform<N, 1, N>([&](int y) { return y < K ? rows[y][kx] : Complex{}; },
                       [&](int ky, Complex value) { to.at[kx][ky][frame] = value; });
 }
 
@@ -144,7 +146,7 @@ void forward_block(const Shape& s, const Weights& weights, const float* bias, in
         };
     }
     for (int64_t t = 0; t < count; t++)
-      transform24<1, VALID>([&](int ky) { return scratch.column[t][ky]; },
+      transform<N, 1, VALID>([&](int ky) { return scratch.column[t][ky]; },
                             [&](int y, Complex value) { rows[(t * VALID + y) * N + kx] = value; });
   }
   const int64_t C = s.channels, channel = block * 2 * W;
@@ -155,7 +157,7 @@ void forward_block(const Shape& s, const Weights& weights, const float* bias, in
     for (int y = 0; y < std::min<int64_t>(VALID, s.out_height() - tile.top); y++) {
       T* to = out + ((tile.image * s.out_height() + tile.top + y) * s.out_width() + tile.left) * C + channel;
       const Complex* row = rows + (t * VALID + y) * N;
-      transform24<1, VALID>([&](int kx) { return row[kx]; },
+      transform<N, 1, VALID>([&](int kx) { return row[kx]; },
                             [&](int x, Complex value) {
                               if (x >= wide) return;
                               store(to + x * C, value.re + bias_re);
@@ -204,7 +206,7 @@ void backward_block(const Shape& s, const T* gradient, int64_t block, int64_t fi
         continue;
       }
       const T* from = gradient + ((tile.image * s.out_height() + tile.top + y) * s.out_width() + tile.left) * C + channel;
-      transform24<1, N>(
+      transform<N, 1, N>(
           [&](int x) {
             return x < VALID && x < wide ? Complex{load(from + x * C), load(from + x * C + W)} : Complex{};
           },
@@ -213,7 +215,7 @@ void backward_block(const Shape& s, const T* gradient, int64_t block, int64_t fi
   }
   for (int kx = 0; kx < N; kx++) {
     for (int64_t t = 0; t < count; t++)
-      transform24<1, N>([&](int y) { return y < VALID ? rows[(t * N + kx) * VALID + y] : Complex{}; },
+      transform<N, 1, N>([&](int y) { return y < VALID ? rows[(t * N + kx) * VALID + y] : Complex{}; },
                         [&](int ky, Complex value) { scratch.column[t][ky] = value; });
     if (kx == 0)
       for (int64_t t = 0; t < count; t++) bias_sum = bias_sum + scratch.column[t][0];
@@ -240,10 +242,10 @@ void backward_block(const Shape& s, const T* gradient, int64_t block, int64_t fi
 void weights_from(const Weights& sums, int64_t block, int frame, float* to) {
   Complex rows[K][N];
   for (int kx = 0; kx < N; kx++)
-    transform24<1, K>([&](int ky) { return sums.at[kx][ky][frame]; },
+    transform<N, 1, K>([&](int ky) { return sums.at[kx][ky][frame]; },
                       [&](int y, Complex value) { rows[y][kx] = value; });
   for (int y = 0; y < K; y++)
-    transform24<1, K>([&](int kx) { return rows[y][kx]; },
+    transform<N, 1, K>([&](int kx) { return rows[y][kx]; },
                       [&](int x, Complex value) {
                         for (int lane = 0; lane < W; lane++) {
                           float* at = to + (((block * 2 * W + lane) * FRAMES + frame) * K + y) * K + x;

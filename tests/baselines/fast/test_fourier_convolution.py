@@ -5,6 +5,7 @@ import ctypes
 
 import pytest
 import torch
+import torch.nn.functional as F
 from fused import require_native
 from torch import nn
 
@@ -33,17 +34,19 @@ def no_bf16(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: NO_BF16, raising=False)
 
 
-def made_up(shape=(3, 4, 30, 51), channels=32, branches=2, dtype=torch.float32, padding=0):
+def made_up(shape=(3, 4, 30, 51), channels=32, branches=2, dtype=torch.float32):
     """Images, convolutions, and a gradient for each output."""
     generator = torch.Generator().manual_seed(0)
-    kernel = 8 if shape[1] == 4 else 4
-    convolutions = [nn.Conv2d(shape[1], channels, kernel, padding=padding) for _ in range(branches)]
+    kernel = 8 if shape[1] == 4 else 4 if shape[2] > 20 else 3
+    convolutions = [nn.Conv2d(shape[1], channels, kernel) for _ in range(branches)]
     with torch.no_grad():
         for parameter in nn.ModuleList(convolutions).parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator).bfloat16())
     images = torch.rand(shape, generator=generator).to(dtype).contiguous(memory_format=torch.channels_last)
-    images.requires_grad_(kernel == 4)
-    outputs = (shape[0], channels, *(side + 2 * padding - kernel + 1 for side in shape[2:]))
+    if shape[2] in (13, 25):  # with padding
+        images = F.pad(images[:, :, 1:-1, 1:-1], (1,) * 4)
+    images.requires_grad_(kernel < 8)
+    outputs = (shape[0], channels, shape[2] - kernel + 1, shape[3] - kernel + 1)
     gradients = [torch.randn(outputs, generator=generator).to(dtype) for _ in convolutions]
     return images, [convolution.to(dtype) for convolution in convolutions], gradients
 
@@ -51,12 +54,15 @@ def made_up(shape=(3, 4, 30, 51), channels=32, branches=2, dtype=torch.float32, 
 def with_gradients(images, convolutions, gradients, convolve):
     parameters = [parameter for convolution in convolutions for parameter in convolution.parameters()]
     outputs = convolve(images, *convolutions)
-    wanting = [*parameters, images] if images.requires_grad else parameters
-    return [*outputs, *torch.autograd.grad(outputs, wanting, gradients)]
+    if not images.requires_grad:
+        return [*outputs, *torch.autograd.grad(outputs, parameters, gradients)]
+    *found, to_images = torch.autograd.grad(outputs, [*parameters, images], gradients)
+    padded = images.shape[2] in (13, 25)  # what padding gets is nobody's
+    return [*outputs, *found, to_images[:, :, 1:-1, 1:-1] if padded else to_images]
 
 
 def by_torch(images, *convolutions):
-    return [convolution(images) for convolution in convolutions]
+    return [F.conv2d(images, convolution.weight, convolution.bias) for convolution in convolutions]
 
 
 def exactly(images, convolutions, gradients):
@@ -73,23 +79,23 @@ def largest_difference(found, exact):
 
 @each_type
 @pytest.mark.parametrize(
-    ("shape", "channels", "branches", "padding"),
+    ("shape", "channels", "branches"),
     [
-        pytest.param((3, 4, 91, 91), 32, 2, 0, id="Hadamax-PQN"),
-        pytest.param((2, 4, 84, 84), 32, 2, 4, id="Hadamax-C51"),
-        pytest.param((5, 4, 30, 51), 64, 2, 0, id="twice as wide"),
-        pytest.param((9, 4, 25, 8), 32, 1, 0, id="one column of outputs"),
-        pytest.param((1, 4, 8, 8), 32, 3, 0, id="one window"),
-        pytest.param((9, 32, 24, 24), 64, 2, 0, id="Hadamax-PQN's second"),
-        pytest.param((9, 32, 21, 21), 64, 2, 2, id="Hadamax-C51's second"),
-        pytest.param((3, 64, 24, 24), 128, 2, 0, id="the second twice as wide"),
-        pytest.param((70, 32, 24, 24), 32, 1, 0, id="more images than are summed at once"),
-        pytest.param((70, 32, 23, 23), 32, 1, 1, id="more images, one row and column of padding"),
-        pytest.param((3, 32, 18, 18), 32, 1, 3, id="padding that makes it 24 x 24"),
+        pytest.param((3, 4, 91, 91), 32, 2, id="Hadamax-PQN"),
+        pytest.param((2, 4, 92, 92), 32, 2, id="Hadamax-C51"),
+        pytest.param((5, 4, 30, 51), 64, 2, id="twice as wide"),
+        pytest.param((9, 4, 25, 8), 32, 1, id="one column of outputs"),
+        pytest.param((1, 4, 8, 8), 32, 3, id="one window"),
+        pytest.param((9, 32, 24, 24), 64, 2, id="Hadamax-PQN's second"),
+        pytest.param((9, 32, 25, 25), 64, 2, id="Hadamax-C51's second"),
+        pytest.param((3, 64, 24, 24), 128, 2, id="the second twice as wide"),
+        pytest.param((70, 32, 24, 24), 32, 1, id="more images than are summed at once"),
+        pytest.param((70, 64, 13, 13), 64, 2, id="the third"),
+        pytest.param((3, 128, 12, 12), 32, 3, id="the third without padding"),
     ],
 )
-def test_it_gives_the_convolutions_and_their_gradients(shape, channels, branches, padding, dtype, allowed):
-    given = made_up(shape, channels, branches, dtype, padding)
+def test_it_gives_the_convolutions_and_their_gradients(shape, channels, branches, dtype, allowed):
+    given = made_up(shape, channels, branches, dtype)
     found = with_gradients(*given, fourier_convolutions)
     assert {tensor.dtype for tensor in found} == {dtype}
     assert all(output.is_contiguous(memory_format=torch.channels_last) for output in found[:branches])
@@ -105,7 +111,9 @@ def test_without_gradients_the_outputs_are_the_same(dtype, allowed):
     assert all(torch.equal(got, want) for got, want in zip(outputs, found, strict=False))
 
 
-each_kind = pytest.mark.parametrize("shape", [(5, 4, 91, 91), (9, 32, 24, 24)], ids=["frames", "maps"])
+each_kind = pytest.mark.parametrize(
+    "shape", [(5, 4, 91, 91), (9, 32, 24, 24), (9, 32, 25, 25), (9, 64, 13, 13)], ids=["frames", "24", "25", "13"]
+)
 
 
 @each_kind
@@ -113,13 +121,13 @@ def test_no_image_touches_another(shape):
     images, convolutions, _ = made_up(shape)
     with torch.no_grad():
         together = fourier_convolutions(images, *convolutions)
-        images[:3] = torch.nan
+        images[:3, :, 1:-1, 1:-1] = torch.nan
         for before, after in zip(together, fourier_convolutions(images, *convolutions), strict=True):
             assert after[:3].isnan().all()
             assert largest_difference([after[4]], [before[4].double()]) < 2e-6
 
 
-@pytest.mark.parametrize("shape", [(25, 4, 91, 91), (130, 32, 24, 24)], ids=["frames", "maps"])
+@pytest.mark.parametrize("shape", [(25, 4, 91, 91), (130, 32, 24, 24), (130, 32, 13, 13)], ids=["frames", "24", "13"])
 def test_the_number_of_threads_changes_no_bit(shape):
     given = made_up(shape)
 
@@ -154,14 +162,9 @@ def test_what_it_is_not_made_for_is_refused():
         with pytest.raises(ValueError, match="no transforms for"):
             fourier_convolutions(wrong, *convolutions)
     maps, convolutions, _ = made_up((2, 32, 24, 24))
-    for wrong in (maps[:, :, :21], maps.double()):
+    for wrong in (maps[:, :, :21], maps[:, :, :21, :21], F.pad(maps, (1,) * 4), maps.double()):
         with pytest.raises(ValueError, match="no transforms for"):
             fourier_convolutions(wrong, *convolutions)
-    # 25 x 25 without padding ends with no zeros; of more the kernel gives too few outputs.
-    for side, padding in ((25, 0), (22, 2), (19, 2)):
-        maps, convolutions, _ = made_up((2, 32, side, side), padding=padding)
-        with pytest.raises(ValueError, match="no transforms for"):
-            fourier_convolutions(maps, *convolutions)
 
 
 @pytest.mark.parametrize(
@@ -170,15 +173,13 @@ def test_what_it_is_not_made_for_is_refused():
         (nn.Conv2d(4, 32, 8), None),
         (nn.Conv2d(4, 64, 8, padding=4), None),
         (nn.Conv2d(32, 64, 4), None),
-        (nn.Conv2d(32, 64, 4, padding=2), None),
+        (nn.Conv2d(64, 64, 3, padding=1), None),
         (nn.Conv2d(4, 48, 8), "4 channels to 48, and it is made for 4 frames and multiples of 32"),
         (nn.Conv2d(3, 32, 8), "3 channels to 32, and it is made for 4 frames and multiples of 32"),
         (nn.Conv2d(16, 32, 4), "16 channels to 32, and it is made for 4 frames and multiples of 32"),
-        (nn.Conv2d(64, 64, 3), "it is made for windows of 8 x 8 and 4 x 4 at stride 1"),
-        (nn.Conv2d(4, 32, 8, stride=4), "it is made for windows of 8 x 8 and 4 x 4 at stride 1"),
-        (nn.Conv2d(32, 64, 4, padding="same"), "it is made for padding of zeros, the same on all sides"),
-        (nn.Conv2d(32, 64, 4, padding_mode="circular"), "it is made for padding of zeros, the same on all sides"),
-        (nn.Conv2d(4, 32, 8, bias=False), "it is made for windows of 8 x 8 and 4 x 4 at stride 1"),
+        (nn.Conv2d(64, 64, 5), "it is made for windows of 8 x 8, 4 x 4 and 3 x 3 at stride 1"),
+        (nn.Conv2d(4, 32, 8, stride=4), "it is made for windows of 8 x 8, 4 x 4 and 3 x 3 at stride 1"),
+        (nn.Conv2d(4, 32, 8, bias=False), "it is made for windows of 8 x 8, 4 x 4 and 3 x 3 at stride 1"),
     ],
 )
 def test_which_layers_it_is_for(convolution, reason):
@@ -211,7 +212,7 @@ def test_a_network_takes_it_and_gives_the_same(no_bf16, name, precision):
 
     plain = outputs_and_gradients()
     assert fast.use_fourier(network, CPU, plain=False) == fast.Paths(taken=(fast.FOURIER,))
-    assert [module.fourier for module in network.modules() if hasattr(module, "fourier")] == [True, True]
+    assert [module.fourier for module in network.modules() if hasattr(module, "fourier")] == [True] * 3
     transformed = outputs_and_gradients()
     assert not torch.equal(transformed[0], plain[0])  # it was taken: sums run in another order
     off = trials._relative_difference(transformed, plain)
@@ -263,6 +264,8 @@ def test_plain_runs_and_networks_without_such_layers_take_nothing():
         ("conv2", "fourier_images_backward", 6),
         ("conv2", "fourier_images_backward", 7),
         ("conv2", "fourier_images_backward", 8),  # of images
+        ("conv3", "fourier_images_forward", 6),
+        ("conv3", "fourier_images_backward", 8),
     ],
 )
 def test_a_kernel_that_gives_something_else_is_found_out(monkeypatch, layer, fault, part):
@@ -276,7 +279,8 @@ def test_a_kernel_that_gives_something_else_is_found_out(monkeypatch, layer, fau
     def wrong(*arguments):
         getattr(true, fault)(*arguments)
         place = arguments[part].value if isinstance(arguments[part], ctypes.c_void_p) else arguments[part][0]
-        (ctypes.c_float * 5).from_address(place)[3] += 1000.0
+        at = 4000 if part == 8 else 3  # of an image, not in its padding
+        (ctypes.c_float * (at + 1)).from_address(place)[at] += 1000.0
 
     tried = getattr(build_q_network("hadamax", 6, torch.Generator().manual_seed(0)).encoder, layer)
     assert trials.why_not_fourier(tried, torch.float32) is None

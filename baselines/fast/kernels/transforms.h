@@ -1,4 +1,4 @@
-// Transforms of 24 numbers, as many of them side by side as a vector has lanes.
+// Transforms of 24 or 12 numbers, as many of them side by side as a vector has lanes.
 
 #pragma once
 
@@ -13,9 +13,6 @@
 namespace {
 
 constexpr int W = LANES;
-constexpr int N = 24;
-constexpr int HALF = N / 2 + 1;  // columns of a real image's transform; the others are their conjugates
-constexpr float SCALE = 1.0f / (N * N);
 
 struct Complex {
   Floats re, im;
@@ -36,9 +33,19 @@ inline Complex turned(Complex a) {
     return {a.im, -a.re};
 }
 
+// out[k] = sum_n x[n] exp(SIGN 2 pi i n k / 4)
+template <int SIGN>
+inline void transform_power(const Complex (&x)[4], Complex (&out)[4]) {
+  const Complex a0 = x[0] + x[2], a1 = x[0] - x[2], b0 = x[1] + x[3], b1 = turned<SIGN>(x[1] - x[3]);
+  out[0] = a0 + b0;
+  out[1] = a1 + b1;
+  out[2] = a0 - b0;
+  out[3] = a1 - b1;
+}
+
 // out[k] = sum_n x[n] exp(SIGN 2 pi i n k / 8)
 template <int SIGN>
-inline void transform8(const Complex (&x)[8], Complex (&out)[8]) {
+inline void transform_power(const Complex (&x)[8], Complex (&out)[8]) {
   constexpr float root = 0.70710678118654752f;
   const Complex a0 = x[0] + x[4], a1 = x[0] - x[4], a2 = x[2] + x[6], a3 = turned<SIGN>(x[2] - x[6]);
   const Complex b0 = x[1] + x[5], b1 = x[1] - x[5], b2 = x[3] + x[7], b3 = turned<SIGN>(x[3] - x[7]);
@@ -55,24 +62,27 @@ inline void transform8(const Complex (&x)[8], Complex (&out)[8]) {
   out[7] = even3 - turned3;
 }
 
-// to(k, sum_n from(n) exp(SIGN 2 pi i n k / 24)) for k < OUT. As 3 x 8 have no common divisor, n = 8 n1 + 3 n2 and
-// k = 16 k1 + 9 k2 (mod 24) make it transforms of 8 and of 3 without factors between them (Good 1958).
-template <int SIGN, int OUT, class From, class To>
-inline __attribute__((always_inline)) void transform24(From from, To to) {
+// to(k, sum_n from(n) exp(SIGN 2 pi i n k / N)) for k < OUT, of N = 3 P numbers, P = 8 or 4. As 3 and P have no common
+// divisor, n = P n1 + 3 n2 and k = A k1 + 9 k2 (mod N), where A is 1 mod 3 and 0 mod P, make it transforms of P and of 3
+// without factors between them (Good 1958).
+template <int N, int SIGN, int OUT, class From, class To>
+inline __attribute__((always_inline)) void transform(From from, To to) {
+  constexpr int P = N / 3, A = P % 3 == 1 ? P : 2 * P;
+  static_assert(N == 24 || N == 12);
   constexpr float half_root = 0.86602540378443865f;
-  Complex by8[3][8];
+  Complex by_power[3][P];
 #pragma GCC unroll 3
   for (int n1 = 0; n1 < 3; n1++) {
-    Complex x[8];
+    Complex x[P];
 #pragma GCC unroll 8
-    for (int n2 = 0; n2 < 8; n2++) x[n2] = from((8 * n1 + 3 * n2) % N);
-    transform8<SIGN>(x, by8[n1]);
+    for (int n2 = 0; n2 < P; n2++) x[n2] = from((P * n1 + 3 * n2) % N);
+    transform_power<SIGN>(x, by_power[n1]);
   }
 #pragma GCC unroll 8
-  for (int k2 = 0; k2 < 8; k2++) {
-    const Complex x0 = by8[0][k2], sum = by8[1][k2] + by8[2][k2];
-    const Complex turn = turned<SIGN>((by8[1][k2] - by8[2][k2]) * half_root), middle = x0 - sum * 0.5f;
-    const int k0 = 9 * k2 % N, k1 = (16 + 9 * k2) % N, k3 = (32 + 9 * k2) % N;
+  for (int k2 = 0; k2 < P; k2++) {
+    const Complex x0 = by_power[0][k2], sum = by_power[1][k2] + by_power[2][k2];
+    const Complex turn = turned<SIGN>((by_power[1][k2] - by_power[2][k2]) * half_root), middle = x0 - sum * 0.5f;
+    const int k0 = 9 * k2 % N, k1 = (A + 9 * k2) % N, k3 = (2 * A + 9 * k2) % N;
     if (k0 < OUT) to(k0, x0 + sum);
     if (k1 < OUT) to(k1, middle + turn);
     if (k3 < OUT) to(k3, middle - turn);
