@@ -94,14 +94,14 @@ void transform_tiles(const Shape& s, const T* images, int64_t first, int64_t cou
           [&](int k, Complex value) { half[y * HALF + k] = value; });
     for (int kx = 0; kx < HALF; kx++)
       transform<N, -1, N>([&](int y) { return half[y * HALF + kx]; },
-                         [&](int ky, Complex value) {
-                           store(&scratch.images.re[kx][ky][v * W], value.re);
-                           store(&scratch.images.im[kx][ky][v * W], value.im);
-                           if (kx > 0 && kx < N - kx) {
-                             store(&scratch.images.re[N - kx][(N - ky) % N][v * W], value.re);
-                             store(&scratch.images.im[N - kx][(N - ky) % N][v * W], -value.im);
-                           }
-                         });
+                          [&](int ky, Complex value) {
+                            store(&scratch.images.re[kx][ky][v * W], value.re);
+                            store(&scratch.images.im[kx][ky][v * W], value.im);
+                            if (kx > 0 && kx < N - kx) {
+                              store(&scratch.images.re[N - kx][(N - ky) % N][v * W], value.re);
+                              store(&scratch.images.im[N - kx][(N - ky) % N][v * W], -value.im);
+                            }
+                          });
   }
 }
 
@@ -125,7 +125,7 @@ void transform_weights(const float* weights, int64_t block, int frame, Weights& 
         [&](int k, Complex value) { rows[y][k] = value; });
   for (int kx = 0; kx < N; kx++)
     transform<N, 1, N>([&](int y) { return y < K ? rows[y][kx] : Complex{}; },
-                      [&](int ky, Complex value) { to.at[kx][ky][frame] = value; });
+                       [&](int ky, Complex value) { to.at[kx][ky][frame] = value; });
 }
 
 template <class T>
@@ -147,7 +147,7 @@ void forward_block(const Shape& s, const Weights& weights, const float* bias, in
     }
     for (int64_t t = 0; t < count; t++)
       transform<N, 1, VALID>([&](int ky) { return scratch.column[t][ky]; },
-                            [&](int y, Complex value) { rows[(t * VALID + y) * N + kx] = value; });
+                             [&](int y, Complex value) { rows[(t * VALID + y) * N + kx] = value; });
   }
   const int64_t C = s.channels, channel = block * 2 * W;
   const Floats bias_re = load(bias + channel), bias_im = load(bias + channel + W);
@@ -158,11 +158,11 @@ void forward_block(const Shape& s, const Weights& weights, const float* bias, in
       T* to = out + ((tile.image * s.out_height() + tile.top + y) * s.out_width() + tile.left) * C + channel;
       const Complex* row = rows + (t * VALID + y) * N;
       transform<N, 1, VALID>([&](int kx) { return row[kx]; },
-                            [&](int x, Complex value) {
-                              if (x >= wide) return;
-                              store(to + x * C, value.re + bias_re);
-                              store(to + x * C + W, value.im + bias_im);
-                            });
+                             [&](int x, Complex value) {
+                               if (x >= wide) return;
+                               store(to + x * C, value.re + bias_re);
+                               store(to + x * C + W, value.im + bias_im);
+                             });
     }
   }
 }
@@ -216,7 +216,7 @@ void backward_block(const Shape& s, const T* gradient, int64_t block, int64_t fi
   for (int kx = 0; kx < N; kx++) {
     for (int64_t t = 0; t < count; t++)
       transform<N, 1, N>([&](int y) { return y < VALID ? rows[(t * N + kx) * VALID + y] : Complex{}; },
-                        [&](int ky, Complex value) { scratch.column[t][ky] = value; });
+                         [&](int ky, Complex value) { scratch.column[t][ky] = value; });
     if (kx == 0)
       for (int64_t t = 0; t < count; t++) bias_sum = bias_sum + scratch.column[t][0];
     for (int ky = 0; ky < N; ky++) {
@@ -243,16 +243,16 @@ void weights_from(const Weights& sums, int64_t block, int frame, float* to) {
   Complex rows[K][N];
   for (int kx = 0; kx < N; kx++)
     transform<N, 1, K>([&](int ky) { return sums.at[kx][ky][frame]; },
-                      [&](int y, Complex value) { rows[y][kx] = value; });
+                       [&](int y, Complex value) { rows[y][kx] = value; });
   for (int y = 0; y < K; y++)
     transform<N, 1, K>([&](int kx) { return rows[y][kx]; },
-                      [&](int x, Complex value) {
-                        for (int lane = 0; lane < W; lane++) {
-                          float* at = to + (((block * 2 * W + lane) * FRAMES + frame) * K + y) * K + x;
-                          at[0] = value.re[lane] * SCALE;
-                          at[W * FRAMES * K * K] = value.im[lane] * SCALE;
-                        }
-                      });
+                       [&](int x, Complex value) {
+                         for (int lane = 0; lane < W; lane++) {
+                           float* at = to + (((block * 2 * W + lane) * FRAMES + frame) * K + y) * K + x;
+                           at[0] = value.re[lane] * SCALE;
+                           at[W * FRAMES * K * K] = value.im[lane] * SCALE;
+                         }
+                       });
 }
 
 template <class T>
@@ -289,12 +289,7 @@ void backward(const Shape& s, const T* images, const T* const* gradients, float*
     for (int64_t i = 0; i < all * FRAMES; i++)
       weights_from(sums[i / FRAMES], i / FRAMES % blocks, i % FRAMES, weights[i / FRAMES / blocks]);
   }
-  for (int64_t i = 0; i < all; i++) {
-    Complex total{};
-    for (int64_t chunk = 0; chunk < chunks; chunk++) total = total + bias_sums[chunk * all + i];
-    store(biases[i / blocks] + i % blocks * 2 * W, total.re);
-    store(biases[i / blocks] + i % blocks * 2 * W + W, total.im);
-  }
+  add_up_biases(bias_sums.get(), chunks, all, blocks, biases);
 }
 
 }  // namespace

@@ -305,12 +305,7 @@ struct Convolution {
         weights_from(sums[0], block, i % s.inputs, block % blocks * 2 * W, weights[block / blocks]);
       }
     }
-    for (int64_t block = 0; block < all; block++) {
-      Complex total{};
-      for (int64_t chunk = 0; chunk < chunks; chunk++) total = total + bias_sums[chunk * all + block];
-      store(biases[block / blocks] + block % blocks * 2 * W, total.re);
-      store(biases[block / blocks] + block % blocks * 2 * W + W, total.im);
-    }
+    add_up_biases(bias_sums.get(), chunks, all, blocks, biases);
   }
 
   // An image's gradient is the convolution, turned around, of what all channels of all branches send back.

@@ -89,4 +89,15 @@ inline __attribute__((always_inline)) void transform(From from, To to) {
   }
 }
 
+// Of every block of pairs of channels, the sum over chunks [chunk][block], to the biases of its branch.
+inline void add_up_biases(const Complex* sums, int64_t chunks, int64_t all, int64_t blocks, float* const* biases) {
+  for (int64_t block = 0; block < all; block++) {
+    Complex total{};
+    for (int64_t chunk = 0; chunk < chunks; chunk++) total = total + sums[chunk * all + block];
+    float* to = biases[block / blocks] + block % blocks * 2 * W;
+    store(to, total.re);
+    store(to + W, total.im);
+  }
+}
+
 }  // namespace
