@@ -44,6 +44,13 @@ def timed_on(judgement: Judgement) -> str:
     return {"": "the same hardware", "cpu": "the same CPU", "gpu": "the same GPU"}[judgement.claim.on]
 
 
+_DEVICES = {
+    frozenset({True}): "on a GPU",
+    frozenset({False}): "on a CPU",
+    frozenset({True, False}): "on GPUs and CPUs",
+}
+
+
 def rests_on(judgement: Judgement) -> str:
     """What an estimate rests on, in words; '' without one."""
     basis = judgement.basis
@@ -60,6 +67,24 @@ def rests_on(judgement: Judgement) -> str:
         f"{seeds_text(basis.seeds)} a game and side" if len(basis.sides) > 1 else f"{seeds_text(basis.seeds)} a game"
     )
     return f"{what}, {where}, {seeds}"
+
+
+def devices(judgement: Judgement, catalogue: Catalogue) -> str:
+    """Says that the sides trained on unlike devices; '' where they did not, or where times are compared on one."""
+    basis = judgement.basis
+    if basis is None or judgement.claim.kind.is_timed:
+        return ""
+    trained = {
+        catalogue.title(side.baseline): frozenset(
+            entry.run.is_on_gpu for game in basis.games for entry in side.entries[game] if entry.run
+        )
+        for side in basis.sides
+    }
+    known = {title: on for title, on in trained.items() if on}  # imported scores do not say
+    if len(set(known.values())) < 2:
+        return ""
+    told = listed([f"{title} trained {_DEVICES[on]}" for title, on in known.items()])
+    return f"{told}. The rules are the same, the rounding is not: what the devices add to a difference is not known."
 
 
 def what_was_seen(judgement: Judgement, catalogue: Catalogue) -> str:

@@ -43,6 +43,8 @@ class RunRecord(RunFigures):
     path: str  # "plain" or "fast"
     frames_done: int
     hardware: str  # device, runs at once and path in words
+    device: str  # name of the GPU, or of the CPU where there was none
+    is_on_gpu: bool
     frames_per_second: float | None  # emulator frames, by the clock on the wall
     timing: Timing | None  # None where none can be compared
     untimed: str  # why
@@ -263,6 +265,8 @@ def _record(run: Run, root: Path, figures: RunFigures, proofs: Mapping[str, Proo
         path=manifest["path"],
         frames_done=run.frames_done,
         hardware=_hardware(manifest),
+        device=str(manifest["hardware"].get("gpu") or manifest["hardware"].get("cpu")),
+        is_on_gpu=bool(manifest["hardware"].get("gpu")),
         frames_per_second=manifest["frames_per_second"],
         timing=timing,
         untimed=untimed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
             "hardware": basis.hardware,
             "unequal": basis.seeds[0] != basis.seeds[1],
             "rests_on": wording.rests_on(judgement),
+            "devices": wording.devices(judgement, report.catalogue),
         },
         "games": _games(judgement, report, site),
         "missing": {
@@ -111,6 +113,7 @@ def _side(judgement: Judgement, index: int, report: Report) -> dict[str, Any]:
     assert basis is not None
     side = basis.sides[index]
     used = [entry for game in basis.games for entry in side.entries[game]]
+    runs = [entry.run for entry in used if entry.run]
     return {
         "title": report.catalogue.title(side.baseline),
         "name": side.baseline,
@@ -120,12 +123,18 @@ def _side(judgement: Judgement, index: int, report: Report) -> dict[str, Any]:
         "games": len(basis.games),
         "seeds": numerals.seeds_text(side.seeds(basis.games)),
         "runs": len(used),
-        "proofs": [f"{count} {how}" for how, count in sorted(Counter(e.run.proof for e in used if e.run).items())],
+        "devices": _counted(f"on {run.device}" for run in runs),
+        "proofs": _counted(run.proof for run in runs),
         "origins": sorted(
             {entry.origin for entry in used if entry.origin}
-            | {f"some runs by {e.run.credit.name}" for e in used if e.run and e.run.credit}
+            | {f"some runs by {run.credit.name}" for run in runs if run.credit}
         ),
     }
+
+
+def _counted(words: Iterable[str]) -> list[str]:
+    """How often each is there: "2 on its word"."""
+    return [f"{count} {word}" for word, count in sorted(Counter(words).items())]
 
 
 def _games(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] | None:

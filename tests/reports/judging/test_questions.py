@@ -17,7 +17,7 @@ from reports.judging.missing import missing_runs
 from reports.judging.run_figures import OBSERVATIONS, ranks_by_sample
 from reports.judging.verdicts import alike_verdict, higher_verdict
 from reports.statistics.bootstrap import Interval
-from reports.wording import sentence
+from reports.wording import devices, sentence
 
 NAMES = ("pqn", "hadamax-pqn", "c51", "hadamax-c51", "pqn-bf16", "hadamax-pqn-bf16")
 CATALOGUE = make_catalogue(NAMES)
@@ -138,6 +138,24 @@ def test_costs_on_a_cpu_and_on_a_gpu_are_two_answers(tmp_path: Path) -> None:
     assert on_gpu.interval.estimate == pytest.approx(2.25, rel=0.05)
     assert on_cpu.interval.estimate == pytest.approx(9.0, rel=0.05)
     assert (on_gpu.verdict, on_cpu.verdict) == ("reproduced", "not reproduced")
+
+
+def test_sides_that_trained_on_unlike_devices_are_told(tmp_path: Path) -> None:
+    for seed, hardware in enumerate((HARDWARE, GPU)):
+        write_run(tmp_path, "pqn", "Breakout", 4_000_000, seed, 1.0, hardware=hardware)
+        write_run(tmp_path, "pqn-bf16", "Breakout", 4_000_000, seed, 1.0, hardware=GPU)
+    found = judged(tmp_path, "bf16-alike")
+    assert "pqn-bf16 trained on a GPU and PQN trained on GPUs and CPUs." in devices(found, CATALOGUE)
+    assert judged(tmp_path, "cost-cpu").basis is None
+    assert devices(judged(tmp_path, "cost-cpu"), CATALOGUE) == ""
+
+
+def test_sides_that_trained_on_like_devices_need_no_word(tmp_path: Path) -> None:
+    for name in ("pqn", "pqn-bf16"):
+        write_run(tmp_path, name, "Breakout", 4_000_000, 0, 1.0, hardware=GPU)
+    found = judged(tmp_path, "bf16-alike")
+    assert found.basis is not None
+    assert devices(found, CATALOGUE) == ""
 
 
 def test_runs_on_a_cpu_do_not_fill_the_place_of_those_on_a_gpu(tmp_path: Path) -> None:
