@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import signal
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -80,6 +82,11 @@ class Bench:
 
     emulator: dict[int, tuple[float, ...]]  # number of environments -> agent steps a second, a number a repeat
     measured: tuple[Measured, ...]
+    planned: int  # how many there are of `measured` if nobody stops it
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.measured) == self.planned
 
     def rows(self) -> list[dict[str, Any]]:
         """A row a baseline and path: medians, spread, and the ratios that the goals are stated in."""
@@ -88,7 +95,7 @@ class Bench:
             {m.job.baseline: statistics.median(m.loop) for m in self.measured if m.job.label == path}
             for path in (PLAIN, SINGLE, FAST)
         )
-        fastest = max(statistics.median(speeds) for speeds in self.emulator.values())
+        fastest = max((statistics.median(speeds) for speeds in self.emulator.values()), default=float("nan"))
         for m in self.measured:
             loop = statistics.median(m.loop)
             is_alone = m.job.at_once == 1  # else what a process does alone, nothing was
@@ -139,9 +146,11 @@ def run_bench(
 ) -> Bench:
     """Measures every baseline on every path, and the emulator alone.
 
+    Ctrl-C and SIGTERM end it early, with what is measured by then. Call it from the main thread.
+
     Args:
         at_once: if above 1, also this many runs of each baseline together on the fast path, the threads shared out.
-        tell: hears what is measured next.
+        tell: hears what is measured next, in a line.
     """
     own = {name: own_files([name]) for name in baselines}
     jobs = [
@@ -153,15 +162,17 @@ def run_bench(
     if at_once > 1:
         shared = threads if device.startswith("cuda") else max(1, threads // at_once)
         jobs += [Job(name, FAST, game, device, shared, repeats, at_once, own[name], protocol) for name in baselines]
-    emulator, measured = {}, []
-    for environments in (136, 16):
-        tell(f"the emulator alone, {environments} environments")
-        emulator[environments] = _in_a_process(_measure_emulator, game, protocol, environments, threads, repeats)
-    for number, job in enumerate(jobs, 1):
-        tell(f"{number} of {len(jobs)}: {job}")
-        with shared_gpus([device] * job.at_once, tell=tell):
-            measured.append(_measure_together(job))
-    return Bench(emulator, tuple(measured))
+    emulator: dict[int, tuple[float, ...]] = {}
+    measured: list[Measured] = []
+    with suppress(KeyboardInterrupt), _interrupted_by_sigterm():
+        for environments in (136, 16):
+            tell(f"measuring the emulator alone, {environments} environments")
+            emulator[environments] = _in_a_process(_measure_emulator, game, protocol, environments, threads, repeats)
+        for number, job in enumerate(jobs, 1):
+            tell(f"measuring {number} of {len(jobs)}: {job}")
+            with shared_gpus([device] * job.at_once, tell=tell):
+                measured.append(_measure_together(job))
+    return Bench(emulator, tuple(measured), len(jobs))
 
 
 def busy_percent(seconds: float = 2.0) -> float:
@@ -175,16 +186,37 @@ def _learns_from_replay(baseline: str) -> bool:
     return "replay_transitions" in describe(baseline).values
 
 
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM, by which `timeout` and batch systems end a command, does what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes that meet at `_barrier`. Left by an exception, they are ended in the middle of their work."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, spawn, initializer=_begin, initargs=(spawn.Barrier(count),)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+
+
 def _in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with _processes(1) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def _measure_together(job: Job) -> Measured:
     """Measures `job.at_once` agents at the same time: what they get done together while all of them train."""
-    spawn = multiprocessing.get_context("spawn")
-    barrier = spawn.Barrier(job.at_once)
-    with ProcessPoolExecutor(job.at_once, mp_context=spawn, initializer=_meet_at, initargs=(barrier,)) as pool:
+    with _processes(job.at_once) as pool:
         found = [future.result() for future in [pool.submit(_measure, job) for _ in range(job.at_once)]]
     return dataclasses.replace(
         found[0][0], loop=tuple(_joint_speed(at_a_time) for at_a_time in zip(*(loop for _, loop in found), strict=True))
@@ -197,12 +229,13 @@ def _joint_speed(stretches: Sequence[Stretch]) -> float:
     return sum(stretch.agent_steps for stretch in stretches) / seconds
 
 
-_barrier: Barrier  # of a process that `_measure_together` started
+_barrier: Barrier  # of a process that `_processes` started
 
 
-def _meet_at(barrier: Barrier) -> None:
+def _begin(barrier: Barrier) -> None:
     global _barrier
     _barrier = barrier
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends them
 
 
 def _measure_emulator(game: str, protocol: str, environments: int, threads: int, repeats: int) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 Every path is measured in the same run, so that their ratios mean something: the fast one, the plain one, and, for
 agents with a replay memory, a plain loop with a single environment. Nothing else should run on the machine meanwhile.
+Ctrl-C ends it early: what is measured by then is shown.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from baselines.registry import BASELINES
 from suite import arguments, display, flags
 from suite.errors import UserError
 from suite.own_code import tell, try_own
+
+if TYPE_CHECKING:  # it imports torch
+    from suite.bench import Bench
 
 NAME = "bench"
 SUMMARY = "measure how fast the baselines train here, part by part"
@@ -86,12 +90,14 @@ def run(parsed: argparse.Namespace) -> int:
         paths=paths,
         at_once=at_once,
         protocol=protocol,
-        tell=lambda what: print(f"measuring {what}", file=sys.stderr, flush=True),
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
     )
     import torch
 
     hardware = provenance.hardware(torch.device(device), torch_threads=threads, emulator_threads=threads)
     rows = found.rows()
+    if not found.is_complete:
+        print(f"stopped: {len(rows)} of {found.planned} measurements are done", file=sys.stderr)
     if parsed.json:
         facts = {
             "unit": "agent steps per second; emulator frames are four times that",
@@ -105,7 +111,9 @@ def run(parsed: argparse.Namespace) -> int:
             "rows": rows,
         }
         print(json.dumps(facts, indent=2))
-        return 0
+        return _exit_code(found)
+    if not rows:
+        return _exit_code(found)
     machine = f"{hardware['gpu'] or hardware['cpu']}, {threads} threads"
     print(f"{game}, protocol {protocol}, on {machine}; medians of {repeats}, agent steps/s")
     for count, speeds in found.emulator.items():
@@ -142,7 +150,11 @@ def run(parsed: argparse.Namespace) -> int:
     _print_groups(rows)
     for note in sorted({note for row in rows if row["path"] == bench.FAST for note in row["missed"]}):
         print(f"  not fast: {note}")
-    return 0
+    return _exit_code(found)
+
+
+def _exit_code(found: Bench) -> int:
+    return 0 if found.is_complete else 130
 
 
 def _print_groups(rows: list[dict[str, Any]]) -> None:

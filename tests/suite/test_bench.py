@@ -1,7 +1,13 @@
 """The benchmark, made tiny: what it reports is tested, never how fast anything was."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 
 from baselines.speed import Stretch
@@ -24,6 +30,7 @@ def test_ratios_are_of_medians_of_the_same_run():
             measured("pqn", bench.FAST, 10.0),
             measured("pqn", bench.FAST, 25.0, at_once=4),
         ),
+        planned=5,
     )
     c51, _, single, pqn, together = found.rows()
     assert (c51["agent_steps_per_second"], c51["slowest"], c51["fastest"]) == (4.0, 1.0, 30.0)
@@ -82,6 +89,47 @@ def test_the_emulator_and_an_agent_are_measured_for_real(capsys):
             assert min(row["acting_alone"], row["learning_alone"]) > 0
         assert row["peak_bytes"] > 100_000_000
     assert "4 of 4: c51, fast, 2 runs" in err
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_what_is_measured_before_ctrl_c_is_shown(monkeypatch, capsys, done):
+    def until_ctrl_c(job):
+        if job.path == bench.PLAIN or not done:
+            raise KeyboardInterrupt
+        return measured(job.baseline, job.path, 10.0)
+
+    monkeypatch.setattr(bench, "_in_a_process", lambda *_: (100.0,))
+    monkeypatch.setattr(bench, "_measure_together", until_ctrl_c)
+    few = ["bench", "--baselines", "pqn", "--game", "pong", "--repeats", "1", "--threads", "1"]
+    assert main(few) == 130
+    out, err = capsys.readouterr()
+    assert f"stopped: {done} of 2 measurements are done" in err
+    assert out.count("pqn, fast: acting") == done
+    assert main([*few, "--json"]) == 130
+    assert [row["label"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["fast"] * done
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_ends_its_processes_and_says_what_it_has(number):
+    few = ["--baselines", "pqn", "--game", "pong", "--repeats", "50", "--threads", "1"]
+    command = [sys.executable, "-m", "suite", "bench", *few]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "alone" in line:
+                break
+        children = wait_for_children(process.pid)
+        os.kill(process.pid, number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (out, "Traceback" in err) == ("", False)
+    assert "stopped: 0 of 2 measurements are done" in err
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def wait_for_children(pid):
+    while not (children := psutil.Process(pid).children(recursive=True)):
+        time.sleep(0.05)
+    return children
 
 
 def test_rollouts_by_number_of_groups_are_a_table_where_they_were_measured(capsys):
