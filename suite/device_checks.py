@@ -57,6 +57,7 @@ def check_paths(device: str) -> Iterator[Check]:
             found = f"the plain one is used, slower: {trial.why_not}"
         else:
             found = "proven" + (f", {trial.speed_up:.1f} times the plain one's speed" if trial.speed_up else "")
+            found += f"; its speed could not be measured: {trial.why_untimed}" if trial.why_untimed else ""
         yield Check(f"fast path {number}", True, f"{trial.name}: {found}")
 
 

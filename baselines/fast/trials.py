@@ -35,6 +35,7 @@ class Trial:
     name: str
     why_not: str | None  # None: proven
     speed_up: float | None = None  # over the plain path, where it was measured
+    why_untimed: str | None = None  # where that was tried and failed
 
     @property
     def proven(self) -> bool:

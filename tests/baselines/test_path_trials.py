@@ -17,6 +17,7 @@ from baselines.fast.paths import (
     UPDATE_GRAPH,
 )
 from baselines.path_trials import epoch_trial, missing_paths, trials, update_trial
+from suite.device_checks import check_paths
 
 CPU = torch.device("cpu")
 HADAMAX_ON_CPU = [
@@ -73,6 +74,34 @@ def test_a_graph_that_cannot_be_recorded_is_a_row_and_no_crash(trial_of):
     assert trial.speed_up is None
 
 
+def test_a_gpu_is_timed_by_replaying_what_was_recorded(monkeypatch):
+    calls = []
+
+    def factor(slow, quick, device):
+        calls.clear()
+        slow(), quick()
+        return 2.0
+
+    monkeypatch.setattr(path_trials, "speed_up", factor)
+    plain, fast = (lambda: calls.append("plain")), (lambda: calls.append("fast"))
+    trial = path_trials._timed("a path", plain, fast, torch.device("cuda"), recorded_on_a_cpu)
+    assert (trial.why_not, trial.speed_up, trial.why_untimed) == (None, 2.0, None)
+    assert calls == ["plain", "fast"]
+
+
+def test_a_proven_path_that_a_gpu_can_not_time_says_why(monkeypatch):
+    def record(work, inputs, undo):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    trial = path_trials._timed("a path", lambda: None, lambda: None, torch.device("cuda"), record)
+    assert trial.proven
+    assert (trial.speed_up, trial.why_untimed.split(":")[0]) == (None, "RuntimeError")
+    monkeypatch.setattr(path_trials, "trials", lambda _device: [trial])
+    (row,) = check_paths("cuda")
+    assert row.passed
+    assert row.detail.startswith("a path: proven; its speed could not be measured: RuntimeError: operation not")
+
+
 def test_an_epoch_that_keeps_its_first_order_for_ever_is_noticed():
     def keeps_its_inputs(work, inputs, undo):
         return recorded_on_a_cpu(work, [tensor.clone() for tensor in inputs], undo)
@@ -118,4 +147,6 @@ def test_a_gpu_that_fails_at_everything_is_told_row_by_row():
 
 @pytest.mark.gpu
 def test_every_path_proves_itself_on_a_gpu(cuda):
-    assert {trial.name: trial.why_not for trial in trials(cuda) if trial.why_not is not None} == {}
+    found = list(trials(cuda))
+    assert {trial.name: trial.why_not for trial in found if trial.why_not is not None} == {}
+    assert {trial.name: trial.why_untimed for trial in found if trial.why_untimed is not None} == {}
