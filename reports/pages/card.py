@@ -65,6 +65,7 @@ def card(judgement: Judgement, report: Report) -> dict[str, Any]:
         "is_preliminary": judgement.is_preliminary,
         "whose": wording.standing_of_estimate(judgement),
         "rests_on": wording.rests_on(judgement),
+        "devices": wording.devices(judgement, report.catalogue),
         "missing_runs": len(missing.runs),
         "cost": wording.cost_text(missing, report.catalogue),
         "command": missing.command,

@@ -47,7 +47,6 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
             "hardware": basis.hardware,
             "unequal": basis.seeds[0] != basis.seeds[1],
             "rests_on": wording.rests_on(judgement),
-            "devices": wording.devices(judgement, report.catalogue),
         },
         "games": _games(judgement, report, site),
         "missing": {
@@ -124,7 +123,7 @@ def _side(judgement: Judgement, index: int, report: Report) -> dict[str, Any]:
         "seeds": numerals.seeds_text(side.seeds(basis.games)),
         "runs": len(used),
         "devices": _counted(f"on {run.device}" for run in runs),
-        "proofs": _counted(run.proof for run in runs),
+        "proofs": _counted(run.proof.partition(" (")[0] for run in runs),  # of how many games: on the run's page
         "origins": sorted(
             {entry.origin for entry in used if entry.origin}
             | {f"some runs by {run.credit.name}" for run in runs if run.credit}
