@@ -250,6 +250,19 @@ def test_tox_installs_the_constrained_versions_everywhere_and_tests_by_default()
         assert "constraints" not in settings[f"testenv:{name}"]
 
 
+def test_the_suite_runs_in_a_folder_that_holds_results_and_reports_of_its_own(tmp_path: Path):
+    try:
+        metadata.distribution(PROJECT["project"]["name"])
+    except metadata.PackageNotFoundError:
+        pytest.skip("the suite is not installed here; pip install -c constraints.txt -e .")
+    for folder in ("results/runs", "reports/html", "baselines", "suite"):
+        (tmp_path / folder).mkdir(parents=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-m", "suite", "status"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_every_data_file_of_a_package_is_shipped_with_it():
     patterns = PROJECT["tool"]["setuptools"]["package-data"]
     for package in PACKAGES:
