@@ -327,6 +327,7 @@ def test_against_asks_whether_it_gains_and_names_the_runs_that_are_lacking(capsy
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # five minutes where nothing else runs
 def test_the_page_on_encoders_works_as_it_is_written():
     """Every command of its first block, literally, in an empty folder."""
     block = re.search(r"^```sh\n(.*?)^```", DOC.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
