@@ -25,6 +25,10 @@ from suite.recorder import Recorder
 from suite.run_manifest import RunManifest, hardware, write_failure
 from suite.run_messages import RunOptions
 
+# Of runs that share a GPU: they fill each other's pauses, and five at once were as fast with three groups as with four.
+# Measuring would make all environments three times over, the longest part of a start.
+_SHARED_GROUPS = 3
+
 
 class RunRefused(ResultsError):
     """A run that cannot go on here and now; nothing of it was changed."""
@@ -98,7 +102,7 @@ def opened(
         device=device,
         emulator_threads=options.emulator_threads,
         plain=not found.state["fast_paths"] if found.state else options.plain,
-        groups=options.groups or (found.state or {}).get("environment_groups"),
+        groups=_groups(options, found.state),
     )
     try:
         with ExitStack() as stack:
@@ -117,6 +121,14 @@ def opened(
         lock.check()
         manifest.failed(error)
         raise
+
+
+def _groups(options: RunOptions, state: dict[str, Any] | None) -> int | None:
+    """How many groups PQN's environments step in; None lets the agent measure it, or take one on a CPU."""
+    if options.groups or state:
+        return options.groups or (state or {}).get("environment_groups")
+    shares_gpu = options.device.startswith("cuda") and options.jobs > 1 and not options.plain
+    return _SHARED_GROUPS if shares_gpu else None
 
 
 def _refuse_other_paths(directory: Path, paths: Paths, state: dict[str, Any] | None) -> None:

@@ -14,7 +14,7 @@ class RunOptions:
     threads: int  # of torch on the CPU
     emulator_threads: int
     jobs: int = 1  # runs at once on this machine, this one among them
-    groups: int | None = None  # of environments; None: what the run had, or what is fastest
+    groups: int | None = None  # of environments; None: what the run had, or what is fastest, or three beside other runs
     plain: bool = False  # every fast path off; a run that goes on keeps the paths it began with
     checkpoint_seconds: float = 60.0
     own: tuple[Path, ...] = ()  # files of baselines of a user's own, which every process reads itself

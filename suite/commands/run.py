@@ -65,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--groups",
         metavar="N",
-        help="on a GPU, groups that PQN's environments step in (default: the fastest of 2, 3 and 4, measured)",
+        help="on a GPU, groups that PQN's environments step in (default: of a run alone the fastest of 2, 3 and "
+        "4, measured; of several at once 3)",
     )
     group.add_argument(
         "--restarts",

@@ -382,3 +382,19 @@ def test_a_run_begun_when_checkpoints_had_no_digest_goes_on(tmp_path):
     assert go(spec, tmp_path / "old")[0] == "done"
     assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "old")
     assert not (directory / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "state", "groups"),
+    [
+        ({"device": "cuda", "jobs": 1}, None, None),  # alone: measured
+        ({"device": "cuda:1", "jobs": 5}, None, 3),
+        ({"device": "cuda", "jobs": 5, "plain": True}, None, None),
+        ({"device": "cuda", "jobs": 5, "groups": 2}, None, 2),
+        ({"device": "cuda", "jobs": 5}, {"environment_groups": 4}, 4),  # what it had
+        ({"device": "cuda", "jobs": 5, "groups": 2}, {"environment_groups": 4}, 2),
+        ({"device": "cpu", "jobs": 5}, None, None),
+    ],
+)
+def test_runs_that_share_a_gpu_do_not_measure_how_many_groups_are_fastest(options, state, groups):
+    assert opening._groups(RunOptions(threads=1, emulator_threads=1, **options), state) == groups
