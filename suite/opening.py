@@ -25,8 +25,8 @@ from suite.recorder import Recorder
 from suite.run_manifest import RunManifest, hardware, write_failure
 from suite.run_messages import RunOptions
 
-# Of runs that share a GPU: they fill each other's pauses, and five at once were as fast with three groups as with four.
-# Measuring would make all environments three times over, the longest part of a start.
+# Of runs that share a GPU: they fill each other's pauses, and among five at once, a game each, those with three groups
+# were as fast as those with four. Measuring would make all environments three times over, the longest part of a start.
 _SHARED_GROUPS = 3
 
 
