@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import connection, resource_tracker
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 from results.schema import RunSpec
 from suite.run_process import CRASHED, execute_run, work
+from suite.stop_signals import StopSignals
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -127,28 +127,6 @@ class LocalExecutor:
                 for worker in active:  # only if something went wrong here
                     worker.abandon()
         return [outcomes.get(spec) or Outcome(spec, "not started", restarts=restarts.get(spec, ())) for spec in specs]
-
-
-class StopSignals:
-    """Counts SIGINT and SIGTERM, in place of what they do otherwise, until it is left. For the main thread."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._previous: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._another)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _another(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
 
 
 class RunProcess:

@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from results.schema import RunSpec
 from suite import display
 from suite.cluster import Needs, Nodes
-from suite.executors import Audience, Outcome, RunProcess, StopSignals, Supervision
+from suite.executors import Audience, Outcome, RunProcess, Supervision
 from suite.head_watch import HeadWatch
 from suite.keeper import KILL, LEAVE, STOP, Answer, Keeper, Luggage, News, Parcel
 from suite.own_shipping import OwnBaseline
@@ -29,6 +29,7 @@ from suite.remote_run import Ending, Place, run_here
 from suite.run_messages import RunOptions
 from suite.run_process import execute_run
 from suite.run_queue import RunQueue
+from suite.stop_signals import StopSignals
 
 _POLL_SECONDS = 0.2
 _MOST_LOSSES = 20  # nodes that one run may lose: beyond that something is wrong with the run
