@@ -10,9 +10,9 @@ import dataclasses
 import multiprocessing
 import signal
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -26,6 +26,7 @@ from results.schema import FIRST_PROTOCOL
 from suite.mps import shared_gpus
 from suite.own_code import own_files
 from suite.protocol import load_protocol
+from suite.stop_signals import StopSignals, unheard_by_children
 
 if TYPE_CHECKING:  # it imports torch
     from baselines.speed import Stretch
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # it imports torch
 FAST, PLAIN, SINGLE = "fast", "plain", "one environment"
 WORTHLESS_SPREAD = 0.25  # of the median, from the slowest to the fastest repeat: a ratio of such figures says nothing
 BUSY_PERCENT = 10.0  # of all cores, by others
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -164,14 +166,15 @@ def run_bench(
         jobs += [Job(name, FAST, game, device, shared, repeats, at_once, own[name], protocol) for name in baselines]
     emulator: dict[int, tuple[float, ...]] = {}
     measured: list[Measured] = []
-    with suppress(KeyboardInterrupt), _interrupted_by_sigterm():
+    with suppress(_Stopped), StopSignals() as signals:
         for environments in (136, 16):
             tell(f"measuring the emulator alone, {environments} environments")
-            emulator[environments] = _in_a_process(_measure_emulator, game, protocol, environments, threads, repeats)
+            work = (_measure_emulator, game, protocol, environments, threads, repeats)
+            (emulator[environments],) = _in_processes(1, signals, *work)
         for number, job in enumerate(jobs, 1):
             tell(f"measuring {number} of {len(jobs)}: {job}")
             with shared_gpus([device] * job.at_once, tell=tell):
-                measured.append(_measure_together(job))
+                measured.append(_measure_together(job, signals))
     return Bench(emulator, tuple(measured), len(jobs))
 
 
@@ -186,38 +189,34 @@ def _learns_from_replay(baseline: str) -> bool:
     return "replay_transitions" in describe(baseline).values
 
 
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM, by which `timeout` and batch systems end a command, does what Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+class _Stopped(Exception):
+    """Ctrl-C or SIGTERM came before what is measured was done."""
 
 
-@contextmanager
-def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes that meet at `_barrier`. Left by an exception, they are ended in the middle of their work."""
+def _in_processes(count: int, signals: StopSignals, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """What `function` returns in each of `count` fresh processes, which meet at `_barrier`.
+
+    Raises:
+        _Stopped: a signal came; the processes were ended in the middle of their work.
+    """
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, spawn, initializer=_begin, initargs=(spawn.Barrier(count),)) as pool:
         try:
-            yield pool
+            with unheard_by_children(signal.SIGINT, signal.SIGTERM):
+                futures = [pool.submit(function, *arguments) for _ in range(count)]
+            while wait(futures, timeout=_POLL_SECONDS).not_done:
+                if signals.count:
+                    raise _Stopped
         except BaseException:
             for process in multiprocessing.active_children():
                 process.kill()
             raise
+    return [future.result() for future in futures]
 
 
-def _in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    with _processes(1) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def _measure_together(job: Job) -> Measured:
+def _measure_together(job: Job, signals: StopSignals) -> Measured:
     """Measures `job.at_once` agents at the same time: what they get done together while all of them train."""
-    with _processes(job.at_once) as pool:
-        found = [future.result() for future in [pool.submit(_measure, job) for _ in range(job.at_once)]]
+    found = _in_processes(job.at_once, signals, _measure, job)
     return dataclasses.replace(
         found[0][0], loop=tuple(_joint_speed(at_a_time) for at_a_time in zip(*(loop for _, loop in found), strict=True))
     )
@@ -235,7 +234,6 @@ _barrier: Barrier  # of a process that `_processes` started
 def _begin(barrier: Barrier) -> None:
     global _barrier
     _barrier = barrier
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends them
 
 
 def _measure_emulator(game: str, protocol: str, environments: int, threads: int, repeats: int) -> tuple[float, ...]:

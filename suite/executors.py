@@ -14,13 +14,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from results.schema import RunSpec
 from suite.run_process import CRASHED, execute_run, work
-from suite.stop_signals import StopSignals
+from suite.stop_signals import StopSignals, unheard_by_children
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -145,13 +145,8 @@ class RunProcess:
         self._process: SpawnProcess = multiprocessing.get_context("spawn").Process(
             target=work, args=(spec, results, options, execute, sender), name=str(spec)
         )
-        resource_tracker.ensure_running()  # its own start would lift the block below
-        # A terminal sends Ctrl-C to the children too; they inherit the block, so that not even a starting one dies.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with unheard_by_children(signal.SIGINT):
             self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         sender.close()  # else the pipe would not end with the child
 
     def handles(self) -> list[Any]:

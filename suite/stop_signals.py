@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -27,3 +30,18 @@ class StopSignals:
 
     def _another(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
+
+
+@contextmanager
+def unheard_by_children(*numbers: signal.Signals) -> Iterator[None]:
+    """Processes that are started meanwhile block these signals from their first instruction on.
+
+    A terminal sends Ctrl-C to every process of a command, `timeout` does so with SIGTERM; a child that is just starting
+    would die of it. The parent hears what came meanwhile when this ends.
+    """
+    resource_tracker.ensure_running()  # its own start would lift the block below
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,10 +1,12 @@
 """The benchmark, made tiny: what it reports is tested, never how fast anything was."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -93,12 +95,14 @@ def test_the_emulator_and_an_agent_are_measured_for_real(capsys):
 
 @pytest.mark.parametrize("done", [0, 1])
 def test_what_is_measured_before_ctrl_c_is_shown(monkeypatch, capsys, done):
-    def until_ctrl_c(job):
+    def until_ctrl_c(job, signals):
         if job.path == bench.PLAIN or not done:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
+            in_processes(1, signals, time.sleep, 600)
         return measured(job.baseline, job.path, 10.0)
 
-    monkeypatch.setattr(bench, "_in_a_process", lambda *_: (100.0,))
+    in_processes = bench._in_processes
+    monkeypatch.setattr(bench, "_in_processes", lambda *_: [(100.0,)])
     monkeypatch.setattr(bench, "_measure_together", until_ctrl_c)
     few = ["bench", "--baselines", "pqn", "--game", "pong", "--repeats", "1", "--threads", "1"]
     assert main(few) == 130
@@ -124,6 +128,21 @@ def test_a_command_that_is_stopped_ends_its_processes_and_says_what_it_has(numbe
     assert (out, "Traceback" in err) == ("", False)
     assert "stopped: 0 of 2 measurements are done" in err
     assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def test_ctrl_c_while_a_process_is_being_started_is_heard_once_it_has(monkeypatch):
+    """Raised in there, it would leave `concurrent.futures` with a thread that it can neither join nor end."""
+    start = threading.Thread.start
+
+    def start_at_ctrl_c(thread):
+        os.kill(os.getpid(), signal.SIGINT)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_at_ctrl_c)
+    few = {"game": "Pong", "device": "cpu", "threads": 1, "repeats": 50, "paths": (bench.FAST,), "at_once": 1}
+    found = bench.run_bench(["pqn"], tell=lambda _: None, **few)
+    assert (found.emulator, found.measured, found.planned) == ({}, (), 1)
+    assert multiprocessing.active_children() == []
 
 
 def wait_for_children(pid):

@@ -34,12 +34,12 @@ def test_every_slot_of_a_run_command_beside_a_gpu_emulates_on_all_cores(monkeypa
 def test_runs_measured_at_once_beside_a_gpu_have_all_threads_each(monkeypatch):
     seen = []
 
-    def measured(job):
+    def measured(job, _signals):
         seen.append((job.at_once, job.threads))
         return bench.Measured(job, (1.0,), (1.0,), (1.0,), {}, (), (), 1, None, 1, {}, 0.1)
 
     monkeypatch.setattr(bench, "_measure_together", measured)
-    monkeypatch.setattr(bench, "_in_a_process", lambda *_: (1.0,))
+    monkeypatch.setattr(bench, "_in_processes", lambda *_: [(1.0,)])
     for device, shared in (("cuda:0", 16), ("cpu", 4)):
         seen.clear()
         bench.run_bench(
