@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # it imports torch
 FAST, PLAIN, SINGLE = "fast", "plain", "one environment"
 WORTHLESS_SPREAD = 0.25  # of the median, from the slowest to the fastest repeat: a ratio of such figures says nothing
 BUSY_PERCENT = 10.0  # of all cores, by others
+EMULATOR_ENVIRONMENTS = (136, 16)  # of PQN, of the replay agents
 _POLL_SECONDS = 0.2
 
 
@@ -167,7 +168,7 @@ def run_bench(
     emulator: dict[int, tuple[float, ...]] = {}
     measured: list[Measured] = []
     with suppress(_Stopped), StopSignals() as signals:
-        for environments in (136, 16):
+        for environments in EMULATOR_ENVIRONMENTS:
             tell(f"measuring the emulator alone, {environments} environments")
             work = (_measure_emulator, game, protocol, environments, threads, repeats)
             (emulator[environments],) = _in_processes(1, signals, *work)

@@ -101,12 +101,12 @@ def plain_history(one_image_at_a_time):
 @pytest.mark.parametrize(
     ("groups", "paths"),
     [
-        (2, ()),
+        pytest.param(2, (), marks=pytest.mark.slow),
         (3, ()),
         (4, ()),  # with an empty share of the greedy ones
-        (1, (ROLLOUT_GRAPH,)),
+        pytest.param(1, (ROLLOUT_GRAPH,), marks=pytest.mark.slow),
         (3, (ROLLOUT_GRAPH, EPOCH_GRAPH)),
-        (None, (EPOCH_GRAPH,)),
+        pytest.param(None, (EPOCH_GRAPH,), marks=pytest.mark.slow),
     ],
     ids=lambda value: str(value) if not isinstance(value, tuple) else "+".join(path[14:21] for path in value),
 )

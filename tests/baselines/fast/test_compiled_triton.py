@@ -10,7 +10,9 @@ LEAST_WARPS = 20  # of 64 on a multiprocessor: fewer can't hide what memory take
 MOST_SHARED_BYTES = 8192
 
 
-@pytest.mark.parametrize("architecture", [80, 90], ids=["sm_80", "sm_90"])
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(80, marks=pytest.mark.slow, id="sm_80"), pytest.param(90, id="sm_90")]
+)
 def test_every_kernel_compiles_and_keeps_its_numbers_in_registers(architecture, monkeypatch, tmp_path):
     if triton_block.why_not() is not None:
         pytest.skip(triton_block.why_not())
