@@ -183,6 +183,7 @@ def test_a_submission_of_values_that_the_protocol_does_not_have_is_refused(resul
     assert "protocol: repeat_action_probability is 0.0, pinned 0.25" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # four starts of 136 environments; in the fast tests agents and processes are stopped apart
 def test_a_killed_run_resumes_to_the_bytes_of_one_that_was_not(tmp_path):
     arguments = ("run", "--games", "breakout", "--frames", 25_600, "--baselines", "pqn", "--seeds", 1)
     arguments += ("--device", "cpu", "--threads", 1, "--protocol", "dopamine")
