@@ -265,7 +265,9 @@ class _Campaign:
             return Ending(Outcome(start.spec, "failed", reason), crashed=True)
         except exceptions.RayTaskError as error:
             if isinstance(error, exceptions.RayActorError) or isinstance(error.cause, exceptions.RayActorError):
-                return Ending(Outcome(start.spec, "failed", "the keeper of results died; the same command goes on"))
+                # The node's word alone: of a keeper that is really gone, `_settle` hears next.
+                reason = f"it could not reach the keeper of results{self._where(start)}"
+                return Ending(Outcome(start.spec, "failed", reason), crashed=True)
             return Ending(Outcome(start.spec, "failed", display.one_line(str(error.cause or error))))
         except exceptions.RayError:  # NodeDiedError and its kind
             return None

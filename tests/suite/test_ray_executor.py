@@ -45,14 +45,22 @@ def _pins_as_they_were():
     opening.load_pinned = pinned
 
 
-def executor_of(results, specs, execute, *, tell=print, shared=None, own=()):
+def executor_of(results, specs, execute, *, tell=print, shared=None, own=(), supervision=NEVER):
     from suite.ray_executor import RayExecutor
 
     nodes = Nodes(NEEDS, specs, device="cpu", tell=tell, shared=shared)
     nodes.wait_for_answers()
     nodes.refuse_if_none_has_room()
     return RayExecutor(
-        results, OPTIONS, NEVER, nodes, NEEDS, lambda spec: 1.0, execute=execute, shared=shared is not None, own=own
+        results,
+        OPTIONS,
+        supervision,
+        nodes,
+        NEEDS,
+        lambda spec: 1.0,
+        execute=execute,
+        shared=shared is not None,
+        own=own,
     )
 
 
@@ -82,10 +90,12 @@ def test_a_node_lost_in_the_middle_of_runs_changes_none_of_their_bytes(tmp_path)
     with cluster_of(3) as cluster:
         lost = next(iter(cluster.worker_nodes))
         events = Events(once_under_way(lambda: kill_node(lost)))
-        executor = executor_of(tmp_path / "ray", specs, live_slowly)
+        # A node whose processes are killed one by one may be seen as a crash first, when the machine is busy.
+        executor = executor_of(tmp_path / "ray", specs, live_slowly, supervision=replace(NEVER, restarts=1))
         outcomes = executor.run(specs, events)
-    assert results_of(outcomes) == ["done", "done", "done"], outcomes
-    assert any("was lost" in reason for _, reason in events.restarts)
+    assert results_of(outcomes) == ["done", "done", "done"], [(outcome.result, outcome.reason) for outcome in outcomes]
+    seen = ("was lost", "was killed", "could not reach")
+    assert any(sign in reason for _, reason in events.restarts for sign in seen), events.restarts
     assert executor.parcels >= 3
     printed = (run_directory(tmp_path / "ray", events.restarts[0][0]) / LOG_FILE).read_text()
     assert printed.count(", node ") >= 2  # where it began, and where it went on
