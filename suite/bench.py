@@ -229,7 +229,7 @@ def _joint_speed(stretches: Sequence[Stretch]) -> float:
     return sum(stretch.agent_steps for stretch in stretches) / seconds
 
 
-_barrier: Barrier  # of a process that `_processes` started
+_barrier: Barrier  # of a process that `_in_processes` started
 
 
 def _begin(barrier: Barrier) -> None:
