@@ -31,7 +31,8 @@ from suite import opening
 from suite.protocol import load_protocol, run_spec
 from suite.run import RunOptions, execute
 
-TINY = {"train_environments": 4, "greedy_environments": 2, "rollout_agent_steps": 8, "minibatches": 2}
+# One gradient step an update: what is played counts here.
+TINY = {"train_environments": 4, "greedy_environments": 2, "rollout_agent_steps": 8, "minibatches": 1, "epochs": 1}
 FRAMES_PER_UPDATE = 128
 
 

@@ -21,8 +21,9 @@ from suite.checkpoint import ACTIONS_FILE, ActionLog, checkpoint_files
 from suite.protocol import load_protocol, run_spec
 from suite.run import RunOptions, execute
 
-TINY = {"train_environments": 4, "greedy_environments": 2, "rollout_agent_steps": 8, "minibatches": 2}
+TINY = {"train_environments": 4, "greedy_environments": 2, "rollout_agent_steps": 8, "minibatches": 2, "epochs": 1}
 FRAMES_PER_UPDATE = 128
+UPDATES = 36  # 288 agent steps an environment: games end
 TABLES = ("episodes.parquet", "metrics.parquet")
 OPTIONS = RunOptions(device="cpu", threads=1, emulator_threads=1)
 
@@ -39,7 +40,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(opening, "load_pinned", tiny_pinned)
 
 
-def spec_of(*, baseline="pqn", game="Breakout", updates=60, seed=0):
+def spec_of(*, baseline="pqn", game="Breakout", updates=UPDATES, seed=0):
     return run_spec(
         tiny_pinned(baseline), load_protocol("paper"), game=game, frames=updates * FRAMES_PER_UPDATE, seed=seed
     )
@@ -63,25 +64,34 @@ def table_bytes(spec, results):
     return {name: (directory / name).read_bytes() for name in TABLES}
 
 
-def test_a_run_leaves_a_manifest_and_tables_that_can_be_read_back(tmp_path):
-    spec = spec_of()
-    outcome, seen = go(spec, tmp_path)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Results with the run of `spec_of()`, never stopped; what the tests compare theirs with."""
+    results = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening, "load_pinned", tiny_pinned)
+        outcome, seen = go(spec_of(), results)
     assert outcome == "done"
-    assert seen[-1].frames == spec.frames
-    directory = run_directory(tmp_path, spec)
+    assert seen[-1].frames == spec_of().frames
+    return results
+
+
+def test_a_run_leaves_a_manifest_and_tables_that_can_be_read_back(whole):
+    spec = spec_of()
+    directory = run_directory(whole, spec)
     manifest = read_manifest(directory)
     assert manifest["status"] == "done"
     assert manifest["frames_done"] == spec.frames
-    assert manifest["updates_done"] == 60
+    assert manifest["updates_done"] == UPDATES
     assert manifest["environment"]["envpool_id"] == "Breakout-v5"
     assert len(manifest["environment"]["train_seeds"]) == 4
     assert manifest["config"]["baseline"]["train_environments"] == 4
     episodes = read_episodes(directory)
-    assert set(episodes["kind"]) <= {"train", "greedy"}
+    assert set(episodes["kind"]) == {"train", "greedy"}
     assert (episodes["frames"] <= spec.frames).all()
     metrics = read_metrics(directory)
     losses = metrics[metrics["name"] == "loss"]
-    assert len(losses) == 60  # fewer updates than half per cents: a row each
+    assert len(losses) == UPDATES  # fewer updates than half per cents: a row each
     assert np.isfinite(metrics["value"]).all()
     epsilon = metrics[metrics["name"] == "epsilon"]["value"].to_numpy()
     assert epsilon[0] == 1.0
@@ -95,41 +105,31 @@ def test_a_budget_is_rounded_down_to_whole_updates(tmp_path):
     assert read_manifest(run_directory(tmp_path, spec))["frames_done"] == 3 * FRAMES_PER_UPDATE
 
 
-def test_the_same_spec_twice_gives_the_same_bytes_whatever_the_emulator_threads(tmp_path):
-    spec = spec_of(updates=40)
-    go(spec, tmp_path / "a")
-    go(spec, tmp_path / "b", options=dataclasses.replace(OPTIONS, emulator_threads=2))
-    assert table_bytes(spec, tmp_path / "a") == table_bytes(spec, tmp_path / "b")
-
-
-def test_another_seed_gives_other_bytes(tmp_path):
-    one, two = spec_of(seed=0, updates=40), spec_of(seed=1, updates=40)
-    go(one, tmp_path)
-    go(two, tmp_path)
-    assert table_bytes(one, tmp_path) != table_bytes(two, tmp_path)
-
-
-@pytest.mark.parametrize("stop_after", [[1], [2, 37, 30]])
-def test_a_run_stopped_and_resumed_ends_with_the_bytes_of_one_never_stopped(tmp_path, stop_after):
+def test_the_same_spec_twice_gives_the_same_bytes_whatever_the_emulator_threads(whole, tmp_path):
     spec = spec_of()
-    go(spec, tmp_path / "whole")
+    go(spec, tmp_path, options=dataclasses.replace(OPTIONS, emulator_threads=2))
+    assert table_bytes(spec, whole) == table_bytes(spec, tmp_path)
+
+
+def test_another_seed_gives_other_bytes(whole, tmp_path):
+    other = spec_of(seed=1)
+    go(other, tmp_path)
+    assert table_bytes(spec_of(), whole) != table_bytes(other, tmp_path)
+
+
+@pytest.mark.parametrize("stop_after", [[1], [2, 25, 20]])
+def test_a_run_stopped_and_resumed_ends_with_the_bytes_and_weights_of_one_never_stopped(whole, tmp_path, stop_after):
+    spec = spec_of()
     for statuses in stop_after:
-        assert go(spec, tmp_path / "broken", stop_after=statuses)[0] == "interrupted"
-    assert go(spec, tmp_path / "broken")[0] == "done"
-    assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "broken")
-    interruptions = read_manifest(run_directory(tmp_path / "broken", spec))["interruptions"]
+        assert go(spec, tmp_path, stop_after=statuses)[0] == "interrupted"
+    assert go(spec, tmp_path)[0] == "done"
+    assert table_bytes(spec, whole) == table_bytes(spec, tmp_path)
+    interruptions = read_manifest(run_directory(tmp_path, spec))["interruptions"]
     assert [entry["reason"] for entry in interruptions] == ["stopped by the user"] * len(stop_after)
     assert all(entry["replay_seconds"] is not None for entry in interruptions)
-
-
-def test_final_weights_survive_a_resume_to_the_last_bit(tmp_path):
-    spec = spec_of(updates=30)
-    go(spec, tmp_path / "whole")
-    go(spec, tmp_path / "broken", stop_after=20)
-    go(spec, tmp_path / "broken")
     one, two = (
-        torch.load(checkpoint_files(run_directory(tmp_path / name, spec))[0], weights_only=True)["agent"]["network"]
-        for name in ("whole", "broken")
+        torch.load(checkpoint_files(run_directory(results, spec))[0], weights_only=True)["agent"]["network"]
+        for results in (whole, tmp_path)
     )
     assert all(torch.equal(one[key], two[key]) for key in one)
 
@@ -141,7 +141,7 @@ KILLED = """
     import test_run
     from suite import opening, run
     opening.load_pinned = test_run.tiny_pinned
-    spec = test_run.spec_of(updates=60)
+    spec = test_run.spec_of()
     statuses = 0
     def report(status):
         global statuses
@@ -152,22 +152,21 @@ KILLED = """
 """
 
 
-def test_a_run_killed_with_sigkill_resumes_to_the_same_bytes(tmp_path):
-    spec = spec_of(updates=60)
-    go(spec, tmp_path / "whole")
-    program = textwrap.dedent(KILLED).format(tests=os.path.dirname(__file__), results=str(tmp_path / "killed"))
+def test_a_run_killed_with_sigkill_resumes_to_the_same_bytes(whole, tmp_path):
+    spec = spec_of()
+    program = textwrap.dedent(KILLED).format(tests=os.path.dirname(__file__), results=str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
-            if line.startswith("training") and int(line.split()[1]) >= 45:
+            if line.startswith("training") and int(line.split()[1]) >= 30:
                 process.send_signal(signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
-    manifest = read_manifest(run_directory(tmp_path / "killed", spec))
+    manifest = read_manifest(run_directory(tmp_path, spec))
     assert manifest["status"] == "running"
     assert 0 < manifest["frames_done"] < spec.frames
-    assert go(spec, tmp_path / "killed")[0] == "done"
-    assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "killed")
-    assert read_manifest(run_directory(tmp_path / "killed", spec))["interruptions"][0]["reason"] == "killed"
+    assert go(spec, tmp_path)[0] == "done"
+    assert table_bytes(spec, whole) == table_bytes(spec, tmp_path)
+    assert read_manifest(run_directory(tmp_path, spec))["interruptions"][0]["reason"] == "killed"
 
 
 def test_what_a_killed_run_logged_past_its_checkpoint_is_cut_off(tmp_path):
@@ -228,8 +227,8 @@ def test_two_processes_never_write_one_run(tmp_path):
     execute(spec, results=tmp_path, options=OPTIONS, report=second, stop_requested=lambda: False)
 
 
-def test_a_failure_is_told_in_the_manifest_and_the_run_goes_on_when_called_again(tmp_path):
-    spec = spec_of(updates=30)
+def test_a_failure_is_told_in_the_manifest_and_the_run_goes_on_when_called_again(whole, tmp_path):
+    spec = spec_of()
     options = dataclasses.replace(OPTIONS, checkpoint_seconds=0.0)
 
     def burst(status):
@@ -237,19 +236,18 @@ def test_a_failure_is_told_in_the_manifest_and_the_run_goes_on_when_called_again
             raise RuntimeError("the disk is on fire")
 
     with pytest.raises(RuntimeError, match="on fire"):
-        execute(spec, results=tmp_path / "failed", options=options, report=burst, stop_requested=lambda: False)
-    manifest = read_manifest(run_directory(tmp_path / "failed", spec))
+        execute(spec, results=tmp_path, options=options, report=burst, stop_requested=lambda: False)
+    manifest = read_manifest(run_directory(tmp_path, spec))
     assert manifest["status"] == "failed"
     assert manifest["error"] == {"type": "RuntimeError", "message": "the disk is on fire"}
-    assert go(spec, tmp_path / "failed")[0] == "done"
-    go(spec, tmp_path / "whole")
-    assert table_bytes(spec, tmp_path / "failed") == table_bytes(spec, tmp_path / "whole")
-    assert read_manifest(run_directory(tmp_path / "failed", spec))["error"] is None
+    assert go(spec, tmp_path)[0] == "done"
+    assert table_bytes(spec, tmp_path) == table_bytes(spec, whole)
+    assert read_manifest(run_directory(tmp_path, spec))["error"] is None
 
 
 def test_a_corrupt_checkpoint_is_named_with_what_to_do(tmp_path):
-    spec = spec_of(updates=30)
-    go(spec, tmp_path, stop_after=10)
+    spec = spec_of()
+    go(spec, tmp_path, stop_after=3)
     for path in checkpoint_files(run_directory(tmp_path, spec)):
         path.write_bytes(b"not a checkpoint")
     with pytest.raises(ResultsError, match=r"cannot read .* to start this run anew"):
@@ -260,7 +258,7 @@ def test_a_corrupt_checkpoint_is_named_with_what_to_do(tmp_path):
 
 
 def test_an_altered_action_log_is_noticed(tmp_path):
-    spec = spec_of(updates=30)
+    spec = spec_of()
     go(spec, tmp_path, stop_after=40)
     path = run_directory(tmp_path, spec) / ACTIONS_FILE
     actions = np.fromfile(path, dtype=np.uint8)
@@ -292,8 +290,8 @@ def test_hadamax_pqn_runs_and_resumes_too(tmp_path):
 
 
 def test_a_resume_stopped_while_it_retraces_leaves_everything_as_it_was(tmp_path):
-    spec = spec_of(updates=60)
-    go(spec, tmp_path, stop_after=110)  # some 16 updates: more than one sign of life in the log
+    spec = spec_of()
+    go(spec, tmp_path, stop_after=60)  # some 20 updates: more than one sign of life in the log
     directory = run_directory(tmp_path, spec)
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     outcome, seen = go(spec, tmp_path, stop_after=1)
@@ -303,7 +301,7 @@ def test_a_resume_stopped_while_it_retraces_leaves_everything_as_it_was(tmp_path
 
 
 def test_an_emulator_that_goes_another_way_is_noticed(tmp_path, monkeypatch):
-    spec = spec_of(updates=30)
+    spec = spec_of()
     go(spec, tmp_path, stop_after=40)
     step = AtariEnvironments.begin
     monkeypatch.setattr(AtariEnvironments, "begin", lambda self, actions: step(self, 3 - actions))
@@ -318,23 +316,22 @@ def flip_a_bit(path):
     path.write_bytes(data)
 
 
-def test_a_flipped_bit_in_a_checkpoint_is_never_trained_on(tmp_path):
-    spec = spec_of(updates=40)
-    go(spec, tmp_path / "whole")
+def test_a_flipped_bit_in_a_checkpoint_is_never_trained_on(whole, tmp_path):
+    spec = spec_of()
     options = dataclasses.replace(OPTIONS, checkpoint_seconds=0.0)
-    go(spec, tmp_path / "broken", stop_after=60, options=options)
-    directory = run_directory(tmp_path / "broken", spec)
+    go(spec, tmp_path, stop_after=60, options=options)
+    directory = run_directory(tmp_path, spec)
     newest, older = checkpoint_files(directory)
     flip_a_bit(newest)
-    assert go(spec, tmp_path / "broken")[0] == "done"  # from the older one
-    assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "broken")
+    assert go(spec, tmp_path)[0] == "done"  # from the older one
+    assert table_bytes(spec, whole) == table_bytes(spec, tmp_path)
     changed = read_manifest(directory)["interruptions"][-1]["changed"]
     assert any(newest.name in line and "not those that were written" in line for line in changed)
     assert older.name not in [path.name for path in checkpoint_files(directory)]
 
 
 def test_a_run_without_a_sound_checkpoint_is_refused(tmp_path):
-    spec = spec_of(updates=40)
+    spec = spec_of()
     go(spec, tmp_path, stop_after=20)
     for path in checkpoint_files(run_directory(tmp_path, spec)):
         flip_a_bit(path)
@@ -342,15 +339,14 @@ def test_a_run_without_a_sound_checkpoint_is_refused(tmp_path):
         go(spec, tmp_path)
 
 
-def test_a_log_cut_short_falls_back_to_the_checkpoint_that_it_reaches(tmp_path):
-    spec = spec_of(updates=40)
-    go(spec, tmp_path / "whole")
+def test_a_log_cut_short_falls_back_to_the_checkpoint_that_it_reaches(whole, tmp_path):
+    spec = spec_of()
     options = dataclasses.replace(OPTIONS, checkpoint_seconds=0.0)
-    go(spec, tmp_path / "cut", stop_after=60, options=options)
-    log = run_directory(tmp_path / "cut", spec) / ACTIONS_FILE
+    go(spec, tmp_path, stop_after=60, options=options)
+    log = run_directory(tmp_path, spec) / ACTIONS_FILE
     log.write_bytes(log.read_bytes()[:-1])
-    assert go(spec, tmp_path / "cut")[0] == "done"
-    assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "cut")
+    assert go(spec, tmp_path)[0] == "done"
+    assert table_bytes(spec, whole) == table_bytes(spec, tmp_path)
 
 
 def test_an_agent_that_cannot_be_built_leaves_its_reason_and_nothing_open(tmp_path, monkeypatch):
@@ -369,18 +365,17 @@ def test_an_agent_that_cannot_be_built_leaves_its_reason_and_nothing_open(tmp_pa
     assert go(spec, tmp_path)[0] == "done"
 
 
-def test_a_run_begun_when_checkpoints_had_no_digest_goes_on(tmp_path):
-    spec = spec_of(updates=40)
-    go(spec, tmp_path / "whole")
-    go(spec, tmp_path / "old", stop_after=20)
-    directory = run_directory(tmp_path / "old", spec)
+def test_a_run_begun_when_checkpoints_had_no_digest_goes_on(whole, tmp_path):
+    spec = spec_of()
+    go(spec, tmp_path, stop_after=20)
+    directory = run_directory(tmp_path, spec)
     (path,) = checkpoint_files(directory)
     state = torch.load(path, weights_only=True)
     del state["actions_sha256"], state["environments"], state["recorder"]["cpu_seconds"]
     path.unlink()
     torch.save(state, directory / "checkpoint.pt")
-    assert go(spec, tmp_path / "old")[0] == "done"
-    assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "old")
+    assert go(spec, tmp_path)[0] == "done"
+    assert table_bytes(spec, whole) == table_bytes(spec, tmp_path)
     assert not (directory / "checkpoint.pt").exists()
 
 
