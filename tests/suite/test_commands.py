@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from fused import require_native
 
-from baselines.fast.paths import FOURIER, FUSED_BLOCK, FUSED_INPUT, KEPT_MEMORY, Paths
+from baselines.fast.paths import FOURIER, FUSED_BLOCK, FUSED_INPUT
 from results.lock import writer
-from suite.opening import RunRefused, _refuse_other_paths
 
 ROOT = Path(__file__).parents[2]
 TINY = [str(Path(__file__).parent / "tiny_suite.py")]
@@ -96,6 +95,11 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
     assert done.stdout.startswith("game")
 
 
+def of_run(folder, baseline, frames):
+    path = folder / "results" / "runs" / baseline / "Pong" / str(frames) / "seed-0" / "manifest.json"
+    return json.loads(path.read_text())
+
+
 @pytest.mark.parametrize(
     ("program", "frames", "updates"),
     [
@@ -103,41 +107,32 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
         pytest.param(REAL, 16_384, 1, id="real", marks=pytest.mark.slow),
     ],
 )
-def test_a_run_of_a_real_game_ends_in_results_a_report_and_nothing_to_do(tmp_path, program, frames, updates):
-    done = suite(tmp_path, *run_arguments("pong", frames), program=program)
+def test_runs_of_a_real_game_end_in_results_a_report_and_nothing_to_do(tmp_path, program, frames, updates):
+    """PQN in float32 and in bf16, which is a baseline of its own beside the one it is a variant of."""
+    arguments = ("run", "--games", "pong", "--frames", frames, "--baselines", "pqn,pqn-bf16")
+    arguments += ("--seeds", 1, "--device", "cpu", "--threads", 1, "--jobs", 1)
+    done = suite(tmp_path, *arguments, program=program)
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stderr  # a pipe gets no control codes
-    assert re.search(rf"^pqn +Pong +{frames} +0 +done +{frames:,} ", done.stdout, re.MULTILINE)
-    manifest = manifest_of(tmp_path, "Pong", frames)
-    assert (manifest["status"], manifest["frames_done"], manifest["updates_done"]) == ("done", frames, updates)
-    assert manifest["hardware"]["torch_threads"] == 1
-    assert manifest["hardware"]["jobs"] == 1
-    assert suite(tmp_path, "verify", program=program).stdout == "1 run checked, 1 sound, 0 not\n"
-
-    again = suite(tmp_path, *run_arguments("pong", frames, "--json"), program=program)
-    assert json.loads(again.stdout)["runs"][0]["result"] == "skipped"
-
-    built = suite(tmp_path, "report", "--out", "html", program=program)
-    assert built.returncode == 0, built.stderr
-    assert (tmp_path / "html" / "index.html").exists()
-    assert json.loads((tmp_path / "html" / "summary.json").read_text())["results"]["runs"] == 1
-
-
-def test_bf16_is_a_baseline_of_its_own_beside_the_one_it_is_a_variant_of(tmp_path):
-    arguments = ("--games", "pong", "--frames", 1280, "--seeds", 1, "--device", "cpu", "--threads", 1)
-    done = suite(tmp_path, "run", "--baselines", "pqn,pqn-bf16", *arguments)
-    assert done.returncode == 0, done.stderr
-    manifests = [
-        json.loads((tmp_path / "results" / "runs" / name / "Pong" / "1280" / "seed-0" / "manifest.json").read_text())
-        for name in ("pqn", "pqn-bf16")
-    ]
+    for name in ("pqn", "pqn-bf16"):
+        assert re.search(rf"^{name} +Pong +{frames} +0 +done +{frames:,} ", done.stdout, re.MULTILINE)
+        manifest = of_run(tmp_path, name, frames)
+        assert (manifest["status"], manifest["frames_done"], manifest["updates_done"]) == ("done", frames, updates)
+        assert (manifest["hardware"]["torch_threads"], manifest["hardware"]["jobs"]) == (1, 1)
+    manifests = [of_run(tmp_path, name, frames) for name in ("pqn", "pqn-bf16")]
     assert [manifest["config"]["baseline"].pop("precision") for manifest in manifests] == ["float32", "bf16"]
     assert manifests[0]["config"] == manifests[1]["config"]
     assert manifests[0]["spec"]["config_hash"] != manifests[1]["spec"]["config_hash"]
     assert manifests[0]["files"]["metrics.parquet"] != manifests[1]["files"]["metrics.parquet"]
-    assert suite(tmp_path, "verify").stdout == "2 runs checked, 2 sound, 0 not\n"
-    assert suite(tmp_path, "report", "--out", "html").returncode == 0
+    assert suite(tmp_path, "verify", program=program).stdout == "2 runs checked, 2 sound, 0 not\n"
+
+    again = suite(tmp_path, *arguments, "--json", program=program)
+    assert [row["result"] for row in json.loads(again.stdout)["runs"]] == ["skipped", "skipped"]
+
+    built = suite(tmp_path, "report", "--out", "html", program=program)
+    assert built.returncode == 0, built.stderr
     assert "PQN (bf16)" in (tmp_path / "html" / "index.html").read_text()
+    assert json.loads((tmp_path / "html" / "summary.json").read_text())["results"]["runs"] == 2
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
@@ -167,48 +162,20 @@ def test_ctrl_c_writes_a_checkpoint_and_exits_130_with_the_command_that_goes_on(
 
 def test_a_run_goes_on_with_the_fast_path_it_began_with_or_not_at_all(tmp_path):
     require_native()
-    arguments = (
-        "run",
-        "--games",
-        "pong",
-        "--baselines",
-        "hadamax-pqn",
-        "--seeds",
-        1,
-        "--device",
-        "cpu",
-        "--threads",
-        1,
-    )
-    with start(tmp_path, *arguments, "--frames", "40M") as process:
+    arguments = shlex.split("run --games pong --frames 40M --baselines hadamax-pqn --seeds 1 --device cpu --threads 1")
+    with start(tmp_path, *arguments) as process:
         folder = tmp_path / "results" / "runs" / "hadamax-pqn" / "Pong" / "40M" / "seed-0"
         wait_for(lambda: (folder / "manifest.json").exists())
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=PATIENCE_SECONDS)
     before = (folder / "manifest.json").read_bytes()
     assert (json.loads(before)["path"], json.loads(before)["status"]) == ("fast", "interrupted")
-    there = suite(tmp_path, *arguments, "--frames", "40M", PATH="", CXX="")
+    there = suite(tmp_path, *arguments, PATH="", CXX="")
     assert there.returncode == 1
     told = "note: runs plain, which is slower: fused Hadamax block, Hadamax-PQN in float32: no C++ compiler was found"
     assert told in there.stderr
     assert f"was begun with a fast path that is missing here: {FUSED_BLOCK}, {FOURIER}, {FUSED_INPUT} (" in there.stderr
     assert (folder / "manifest.json").read_bytes() == before
-
-    plain = suite(tmp_path, *arguments, "--frames", 128, "--plain")
-    assert plain.returncode == 0, plain.stderr
-    manifest = json.loads((folder.parents[1] / "128" / "seed-0" / "manifest.json").read_text())
-    assert manifest["path"] == "plain"
-    assert manifest["hardware"]["fast_paths_missed"] == [
-        f"{path}: turned off" for path in (KEPT_MEMORY, FUSED_BLOCK, FOURIER, FUSED_INPUT)
-    ]
-
-
-def test_a_run_begun_without_a_fast_path_does_not_go_on_with_it(tmp_path):
-    """Begun by an earlier version, or on another kind of processor: another path rounds differently."""
-    begun = {"fast_paths": [FUSED_BLOCK]}
-    _refuse_other_paths(tmp_path, Paths(taken=(FUSED_BLOCK,)), begun)
-    with pytest.raises(RunRefused, match=f"was begun without a fast path that is taken here: {FOURIER}; go on where"):
-        _refuse_other_paths(tmp_path, Paths(taken=(FUSED_BLOCK, FOURIER)), begun)
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path):

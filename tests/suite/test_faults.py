@@ -16,7 +16,7 @@ from results.store import Run, open_run, read_manifest, run_directory
 from results.verify import verify_run
 
 TABLES = (EPISODES_FILE, METRICS_FILE, ACTIONS_FILE)
-SHORT = 5  # strikes of a kind in the short form
+SHORT = 3  # strikes of a kind in the short form
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,11 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from fused import require_native
 
 from baselines.agent import RetraceMismatch
 from baselines.emulator.envs import AtariEnvironments
+from baselines.fast.paths import FOURIER, FUSED_BLOCK, FUSED_INPUT, KEPT_MEMORY
 from baselines.registry import load_pinned
 from results.errors import ResultsError
 from results.store import read_episodes, read_manifest, read_metrics, run_directory
@@ -289,6 +291,17 @@ def test_hadamax_pqn_runs_and_resumes_too(tmp_path):
     assert table_bytes(spec, tmp_path / "whole") == table_bytes(spec, tmp_path / "broken")
 
 
+def test_a_plain_run_says_which_fast_paths_were_turned_off(tmp_path):
+    require_native()
+    spec = spec_of(baseline="hadamax-pqn", updates=1)
+    go(spec, tmp_path, options=dataclasses.replace(OPTIONS, plain=True))
+    manifest = read_manifest(run_directory(tmp_path, spec))
+    assert manifest["path"] == "plain"
+    assert manifest["hardware"]["fast_paths_missed"] == [
+        f"{path}: turned off" for path in (KEPT_MEMORY, FUSED_BLOCK, FOURIER, FUSED_INPUT)
+    ]
+
+
 def test_a_resume_stopped_while_it_retraces_leaves_everything_as_it_was(tmp_path):
     spec = spec_of()
     go(spec, tmp_path, stop_after=60)  # some 20 updates: more than one sign of life in the log
@@ -377,19 +390,3 @@ def test_a_run_begun_when_checkpoints_had_no_digest_goes_on(whole, tmp_path):
     assert go(spec, tmp_path)[0] == "done"
     assert table_bytes(spec, whole) == table_bytes(spec, tmp_path)
     assert not (directory / "checkpoint.pt").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "state", "groups"),
-    [
-        ({"device": "cuda", "jobs": 1}, None, None),  # alone: measured
-        ({"device": "cuda:1", "jobs": 5}, None, 3),
-        ({"device": "cuda", "jobs": 5, "plain": True}, None, None),
-        ({"device": "cuda", "jobs": 5, "groups": 2}, None, 2),
-        ({"device": "cuda", "jobs": 5}, {"environment_groups": 4}, 4),  # what it had
-        ({"device": "cuda", "jobs": 5, "groups": 2}, {"environment_groups": 4}, 2),
-        ({"device": "cpu", "jobs": 5}, None, None),
-    ],
-)
-def test_runs_that_share_a_gpu_do_not_measure_how_many_groups_are_fastest(options, state, groups):
-    assert opening._groups(RunOptions(threads=1, emulator_threads=1, **options), state) == groups
