@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,14 +42,33 @@ FRAMES = 40 * 128
 RUN = f"run --games breakout --frames {FRAMES} --seeds 1 --device cpu --threads 1"
 
 
+def stand_in(folder, patch):
+    """In an empty folder outside of the package, in a process that knows no baseline of a user's."""
+    patch.chdir(folder)
+    patch.setattr(registry, "_own", {})
+    patch.setattr(code, "_sources", {})
+    patch.setattr(code, "_modules", {})
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+    """The folder of a user who has run mine.toml."""
+    folder = tmp_path_factory.mktemp("mine")
+    with pytest.MonkeyPatch.context() as patch:
+        stand_in(folder, patch)
+        write()
+        assert suite(f"{RUN} --baselines mine.toml") == 0
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
-    """An empty folder outside of the package, and a process that knows no baseline of a user's."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_own", {})
-    monkeypatch.setattr(code, "_sources", {})
-    monkeypatch.setattr(code, "_modules", {})
-    return tmp_path
+    stand_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def trained(place, first_run):
+    shutil.copytree(first_run, ".", dirs_exist_ok=True)
 
 
 def write(name="mine", *, source=NET, reference="net.py:Net", extends="pqn", values=TINY):
@@ -70,9 +90,7 @@ def place_of(name="mine", results="results/runs"):
     return Path(results) / name / "Breakout" / str(FRAMES) / "seed-0"
 
 
-def test_it_is_trained_kept_and_verified_and_its_copy_is_the_same_configuration(capsys):
-    write()
-    assert suite(f"{RUN} --baselines mine.toml") == 0
+def test_it_is_trained_kept_and_verified_and_its_copy_is_the_same_configuration(trained, capsys):
     manifest = read_manifest(place_of())
     assert manifest["config"]["code"] == {"net.py:Net": manifest["code"]["net.py:Net"]["sha256"]}
     assert sorted(path.name for path in (place_of() / "code").iterdir()) == ["baseline.toml", "net.py"]
@@ -88,9 +106,7 @@ def test_it_is_trained_kept_and_verified_and_its_copy_is_the_same_configuration(
     assert "both have the name mine" in capsys.readouterr().err
 
 
-def test_diagnostics_are_those_of_its_parts(capsys):
-    write()
-    suite(f"{RUN} --baselines mine.toml")
+def test_diagnostics_are_those_of_its_parts(trained):
     from results.store import read_metrics
 
     names = set(read_metrics(place_of())["name"].unique())
@@ -118,9 +134,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes():
         assert whole.read_bytes() == cut.read_bytes()
 
 
-def test_edited_code_is_another_configuration_which_is_refused_and_written_over_nothing(capsys):
-    write()
-    assert suite(f"{RUN} --baselines mine.toml") == 0
+def test_edited_code_is_another_configuration_which_is_refused_and_written_over_nothing(trained, capsys):
     before = (place_of() / "manifest.json").read_bytes()
     write(source=NET + "\n# a comment\n")
     capsys.readouterr()
@@ -133,9 +147,7 @@ def test_edited_code_is_another_configuration_which_is_refused_and_written_over_
     assert "its TOML or its code is another" in capsys.readouterr().out
 
 
-def test_its_code_travels_in_an_archive_and_a_changed_byte_is_noticed(capsys):
-    write()
-    suite(f"{RUN} --baselines mine.toml")
+def test_its_code_travels_in_an_archive_and_a_changed_byte_is_noticed(trained):
     assert suite("export mine.tar.gz") == 0
     assert suite("import mine.tar.gz --results other") == 0
     there = place_of(results="other")
@@ -299,10 +311,7 @@ def test_new_writes_three_files_that_work_and_writes_over_none(capsys):
         assert suite(f"new encoder {name}") == 2
 
 
-def test_against_asks_whether_it_gains_and_names_the_runs_that_are_lacking(capsys):
-    write()
-    assert suite(f"{RUN} --baselines mine.toml") == 0
-    capsys.readouterr()
+def test_against_asks_whether_it_gains_and_names_the_runs_that_are_lacking(trained, capsys):
     assert suite("report --against pqn --no-clips --out html") == 0
     page = Path("html/claims/mine-against-pqn.html").read_text(encoding="utf-8")
     assert "Does mine (yours) gain over PQN?" in page
