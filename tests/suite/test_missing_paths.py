@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -44,3 +48,16 @@ def test_a_baseline_of_ones_own_is_known_to_the_process_that_tries_paths(tmp_pat
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "unknown baseline" not in done.stdout
+
+
+def test_ctrl_c_while_the_process_is_being_started_ends_it_and_is_raised(monkeypatch):
+    start = threading.Thread.start
+
+    def start_at_ctrl_c(thread):
+        os.kill(os.getpid(), signal.SIGINT)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_at_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        missing_paths("cuda:0", ["pqn"])
+    assert multiprocessing.active_children() == []
