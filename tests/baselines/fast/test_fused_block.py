@@ -199,7 +199,13 @@ def test_a_compiler_that_fails_is_quoted(fresh_native, monkeypatch, tmp_path):
     assert list((tmp_path / "hadamax-suite").iterdir()) == []
 
 
-def test_the_library_is_compiled_once_and_kept(compiled, fresh_native, monkeypatch, tmp_path):
+@pytest.fixture
+def unoptimized(monkeypatch):
+    """Compiles in two seconds instead of twenty."""
+    monkeypatch.setattr(native, "FLAGS", tuple("-O0" if flag == "-O3" else flag for flag in native.FLAGS))
+
+
+def test_the_library_is_compiled_once_and_kept(compiled, fresh_native, unoptimized, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert isinstance(native.library(), ctypes.CDLL)
     (kept,) = (tmp_path / "hadamax-suite").iterdir()
@@ -209,7 +215,7 @@ def test_the_library_is_compiled_once_and_kept(compiled, fresh_native, monkeypat
     assert [(entry, entry.stat().st_mtime_ns) for entry in (tmp_path / "hadamax-suite").iterdir()] == [(kept, made)]
 
 
-def test_a_cache_that_can_not_be_written_is_no_hindrance(compiled, fresh_native, monkeypatch, tmp_path):
+def test_a_cache_that_can_not_be_written_is_no_hindrance(compiled, fresh_native, unoptimized, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(native.tempfile, "tempdir", str(tmp_path))
