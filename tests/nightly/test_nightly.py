@@ -195,7 +195,8 @@ def test_a_run_that_fails_is_named_with_the_last_line_of_its_log(tmp_path: Path)
     job = Job(ENTRY, 0, tmp_path / "runs", source=empty)
     with pytest.raises(NightError, match=r"1 of 1 runs failed: pqn, UpNDown, seed 0, 4,000 frames \(.+; all of it: "):
         train([job], at_once=1, tell=told.append)
-    assert "failed with exit code" in told[0]
+    assert told[0].startswith("1 to train, 1 at once: about ")
+    assert "failed with exit code" in told[1]
 
 
 # Nights and their page ---------------------------------------------------------------------------------------------

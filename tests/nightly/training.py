@@ -57,6 +57,8 @@ def train(jobs: Sequence[Job], *, at_once: int, tell: Callable[[str], None]) -> 
     began, done, failed = time.monotonic(), 0.0, []
     total = sum(job.seconds for job in jobs)
     seconds: dict[Job, float] = {}
+    least = max(total / at_once, max((job.seconds for job in jobs), default=0.0))
+    tell(f"{len(jobs)} to train, {at_once} at once: about {least / 60:.0f} min on idle cores")
     with ThreadPoolExecutor(at_once) as pool:
         ordered = sorted(jobs, key=lambda job: -job.seconds)
         futures = {pool.submit(_train, job): job for job in ordered}
