@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import signal
 import statistics
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import suppress
@@ -235,6 +237,14 @@ _barrier: Barrier  # of a process that `_in_processes` started
 def _begin(barrier: Barrier) -> None:
     global _barrier
     _barrier = barrier
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A command that was killed can end no process itself."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _measure_emulator(game: str, protocol: str, environments: int, threads: int, repeats: int) -> tuple[float, ...]:
