@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -116,16 +117,21 @@ def test_what_is_measured_before_ctrl_c_is_shown(monkeypatch, capsys, done):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_command_that_is_stopped_ends_its_processes_and_says_what_it_has(number):
+    few_environments = (
+        "from suite import bench, cli; bench.EMULATOR_ENVIRONMENTS = (4, 2); raise SystemExit(cli.main())"
+    )
     few = ["--baselines", "pqn", "--game", "pong", "--repeats", "50", "--threads", "1"]
-    command = [sys.executable, "-m", "suite", "bench", *few]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", few_environments, "bench", *few],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         for line in process.stderr:
             if "alone" in line:
                 break
-        children = wait_for_children(process.pid)
-        if number == signal.SIGKILL:  # in the middle of its work: at the start, it would miss its parent by itself
-            while max(child.cpu_times().user for child in children) < 8:
-                time.sleep(0.1)
+        # SIGKILL comes in the middle of a measurement: a process that is just starting would miss its parent by itself.
+        children = wait_for_children(process.pid, busy_seconds=5 if number == signal.SIGKILL else 0)
         os.kill(process.pid, number)
         out, err = process.communicate(timeout=60)
     assert (out, "Traceback" in err) == ("", False)
@@ -152,10 +158,17 @@ def test_ctrl_c_while_a_process_is_being_started_is_heard_once_it_has(monkeypatc
     assert multiprocessing.active_children() == []
 
 
-def wait_for_children(pid):
-    while not (children := psutil.Process(pid).children(recursive=True)):
+def wait_for_children(pid, *, busy_seconds):
+    """The processes under `pid`, once one that measures has used so much of a processor."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        children = psutil.Process(pid).children(recursive=True)
+        with suppress(psutil.NoSuchProcess):
+            measuring = [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+            if any(child.cpu_times().user >= busy_seconds for child in measuring):
+                return children
         time.sleep(0.05)
-    return children
+    raise AssertionError("no process was at work")
 
 
 def test_rollouts_by_number_of_groups_are_a_table_where_they_were_measured(capsys):
