@@ -7,13 +7,8 @@ threads. Ratios are of medians of one run of this module; absolute numbers are t
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-import os
-import signal
 import statistics
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
@@ -25,10 +20,11 @@ import psutil
 from baselines.emulator.envs import FRAME_SKIP
 from results.games import GAMES
 from results.schema import FIRST_PROTOCOL
+from suite.fresh_processes import SPAWN, Stopped, in_processes
 from suite.mps import shared_gpus
 from suite.own_code import own_files
 from suite.protocol import load_protocol
-from suite.stop_signals import StopSignals, unheard_by_children
+from suite.stop_signals import StopSignals
 
 if TYPE_CHECKING:  # it imports torch
     from baselines.speed import Stretch
@@ -37,7 +33,6 @@ FAST, PLAIN, SINGLE = "fast", "plain", "one environment"
 WORTHLESS_SPREAD = 0.25  # of the median, from the slowest to the fastest repeat: a ratio of such figures says nothing
 BUSY_PERCENT = 10.0  # of all cores, by others
 EMULATOR_ENVIRONMENTS = (136, 16)  # of PQN, of the replay agents
-_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -169,7 +164,7 @@ def run_bench(
         jobs += [Job(name, FAST, game, device, shared, repeats, at_once, own[name], protocol) for name in baselines]
     emulator: dict[int, tuple[float, ...]] = {}
     measured: list[Measured] = []
-    with suppress(_Stopped), StopSignals() as signals:
+    with suppress(Stopped), StopSignals() as signals:
         for environments in EMULATOR_ENVIRONMENTS:
             tell(f"measuring the emulator alone, {environments} environments")
             work = (_measure_emulator, game, protocol, environments, threads, repeats)
@@ -192,29 +187,10 @@ def _learns_from_replay(baseline: str) -> bool:
     return "replay_transitions" in describe(baseline).values
 
 
-class _Stopped(Exception):
-    """Ctrl-C or SIGTERM came before what is measured was done."""
-
-
 def _in_processes(count: int, signals: StopSignals, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What `function` returns in each of `count` fresh processes, which meet at `_barrier`.
-
-    Raises:
-        _Stopped: a signal came; the processes were ended in the middle of their work.
-    """
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, spawn, initializer=_begin, initargs=(spawn.Barrier(count),)) as pool:
-        try:
-            with unheard_by_children(signal.SIGINT, signal.SIGTERM):
-                futures = [pool.submit(function, *arguments) for _ in range(count)]
-            while wait(futures, timeout=_POLL_SECONDS).not_done:
-                if signals.count:
-                    raise _Stopped
-        except BaseException:
-            for process in multiprocessing.active_children():
-                process.kill()
-            raise
-    return [future.result() for future in futures]
+    """`in_processes`, which meet at `_barrier`."""
+    meeting = (SPAWN.Barrier(count),)
+    return in_processes(count, signals, function, *arguments, begin=_meet_at, begin_with=meeting)
 
 
 def _measure_together(job: Job, signals: StopSignals) -> Measured:
@@ -234,17 +210,9 @@ def _joint_speed(stretches: Sequence[Stretch]) -> float:
 _barrier: Barrier  # of a process that `_in_processes` started
 
 
-def _begin(barrier: Barrier) -> None:
+def _meet_at(barrier: Barrier) -> None:
     global _barrier
     _barrier = barrier
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A command that was killed can end no process itself."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _measure_emulator(game: str, protocol: str, environments: int, threads: int, repeats: int) -> tuple[float, ...]:

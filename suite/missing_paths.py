@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Collection
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from suite.stop_signals import unheard_by_children
+from suite.fresh_processes import Stopped, in_processes
+from suite.stop_signals import StopSignals
 
 
 def missing_paths(device: str, baselines: Collection[str], own: Collection[Path] = ()) -> list[str]:
@@ -23,16 +21,11 @@ def missing_paths(device: str, baselines: Collection[str], own: Collection[Path]
     if not device.startswith("cuda"):
         return _tried(device, baselines, own)
     try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            try:
-                # Raised while the process is started, Ctrl-C would leave the pool unable to end.
-                with unheard_by_children(signal.SIGINT):
-                    asked = pool.submit(_tried, device, baselines, own)
-                return asked.result()
-            except KeyboardInterrupt:
-                for process in multiprocessing.active_children():
-                    process.kill()
-                raise
+        with StopSignals() as signals:
+            (lines,) = in_processes(1, signals, _tried, device, baselines, own)
+        return lines
+    except Stopped:
+        raise KeyboardInterrupt from None
     except Exception as error:  # a note is worth no run: every run tries its paths itself
         return [f"paths could not be tried before the runs: {type(error).__name__}: {error}"]
 
