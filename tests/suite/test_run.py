@@ -139,7 +139,7 @@ def test_a_run_stopped_and_resumed_ends_with_the_bytes_and_weights_of_one_never_
 KILLED = """
     import sys
     from pathlib import Path
-    sys.path.insert(0, {tests!r})
+    sys.path[:0] = [{tests!r}, str(Path({tests!r}).parent)]
     import test_run
     from suite import opening, run
     opening.load_pinned = test_run.tiny_pinned
