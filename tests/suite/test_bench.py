@@ -140,7 +140,7 @@ def test_a_command_that_is_stopped_ends_its_processes_and_says_what_it_has(numbe
     else:
         assert process.returncode == 130
         assert "stopped: 0 of 2 measurements are done" in err
-    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert psutil.wait_procs(children, timeout=10)[1] == []
 
 
 def test_ctrl_c_while_a_process_is_being_started_is_heard_once_it_has(monkeypatch):
