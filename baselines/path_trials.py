@@ -14,7 +14,7 @@ from torch import Tensor
 
 from baselines.emulator.frame_stacks import why_not_stacked
 from baselines.fast import fourier_convolution, fused_block, fused_norm, native
-from baselines.fast.bf16 import ProductsInFloat32
+from baselines.fast.bf16 import ProductsInFloat32, lacks_bf16
 from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
 from baselines.fast.paths import (
     ACTING_GRAPH,
@@ -178,7 +178,7 @@ def _fourier_trial(name: str, encoder: Encoder, device: torch.device, dtype: tor
     shape = (_MEASURED_IMAGES, FRAMES, _MEASURED_HEIGHT, _MEASURED_HEIGHT)
     images = torch.zeros(shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
     plain, transformed = (_work(_with(first, fourier=value), images) for value in (False, True))
-    with ProductsInFloat32() if dtype == torch.bfloat16 else nullcontext():
+    with ProductsInFloat32() if dtype == torch.bfloat16 and lacks_bf16(device) else nullcontext():
         return Trial(name, None, speed_up(plain, transformed, device))
 
 

@@ -1,4 +1,4 @@
-"""bfloat16 on a processor without instructions for it."""
+"""bfloat16 on a processor: which instructions it has for it, and products without them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,22 @@ from torch.overrides import TorchFunctionMode
 
 def lacks_bf16(device: torch.device) -> bool:
     """Whether `device` is an x86 processor without bfloat16 instructions; False where nothing is known."""
+    return _x86_without(device, "avx512_bf16", "amx_bf16")
+
+
+def lacks_bf16_tiles(device: torch.device) -> bool:
+    """Whether `device` is an x86 processor without AMX for bfloat16; False where nothing is known.
+
+    AMX multiplies whole tiles of bfloat16 numbers; AVX-512's instructions, rows of them, at twice float32's speed.
+    """
+    return _x86_without(device, "amx_bf16")
+
+
+def _x86_without(device: torch.device, *instructions: str) -> bool:
     if device.type != "cpu":
         return False
     found: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch has none
-    return found.get("architecture") == "x86_64" and not any(found.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return found.get("architecture") == "x86_64" and not any(found.get(name) for name in instructions)
 
 
 class ProductsInFloat32(TorchFunctionMode):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from baselines.fast import native
-from baselines.fast.bf16 import lacks_bf16
+from baselines.fast.bf16 import lacks_bf16_tiles
 
 FRAMES = 4
 OF_FRAMES = 8  # pixels a side of the windows over frames
@@ -28,8 +28,8 @@ DTYPES = (torch.float32, torch.bfloat16)
 
 
 def concerns(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether transforms may win there: on a CPU, unless it has instructions for bfloat16 and is to compute in that."""
-    return device.type == "cpu" and dtype in DTYPES and (dtype == torch.float32 or lacks_bf16(device))
+    """Whether transforms may win there: on a CPU, unless it has AMX for bfloat16 and is to compute in that."""
+    return device.type == "cpu" and dtype in DTYPES and (dtype == torch.float32 or lacks_bf16_tiles(device))
 
 
 def why_not_shape(convolution: nn.Conv2d) -> str | None:

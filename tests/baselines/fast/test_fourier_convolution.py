@@ -186,8 +186,9 @@ def test_which_layers_it_is_for(convolution, reason):
     assert fourier_convolution.why_not_shape(convolution) == reason
 
 
-def test_bf16_stays_with_the_processors_that_have_it(monkeypatch):
-    for found, concerned in ((NO_BF16, True), ({"architecture": "x86_64", "avx512_bf16": True}, False)):
+def test_bf16_stays_with_the_processors_that_have_tiles_for_it(monkeypatch):
+    tiles = {"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": True}
+    for found, concerned in ((NO_BF16, True), (tiles | {"amx_bf16": False}, True), (tiles, False), ({}, False)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
         assert fourier_convolution.concerns(CPU, torch.bfloat16) == concerned
         assert fourier_convolution.concerns(CPU, torch.float32)
