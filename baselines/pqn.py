@@ -313,7 +313,8 @@ class PqnAgent:
                 continue
             for chosen in order.split(size):
                 with self.spans("learning"):
-                    loss, norm = self._train_minibatch(observations[chosen], actions[chosen], targets[chosen])
+                    images = observations.index_select(0, chosen)  # whole images; [chosen] copies them byte by byte
+                    loss, norm = self._train_minibatch(images, actions[chosen], targets[chosen])
                 losses.append(loss)
                 norms.append(norm)
                 if len(losses) % _MINIBATCHES_BETWEEN_SIGNS_OF_LIFE == 0:
