@@ -275,6 +275,7 @@ _ENVIRONMENT = {
 }
 _HARDWARE = {
     "cpu": _TEXT,
+    "instructions": _TEXT,
     "cores": _POSITIVE,
     "memory_bytes": _POSITIVE,
     "device": _TEXT,

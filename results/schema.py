@@ -95,7 +95,7 @@ MANIFEST_KEYS = (
     "unreported_game_ends",  # int, games whose end the emulator did not report
     "environment",  # {envpool_id, envpool_config, rom_sha256, train_seeds, greedy_seeds}
     "versions",  # {package: version}
-    "hardware",  # {cpu, cores, memory_bytes, device, gpu, torch_threads, emulator_threads, platform, jobs, fast_paths}
+    "hardware",  # {cpu, instructions, cores, memory_bytes, device, gpu, torch_threads, emulator_threads, jobs, ...}
     "revision",  # {commit, clean}; null where the code is not in a git checkout
     "started_at",  # ISO 8601, UTC
     "finished_at",  # ISO 8601, UTC, or null

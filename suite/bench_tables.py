@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from results.processors import processor
 from suite import display
 from suite.errors import UserError
 
@@ -86,7 +87,7 @@ def machine(facts: Mapping[str, Any]) -> str:
     """What was measured on, in one line."""
     hardware, versions = facts["hardware"], facts["versions"]
     return (
-        f"{hardware['gpu'] or hardware['cpu']}, {display.plural(hardware['cores'], 'core')}, "
+        f"{hardware['gpu'] or processor(hardware)}, {display.plural(hardware['cores'], 'core')}, "
         f"{hardware['torch_threads']} threads; {facts['game']}; "
         f"torch {versions['torch']}, envpool {versions['envpool']}"
     )

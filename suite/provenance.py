@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def hardware(device: torch.device, *, torch_threads: int, emulator_threads: int)
     """The machine, as the manifest keeps it. `cores` are those this process may use."""
     return {
         "cpu": _cpu_name(),
+        "instructions": _instructions(),
         "cores": available_cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "device": device.type,
@@ -76,6 +78,13 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _instructions() -> str:
+    """The vector instructions that torch computes with, and the processor's for bfloat16: "AVX512 avx512_bf16"."""
+    found: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch has none
+    of_bf16 = [name for name in ("avx512_bf16", "amx_bf16") if found.get(name)]
+    return " ".join([torch.backends.cpu.get_cpu_capability(), *of_bf16])
 
 
 def _cpu_name() -> str:

@@ -130,7 +130,9 @@ def _changes(manifest: dict[str, Any], now: dict[str, Any], taken: list[str]) ->
     """What can round differently here."""
     stated = manifest["hardware"]
     changed = [
-        f"{key}: {stated.get(key)} -> {now[key]}" for key in ("cpu", "device", "gpu") if stated.get(key) != now[key]
+        f"{key}: {stated.get(key)} -> {now[key]}"
+        for key in ("cpu", "instructions", "device", "gpu")
+        if stated.get(key) != now[key]
     ]
     torch_then, torch_now = manifest["versions"].get("torch"), metadata.version("torch")
     if torch_then != torch_now:

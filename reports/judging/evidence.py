@@ -19,6 +19,7 @@ from reports.judging.run_figures import RunFigures
 from reports.judging.timing import Timing, timing_of
 from results.credits import Credit, Credits, read_credits
 from results.errors import ResultsError
+from results.processors import processor
 from results.proofs import PROOF_FILE, Proof, read_proofs, standing_of
 from results.schema import FIRST_PROTOCOL, RunSpec
 from results.scores import human_normalised
@@ -265,7 +266,7 @@ def _record(run: Run, root: Path, figures: RunFigures, proofs: Mapping[str, Proo
         path=manifest["path"],
         frames_done=run.frames_done,
         hardware=_hardware(manifest),
-        device=str(manifest["hardware"].get("gpu") or manifest["hardware"].get("cpu")),
+        device=str(manifest["hardware"].get("gpu") or processor(manifest["hardware"])),
         is_on_gpu=bool(manifest["hardware"].get("gpu")),
         frames_per_second=manifest["frames_per_second"],
         timing=timing,
@@ -285,4 +286,4 @@ def _hardware(manifest: Mapping[str, Any]) -> str:
     how = ("fast path" if is_fast else "plain path") + (f", {jobs} runs at once" if jobs > 1 else "")
     if hardware.get("gpu"):
         return f"{hardware['gpu']}, {how}"
-    return f"{hardware.get('cpu')}, {hardware.get('cores')} cores, {how}"
+    return f"{processor(hardware)}, {hardware.get('cores')} cores, {how}"

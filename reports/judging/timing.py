@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from results.processors import processor
+
 # A fast path that every baseline has, by its name in manifests. A run whose manifest names it neither among those taken
 # nor among those missed is older than the name: nobody knows which way it ran, and it made runs up to twice as slow.
 ALLOCATOR = "freed memory kept"
@@ -63,9 +65,11 @@ def timing_of(manifest: Mapping[str, Any]) -> tuple[Timing | None, str]:
     is_gpu = bool(hardware.get("gpu"))
     if is_gpu:
         machine = str(hardware["gpu"])
+    elif not hardware.get("instructions"):
+        return None, "not timed: the manifest does not say which vector instructions the processor had"
     else:
         threads = hardware.get("torch_threads")
-        machine = f"{hardware.get('cpu')}, {hardware.get('cores')} cores, {threads} thread{'s' * (threads != 1)}"
+        machine = f"{processor(hardware)}, {hardware.get('cores')} cores, {threads} thread{'s' * (threads != 1)}"
         if manifest.get("cpu_seconds"):
             return Timing(manifest["cpu_seconds"] / frames, PROCESSOR, machine, taken, missed), ""
     if hardware.get("jobs") != 1 or not manifest["wall_seconds"]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from baselines.registry import BASELINES
+from results.processors import processor
 from suite import arguments, display, flags
 from suite.errors import UserError
 from suite.own_code import tell, try_own
@@ -114,7 +115,7 @@ def run(parsed: argparse.Namespace) -> int:
         return _exit_code(found)
     if not rows:
         return _exit_code(found)
-    machine = f"{hardware['gpu'] or hardware['cpu']}, {threads} threads"
+    machine = f"{hardware['gpu'] or processor(hardware)}, {threads} threads"
     print(f"{game}, protocol {protocol}, on {machine}; medians of {repeats}, agent steps/s")
     for count, speeds in found.emulator.items():
         print(f"emulator alone, {count} environments: {_speed(speeds)} (frames/s: 4 times that)")

@@ -12,6 +12,8 @@ from typing import Any
 
 from bands import number
 
+from results.processors import processor
+
 FAST_ENOUGH = 0.75  # of the median of the nights before
 SPREADS = 3.0  # or within so many of their median absolute deviations
 LEAST_NIGHTS = 5
@@ -37,7 +39,7 @@ class Slower:
 
 def runner_class(hardware: Mapping[str, Any]) -> str:
     """Nights are compared within one: processor, cores and torch."""
-    return f"{hardware['cpu']}, {hardware['cores']} cores, torch {hardware['torch']}"
+    return f"{processor(hardware)}, {hardware['cores']} cores, torch {hardware['torch']}"
 
 
 def measure(baselines: Sequence[str], *, game: str, threads: int, repeats: int) -> dict[str, float]:

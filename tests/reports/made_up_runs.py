@@ -27,6 +27,7 @@ TITLES = {
 PROTOCOL = {"frame_skip": 4, "sticky_action_probability": 0.0}
 HARDWARE = {
     "cpu": "Made-up CPU",
+    "instructions": "AVX2",
     "cores": 2,
     "memory_bytes": 16 << 30,
     "device": "cpu",

@@ -1,6 +1,7 @@
 import subprocess
 
 import pytest
+import torch
 
 from suite import provenance
 
@@ -40,3 +41,18 @@ def test_any_other_change_does(checkout, changed):
 def test_a_results_folder_outside_changes_nothing(checkout, tmp_path_factory):
     _, commit = checkout
     assert provenance.revision(tmp_path_factory.mktemp("runs")) == {"commit": commit, "clean": True}
+
+
+@pytest.mark.parametrize(
+    ("found", "instructions"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, "AVX2"),
+        ({"avx512_bf16": True, "amx_bf16": True}, "AVX2 avx512_bf16 amx_bf16"),
+        ({}, "AVX2"),
+    ],
+)
+def test_processors_of_one_name_are_told_apart_by_their_vector_instructions(monkeypatch, found, instructions):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    machine = provenance.hardware(torch.device("cpu"), torch_threads=1, emulator_threads=1)
+    assert machine["instructions"] == instructions

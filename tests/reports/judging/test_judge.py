@@ -366,7 +366,15 @@ def test_below_is_judged_by_the_mean_over_layers(tmp_path: Path, dense: float, v
 
 
 KEPT, FUSED = "freed memory kept", "fused block"
-MACHINE = {"cpu": "Made-up CPU", "cores": 2, "torch_threads": 2, "device": "cpu", "gpu": None, "jobs": 1}
+MACHINE = {
+    "cpu": "Made-up CPU",
+    "instructions": "AVX2",
+    "cores": 2,
+    "torch_threads": 2,
+    "device": "cpu",
+    "gpu": None,
+    "jobs": 1,
+}
 
 
 def machine(*taken: str, missed: Sequence[str] = (), **changes: object) -> dict[str, object]:
@@ -392,6 +400,8 @@ def test_cost_compares_runs_of_one_machine_that_had_it_to_themselves(tmp_path: P
         "Amidar": machine(KEPT, jobs=4),
         "Bowling": machine(KEPT, missed=["fused block"]),
         "Qbert": machine(KEPT, cpu="Other CPU"),
+        "Frostbite": machine(KEPT, instructions="AVX512"),
+        "Phoenix": {name: value for name, value in machine(KEPT).items() if name != "instructions"},
         "Alien": machine(KEPT, torch_threads=1),
     }.items():
         timed(tmp_path, "hadamax-pqn", game, 10.0, other)
@@ -400,10 +410,11 @@ def test_cost_compares_runs_of_one_machine_that_had_it_to_themselves(tmp_path: P
     assert found.interval.estimate == pytest.approx(2.25, rel=0.05)
     assert found.basis is not None
     assert found.basis.games == ("Pong",)
-    assert found.basis.hardware == "Made-up CPU, 2 cores, 2 threads, wall time, fast path"
+    assert found.basis.hardware == "Made-up CPU (AVX2), 2 cores, 2 threads, wall time, fast path"
     assert found.missing.runs == ()
     assert {e.reason for e in found.set_aside} == {
-        "not timed: other runs went on beside it, and the wall time is theirs too"
+        "not timed: other runs went on beside it, and the wall time is theirs too",
+        "not timed: the manifest does not say which vector instructions the processor had",
     }
 
 
@@ -415,7 +426,7 @@ def test_cost_is_processor_time_where_there_is_one_whatever_went_on_beside(tmp_p
     found = cost_of(tmp_path)
     assert found.interval.estimate == pytest.approx(2.25)
     assert found.basis is not None
-    assert found.basis.hardware == "Made-up CPU, 2 cores, 2 threads, processor time, fast path"
+    assert found.basis.hardware == "Made-up CPU (AVX2), 2 cores, 2 threads, processor time, fast path"
 
 
 def test_a_path_that_only_one_baseline_has_is_no_obstacle(tmp_path: Path) -> None:
