@@ -17,6 +17,8 @@ from results.processors import processor
 # nor among those missed is older than the name: nobody knows which way it ran, and it made runs up to twice as slow.
 ALLOCATOR = "freed memory kept"
 PROCESSOR, WALL = "processor time", "wall time"
+# What a manifest says of the machine that times depend on. A run that went on with another took some time on either.
+_MACHINE = ("cpu", "instructions", "cores", "torch_threads", "device", "gpu")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ def timing_of(manifest: Mapping[str, Any]) -> tuple[Timing | None, str]:
         return None, "not timed: the manifest does not say whether freed memory was kept"
     if not frames:
         return None, "not timed: nothing was trained"
+    changes = [change for interruption in manifest["interruptions"] for change in interruption["changed"]]
+    if moved := [change for change in changes if change.split(":")[0] in _MACHINE]:
+        return None, f"not timed: it went on with another machine or share of it ({moved[0]})"
     is_gpu = bool(hardware.get("gpu"))
     if is_gpu:
         machine = str(hardware["gpu"])

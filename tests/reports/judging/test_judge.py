@@ -16,8 +16,10 @@ from reports.judging.evidence import Evidence, load
 from reports.judging.imported import imported_entries
 from reports.judging.judge import NO_REFERENCE, Judgement, judge
 from reports.judging.kinds import KINDS
+from reports.judging.timing import timing_of
 from reports.wording import sentence, standing_of_estimate
 from results.external import ExternalScore, store_scores
+from results.manifest import read_manifest
 
 GAMES = ("Pong", "Breakout", "Qbert")
 CATALOGUE = make_catalogue()
@@ -416,6 +418,18 @@ def test_cost_compares_runs_of_one_machine_that_had_it_to_themselves(tmp_path: P
         "not timed: other runs went on beside it, and the wall time is theirs too",
         "not timed: the manifest does not say which vector instructions the processor had",
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "moved"),
+    [("numpy: 2.0 -> 2.1", False), ("instructions: AVX2 -> AVX512", True), ("torch_threads: 2 -> 1", True)],
+)
+def test_a_run_that_went_on_with_another_machine_is_not_timed(tmp_path: Path, change: str, *, moved: bool) -> None:
+    directory = write_run(tmp_path, "pqn", "Pong", 1_000_000, 0, 0.5, hardware=machine(KEPT), cpu_seconds=100.0)
+    stop = {"at": None, "frames": 100_000, "reason": "killed", "replay_seconds": 1.0, "changed": [change]}
+    timing, reason = timing_of(read_manifest(directory) | {"interruptions": [stop]})
+    assert reason == (f"not timed: it went on with another machine or share of it ({change})" if moved else "")
+    assert (timing is None) == moved
 
 
 def test_cost_is_processor_time_where_there_is_one_whatever_went_on_beside(tmp_path: Path) -> None:
