@@ -194,7 +194,7 @@ def power_text(judgement: Judgement) -> str:
     if power.needed is None:
         return text
     goal = claim.kind.goal(claim)
-    text += f" By the spread seen so far, telling {goal} from none takes {_seeds_needed(power.needed)}."
+    text += f" By the spread seen so far, {goal} takes {_seeds_needed(power.needed)}."
     if power.confirming is not None:
         text += f' Telling it from half of that, as "reproduced" asks, takes {_seeds_needed(power.confirming)}.'
     return text

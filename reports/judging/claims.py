@@ -79,6 +79,7 @@ class Contrast:
     draws: Scores | None  # [repetitions], 0 where there is no effect
     effect: float | None  # the claimed one, or the one seen where none is claimed
     half: float | None = None  # what a claim of some size must be told from besides
+    margin: float | None = None  # of a question of equivalence, instead of an effect
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Kind:
     told: Callable[[Claim, float], str]  # 'a gain of 5 %': the smallest effect that can be told
     options: tuple[str, ...] = ()  # keys in TOML that may be left out
     marks: Callable[[Claim], list[tuple[str, float]]] = lambda claim: []  # what an estimate is held against
-    goal: Callable[[Claim], str] = lambda claim: "what is seen"  # what `Contrast.effect` is
+    goal: Callable[[Claim], str] = lambda claim: "telling what is seen from none"  # what `Power.needed` seeds do
     band: Callable[[Claim], tuple[float, float] | None] = lambda claim: None  # values that count as the claimed one
     is_ratio: bool = False  # its effects multiply: power takes them on a log scale
     is_timed: bool = False  # judged on any games and budget, on one kind of hardware

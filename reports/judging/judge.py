@@ -141,6 +141,7 @@ def _power(claim: Claim, basis: Basis | None, estimate: Estimate | None) -> Powe
         contrast.draws,
         effect=contrast.effect,
         half=contrast.half,
+        margin=contrast.margin,
         is_ratio=claim.kind.is_ratio,
         design=Design(
             sides=len(basis.sides),

@@ -194,7 +194,7 @@ RATIO = Kind(
     # Ratios as gains: 2.25 times is +125 %.
     contrast=lambda claim, draws, value: Contrast(None if draws is None else draws - 1, claimed_of(claim) - 1),
     told=lambda claim, size: f"a difference of {percent_size(size)}",
-    goal=lambda claim: "the claimed ratio",
+    goal=lambda claim: "telling the claimed ratio from none",
     marks=lambda claim: [("equal", 1.0), (f"claimed {_times(claim, claim.claimed)}", claimed_of(claim))],
     band=_ratio_band,
     options=("on",),

@@ -25,7 +25,7 @@ from reports.judging.verdicts import (
     reproduced_band,
 )
 from reports.measures import MEASURE_TITLES, SCORE_MEASURES
-from reports.numerals import frames, percent
+from reports.numerals import NBSP, frames, percent
 from reports.statistics.aggregate import STATISTICS, improvement_chance
 from reports.statistics.bootstrap import Scores
 
@@ -110,7 +110,7 @@ GAIN = Kind(
     seen=_gain_seen,
     contrast=lambda claim, draws, value: Contrast(draws, claim.claimed, half_of(claimed_of(claim))),
     told=lambda claim, size: f"a gain of {percent_size(size)}",
-    goal=lambda claim: f"the claimed {claim.claimed_text}",
+    goal=lambda claim: f"telling the claimed {claim.claimed_text} from none",
     marks=lambda claim: [("no gain", 0.0), (f"claimed {claim.claimed_text}", claimed_of(claim))],
     is_ratio=True,
     chances=(CHANCE,),
@@ -196,8 +196,9 @@ ALIKE_TO = Kind(
     written=lambda claim, value: percent(value, signed=True),
     claimed=_alike_text,
     seen=_gain_seen,
-    contrast=as_drawn,
+    contrast=lambda claim, draws, value: Contrast(draws, value, margin=claim.tolerance),
     told=lambda claim, size: f"a difference of {percent_size(size)}",
+    goal=lambda claim: f"an interval within the margin, in 80{NBSP}% of experiments without any difference,",
     marks=lambda claim: [("equal", 0.0)],
     band=_alike_band,
     is_ratio=True,

@@ -6,12 +6,16 @@ effect / standard error (the noncentral t), passes the 97.5 % quantile. The stan
 the number of seeds, and, for games not played yet, which are taken to spread as those played, of the number of games.
 Gains and ratios are taken on a log scale, where their spread hardly depends on them.
 
+A question of equivalence asks for the whole interval within a margin. Its power is the chance of that where there is no
+difference at all; whatever difference was seen, telling it from none settles nothing.
+
 How many seeds are needed is itself known no better than the standard error is: the range has that error's 80 %
 interval (chi-square, the same degrees of freedom).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -39,7 +43,7 @@ class Power:
     """None where the spread is not known: no game with two seeds on every side, or no effect to settle."""
 
     smallest: float | None  # effect distinguishable from none with the runs at hand, in the claim's unit
-    needed: Seeds | None  # on all games of the claim, to tell `effect` from none
+    needed: Seeds | None  # on all games of the claim, to tell `effect` from none, or for an interval within a margin
     confirming: Seeds | None  # the same, to tell the claimed effect from half of it
     effect: float | None  # the claimed one, or the estimate where the claim names none
     reason: str = ""  # why something is None
@@ -60,12 +64,21 @@ UNKNOWN_SPREAD = "the spread over seeds is unknown: it takes two seeds of every 
 NEAR_ZERO = "the reference's score is too near zero for a ratio"
 
 
-def power(draws: Scores | None, *, effect: float | None, half: float | None, is_ratio: bool, design: Design) -> Power:
+def power(
+    draws: Scores | None,
+    *,
+    effect: float | None,
+    half: float | None,
+    is_ratio: bool,
+    design: Design,
+    margin: float | None = None,
+) -> Power:
     """Power of an estimate.
 
     Args:
         draws: [repetitions] of the bootstrap, in the claim's unit (gain: ratio - 1); None without any.
         effect: what to tell from none. half: what besides to tell it from; None where the claim has no size.
+        margin: within which a question of equivalence wants the interval; `effect` then counts for nothing.
         is_ratio: whether draws and effects are gains, which are taken on a log scale.
     """
     if draws is None:
@@ -79,6 +92,9 @@ def power(draws: Scores | None, *, effect: float | None, half: float | None, is_
     freedom = degrees_of_freedom(design.sides, design.seeds)
     reach = standard_errors(freedom) * error
     smallest = float(np.expm1(reach)) if is_ratio else reach
+    if margin is not None:
+        width = float(np.log1p(margin)) if is_ratio else margin
+        return Power(smallest, _seeds(error, width, design, standard_errors_within), None, effect)
     if not effect:
         return Power(smallest, None, None, effect, "no effect to tell from none")
     size = float(np.log1p(effect)) if is_ratio else effect
@@ -105,16 +121,32 @@ def standard_errors(freedom: int) -> float:
     return float(optimize.brentq(lacking, 0.0, 2 * bar + 2))
 
 
-def _seeds(error: float, size: float, design: Design) -> Seeds:
+@cache
+def standard_errors_within(freedom: int) -> float:
+    """How many standard errors wide a margin holds the interval in 80 % of experiments without difference."""
+    bar = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, freedom))
+    shares = (np.arange(2000) + 0.5) / 2000
+    half_widths = bar * np.sqrt(stats.chi2.ppf(shares, freedom) / freedom)
+
+    def lacking(margin: float) -> float:
+        room = np.maximum(margin - half_widths, 0.0)  # for the estimate, either way
+        return float((2 * stats.norm.cdf(room) - 1).mean()) - POWER
+
+    return float(optimize.brentq(lacking, 0.0, 4 * bar + 4))
+
+
+def _seeds(
+    error: float, size: float, design: Design, standard_errors: Callable[[int], float] = standard_errors
+) -> Seeds:
     freedom = degrees_of_freedom(design.sides, design.seeds)
     tail = (1 - RANGE) / 2
     # The true error over the one seen: the square root of freedom / chi-square.
     low, high = (float(np.sqrt(freedom / stats.chi2.ppf(p, freedom))) for p in (1 - tail, tail))
-    return Seeds(*(_least_seeds(factor * error, size, design) for factor in (1.0, low, high)))
+    return Seeds(*(_least_seeds(factor * error, size, design, standard_errors) for factor in (1.0, low, high)))
 
 
-def _least_seeds(error: float, size: float, design: Design) -> int:
-    """The fewest seeds that a verdict may have and that tell an effect of `size` from none."""
+def _least_seeds(error: float, size: float, design: Design, standard_errors: Callable[[int], float]) -> int:
+    """The fewest seeds that a verdict may have and whose error fits into `size` as often as `standard_errors` says."""
 
     def is_enough(seeds: int) -> bool:
         scaled = error * np.sqrt(design.seeds * design.games / (seeds * design.claimed_games))

@@ -52,7 +52,7 @@ def bench(arguments: argparse.Namespace, plan: Plan) -> int:
     if (busy := busy_percent()) > 10:
         _tell(f"other processes use {busy:.0f} % of this machine; what is measured now is worth little")
     names = [entry.baseline for entry in plan.chosen(arguments.baselines)]
-    ratios = speed.measure(names, game=BENCH_GAME, threads=arguments.jobs, repeats=BENCH_REPEATS)
+    ratios = speed.measure(names, game=BENCH_GAME, threads=arguments.jobs, repeats=BENCH_REPEATS, tell=_tell)
     _write(arguments.out / SPEED_FILE, ratios)
     for name, ratio in ratios.items():
         print(f"{name}: {held.number(ratio)} of the emulator's speed")

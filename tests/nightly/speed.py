@@ -6,7 +6,7 @@ A ratio, since two machines of a class differ in clock and neighbours far more t
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,9 @@ def runner_class(hardware: Mapping[str, Any]) -> str:
     return f"{processor(hardware)}, {hardware['cores']} cores, torch {hardware['torch']}"
 
 
-def measure(baselines: Sequence[str], *, game: str, threads: int, repeats: int) -> dict[str, float]:
+def measure(
+    baselines: Sequence[str], *, game: str, threads: int, repeats: int, tell: Callable[[str], None]
+) -> dict[str, float]:
     """Agent steps a second of each baseline's fast path over those of the emulator alone."""
     from suite.bench import FAST, run_bench
 
@@ -54,7 +56,7 @@ def measure(baselines: Sequence[str], *, game: str, threads: int, repeats: int) 
         repeats=repeats,
         paths=(FAST,),
         at_once=1,
-        tell=lambda _: None,
+        tell=tell,
     )
     return {row["baseline"]: row["share_of_emulator"] for row in found.rows()}
 

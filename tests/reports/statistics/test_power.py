@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.statistics.power import Design, Power, Seeds, power, standard_errors
+from reports.statistics.power import Design, Power, Seeds, power, standard_errors, standard_errors_within
 
 TEN_GAMES = Design(sides=2, seeds=3, games=10, claimed_games=10, least_seeds=3)
 
@@ -32,6 +32,25 @@ def test_the_smallest_effect_is_found_in_80_of_100_experiments_by_the_test_that_
 def test_the_smallest_gain_is_so_many_standard_errors_of_its_logarithm() -> None:
     assert of_gain(0.1, 0.5).smallest == pytest.approx(np.expm1(standard_errors(8) * 0.1), rel=0.01)
     assert standard_errors(8) > 3.2  # Student's t with 8 degrees of freedom, not the normal's 2.80
+
+
+@pytest.mark.parametrize("freedom", [4, 8, 36])
+def test_a_margin_so_wide_holds_80_of_100_intervals_of_experiments_without_difference(freedom: int) -> None:
+    rng = np.random.default_rng(2)
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(rng.chisquare(freedom, 200_000) / freedom)
+    seen = rng.standard_normal(200_000)
+    assert np.mean(np.abs(seen) + reach < standard_errors_within(freedom)) == pytest.approx(0.8, abs=0.005)
+
+
+def test_equivalence_takes_seeds_for_its_margin_however_small_the_difference_seen() -> None:
+    found = power(draws(0.1), effect=-0.001, half=None, margin=0.25, is_ratio=True, design=TEN_GAMES)
+    assert found.needed is not None
+    # With many seeds the normal's 1.96 + 1.28 standard errors.
+    assert found.needed.likely == pytest.approx(3 * (3.24 * 0.1 / np.log(1.25)) ** 2, abs=1.5)
+    assert found.confirming is None
+    told = of_gain(0.1, -0.001).needed
+    assert told is not None
+    assert told.likely > 100_000
 
 
 def test_never_fewer_seeds_than_a_verdict_needs() -> None:
