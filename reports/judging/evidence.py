@@ -49,6 +49,7 @@ class RunRecord(RunFigures):
     frames_per_second: float | None  # emulator frames, by the clock on the wall
     timing: Timing | None  # None where none can be compared
     untimed: str  # why
+    rough_timing: Timing | None  # for estimates: the same, or one that can't be compared
     finished_at: str | None
     proof: str  # how far the run was played again: "re-played", "sampled (...)" or "on its word"
     config: Mapping[str, Any]
@@ -257,7 +258,7 @@ def _changes(found: Mapping[str, Any], pinned: Mapping[str, Any]) -> list[str]:
 
 def _record(run: Run, root: Path, figures: RunFigures, proofs: Mapping[str, Proof], credits: Credits) -> RunRecord:
     manifest = run.manifest
-    timing, untimed = timing_of(manifest)
+    rough_timing, untimed = timing_of(manifest)
     return RunRecord(
         **vars(figures),
         directory=_below(run.directory, root),
@@ -269,8 +270,9 @@ def _record(run: Run, root: Path, figures: RunFigures, proofs: Mapping[str, Proo
         device=str(manifest["hardware"].get("gpu") or processor(manifest["hardware"])),
         is_on_gpu=bool(manifest["hardware"].get("gpu")),
         frames_per_second=manifest["frames_per_second"],
-        timing=timing,
+        timing=None if untimed else rough_timing,
         untimed=untimed,
+        rough_timing=rough_timing,
         finished_at=manifest["finished_at"],
         proof=standing_of(run, proofs),
         config=manifest["config"],

@@ -224,10 +224,10 @@ def speeds(evidence: Evidence, on: str = "") -> Mapping[str, Mapping[str, list[f
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for entry in evidence.runs:
         run = entry.run
-        if run is None or run.status != "done" or run.timing is None or entry.standing != COUNTS:
+        if run is None or run.status != "done" or run.rough_timing is None or entry.standing != COUNTS:
             continue
-        if on in ("", "gpu" if run.timing.is_gpu else "cpu"):
-            found[run.timing.where][entry.baseline].append(run.timing.seconds_per_frame)
+        if on in ("", "gpu" if run.rough_timing.is_gpu else "cpu"):
+            found[run.rough_timing.where][entry.baseline].append(run.rough_timing.seconds_per_frame)
     return found
 
 

@@ -56,7 +56,10 @@ def paths_text(timings: list[Timing]) -> str:
 
 
 def timing_of(manifest: Mapping[str, Any]) -> tuple[Timing | None, str]:
-    """The timing of a run, or None with the reason why it has none that can be compared."""
+    """The timing of a run, or None, and why it can't be compared with another's ("" where it can).
+
+    A timing with such a reason is good for an estimate all the same.
+    """
     hardware, frames = manifest["hardware"], manifest["frames_done"]
     taken = frozenset(hardware.get("fast_paths") or ())
     missed = frozenset(entry.split(":")[0] for entry in hardware.get("fast_paths_missed") or ())
@@ -67,16 +70,16 @@ def timing_of(manifest: Mapping[str, Any]) -> tuple[Timing | None, str]:
     changes = [change for interruption in manifest["interruptions"] for change in interruption["changed"]]
     if moved := [change for change in changes if change.split(":")[0] in _MACHINE]:
         return None, f"not timed: it went on with another machine or share of it ({moved[0]})"
-    is_gpu = bool(hardware.get("gpu"))
+    is_gpu, doubt = bool(hardware.get("gpu")), ""
     if is_gpu:
         machine = str(hardware["gpu"])
-    elif not hardware.get("instructions"):
-        return None, "not timed: the manifest does not say which vector instructions the processor had"
     else:
+        if not hardware.get("instructions"):
+            doubt = "not timed: the manifest does not say which vector instructions the processor had"
         threads = hardware.get("torch_threads")
         machine = f"{processor(hardware)}, {hardware.get('cores')} cores, {threads} thread{'s' * (threads != 1)}"
         if manifest.get("cpu_seconds"):
-            return Timing(manifest["cpu_seconds"] / frames, PROCESSOR, machine, taken, missed), ""
+            return Timing(manifest["cpu_seconds"] / frames, PROCESSOR, machine, taken, missed), doubt
     if hardware.get("jobs") != 1 or not manifest["wall_seconds"]:
         return None, "not timed: other runs went on beside it, and the wall time is theirs too"
-    return Timing(manifest["wall_seconds"] / frames, WALL, machine, taken, missed, is_gpu), ""
+    return Timing(manifest["wall_seconds"] / frames, WALL, machine, taken, missed, is_gpu), doubt

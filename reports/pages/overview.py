@@ -91,7 +91,7 @@ def answer(report: Report) -> str:
     if not report.evidence.entries:
         return f"Nobody knows yet: there are no runs here, and all {total} claims wait for some."
     if not judged:
-        preliminary = sum(j.estimate is not None for j in claims)
+        preliminary = sum(j.estimate is not None and j.interval.estimate is not None for j in claims)
         seen = (
             f" {preliminary} of them {'has' if preliminary == 1 else 'have'} a preliminary estimate."
             if preliminary

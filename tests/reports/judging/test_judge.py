@@ -16,10 +16,12 @@ from reports.judging.evidence import Evidence, load
 from reports.judging.imported import imported_entries
 from reports.judging.judge import NO_REFERENCE, Judgement, judge
 from reports.judging.kinds import KINDS
+from reports.judging.missing import Cost, estimate_cost
 from reports.judging.timing import timing_of
 from reports.wording import sentence, standing_of_estimate
 from results.external import ExternalScore, store_scores
 from results.manifest import read_manifest
+from results.schema import RunSpec
 
 GAMES = ("Pong", "Breakout", "Qbert")
 CATALOGUE = make_catalogue()
@@ -430,6 +432,19 @@ def test_a_run_that_went_on_with_another_machine_is_not_timed(tmp_path: Path, ch
     timing, reason = timing_of(read_manifest(directory) | {"interruptions": [stop]})
     assert reason == (f"not timed: it went on with another machine or share of it ({change})" if moved else "")
     assert (timing is None) == moved
+
+
+def test_a_run_of_unknown_instructions_serves_estimates_of_time_alone(tmp_path: Path) -> None:
+    unknown = {name: value for name, value in machine(KEPT).items() if name != "instructions"}
+    for baseline in ("pqn", "hadamax-pqn"):
+        timed(tmp_path, baseline, "Pong", 1000.0, unknown, cpu_seconds=1000.0)
+    found = cost_of(tmp_path)
+    assert found.estimate is None
+    evidence = evidence_of(tmp_path, found.claim)
+    assert all(entry.run is not None and entry.run.timing is None for entry in evidence.runs)
+    assert estimate_cost(evidence, (RunSpec("pqn", "Qbert", 2_000_000, 0, ""),)) == Cost(
+        pytest.approx(2000.0), "Made-up CPU, 2 cores, 2 threads, processor time, fast path", ()
+    )
 
 
 def test_cost_is_processor_time_where_there_is_one_whatever_went_on_beside(tmp_path: Path) -> None:
