@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import psutil
 import torch
 
 import suite
+from baselines.fast.bf16 import bf16_instructions
 
 _PACKAGES = ("torch", "envpool", "envpool-assets", "numpy", "pandas", "pyarrow")
 _CHECKOUT = Path(__file__).parent.parent
@@ -82,9 +82,7 @@ def _git(*arguments: str) -> str | None:
 
 def _instructions() -> str:
     """The vector instructions that torch computes with, and the processor's for bfloat16: "AVX512 avx512_bf16"."""
-    found: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch has none
-    of_bf16 = [name for name in ("avx512_bf16", "amx_bf16") if found.get(name)]
-    return " ".join([torch.backends.cpu.get_cpu_capability(), *of_bf16])
+    return " ".join([torch.backends.cpu.get_cpu_capability(), *bf16_instructions()])
 
 
 def _cpu_name() -> str:

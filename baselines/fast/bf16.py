@@ -10,10 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+ROWS, TILES = "avx512_bf16", "amx_bf16"  # x86's instructions for bfloat16, by torch's names
+
+
+def bf16_instructions() -> list[str]:
+    """Those that the processor has; none where nothing is known of it."""
+    found = _capabilities()
+    return [name for name in (ROWS, TILES) if found.get(name)]
+
 
 def lacks_bf16(device: torch.device) -> bool:
     """Whether `device` is an x86 processor without bfloat16 instructions; False where nothing is known."""
-    return _x86_without(device, "avx512_bf16", "amx_bf16")
+    return _x86_without(device, ROWS, TILES)
 
 
 def lacks_bf16_tiles(device: torch.device) -> bool:
@@ -21,14 +29,16 @@ def lacks_bf16_tiles(device: torch.device) -> bool:
 
     AMX multiplies whole tiles of bfloat16 numbers; AVX-512's instructions, rows of them, at twice float32's speed.
     """
-    return _x86_without(device, "amx_bf16")
+    return _x86_without(device, TILES)
 
 
 def _x86_without(device: torch.device, *instructions: str) -> bool:
-    if device.type != "cpu":
-        return False
-    found: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch has none
-    return found.get("architecture") == "x86_64" and not any(found.get(name) for name in instructions)
+    is_x86 = device.type == "cpu" and _capabilities().get("architecture") == "x86_64"
+    return is_x86 and not set(instructions) & set(bf16_instructions())
+
+
+def _capabilities() -> Mapping[str, object]:
+    return getattr(torch.cpu, "get_capabilities", dict)()  # an older torch has none
 
 
 class ProductsInFloat32(TorchFunctionMode):

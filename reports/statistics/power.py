@@ -135,22 +135,20 @@ def standard_errors_within(freedom: int) -> float:
     return float(optimize.brentq(lacking, 0.0, 4 * bar + 4))
 
 
-def _seeds(
-    error: float, size: float, design: Design, standard_errors: Callable[[int], float] = standard_errors
-) -> Seeds:
+def _seeds(error: float, size: float, design: Design, reach: Callable[[int], float] = standard_errors) -> Seeds:
     freedom = degrees_of_freedom(design.sides, design.seeds)
     tail = (1 - RANGE) / 2
     # The true error over the one seen: the square root of freedom / chi-square.
     low, high = (float(np.sqrt(freedom / stats.chi2.ppf(p, freedom))) for p in (1 - tail, tail))
-    return Seeds(*(_least_seeds(factor * error, size, design, standard_errors) for factor in (1.0, low, high)))
+    return Seeds(*(_least_seeds(factor * error, size, design, reach) for factor in (1.0, low, high)))
 
 
-def _least_seeds(error: float, size: float, design: Design, standard_errors: Callable[[int], float]) -> int:
-    """The fewest seeds that a verdict may have and whose error fits into `size` as often as `standard_errors` says."""
+def _least_seeds(error: float, size: float, design: Design, reach: Callable[[int], float]) -> int:
+    """The fewest seeds that a verdict may have and whose error fits into `size` as often as `reach` says."""
 
     def is_enough(seeds: int) -> bool:
         scaled = error * np.sqrt(design.seeds * design.games / (seeds * design.claimed_games))
-        return bool(standard_errors(min(degrees_of_freedom(design.sides, seeds), 10_000)) * scaled <= size)
+        return bool(reach(min(degrees_of_freedom(design.sides, seeds), 10_000)) * scaled <= size)
 
     low, high = design.least_seeds, design.least_seeds
     if is_enough(low):
