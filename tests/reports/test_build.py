@@ -88,6 +88,16 @@ def test_the_leaderboard_keeps_sources_and_standings_apart(built: Outcome) -> No
     assert len(list(csv.DictReader(io.StringIO(text)))) == len(rows)
 
 
+def test_a_gain_over_nothing_is_no_preliminary_estimate(tmp_path: Path) -> None:
+    for baseline, hns in (("pqn", -0.05), ("hadamax-pqn", 0.1)):
+        for seed in range(3):
+            write_run(tmp_path / "runs", baseline, "Breakout", 1_000_000, seed, hns)
+    site = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
+    page = site.index.read_text()
+    assert "has the runs that a verdict needs." in page
+    assert "preliminary estimate" not in page
+
+
 def test_a_preliminary_estimate_is_labelled_with_what_it_rests_on(built: Outcome) -> None:
     found = claim(built.summary, "pqn-80")
     assert found["verdict"] == "insufficient evidence"
