@@ -94,8 +94,9 @@ class VariantBlock(nn.Module):
 
     def _activated(self, name: str, hidden: Tensor) -> Tensor:
         if self.normed:
-            norm = self.get_submodule(f"norm_{name}")
-            hidden = channel_norm(hidden, norm.get_parameter("weight"), norm.get_parameter("bias"))
+            norm: Any = self.get_submodule(f"norm_{name}")
+            # Not by `get_parameter`, which refuses the copies that `precision.encode` puts in the weights' places.
+            hidden = channel_norm(hidden, norm.weight, norm.bias)
         return self.activation(hidden)
 
 

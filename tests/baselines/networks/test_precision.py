@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ import torch
 from baselines.config import ConfigError
 from baselines.fast.bf16 import ProductsInFloat32, lacks_bf16
 from baselines.networks.distribution_network import build_c51_network
+from baselines.networks.pqn_encoders import PQN_ENCODERS
+from baselines.networks.pqn_variants import ALL_PQN_ENCODERS
 from baselines.networks.precision import use_precision
 from baselines.networks.q_network import build_q_network
 from baselines.networks.rainbow_network import build_rainbow_network
@@ -21,7 +24,12 @@ NETWORKS = {
     "c51": lambda generator: build_c51_network("nature", 6, 51, generator),
     "hadamax-c51": lambda generator: build_c51_network("hadamax-c51", 6, 51, generator),
     "rainbow": lambda generator: build_rainbow_network("nature-torso", 6, 51, 0.5, generator),
-}
+    "hadamax-rainbow": lambda generator: build_rainbow_network("hadamax-torso", 6, 51, 0.5, generator),
+    "impala-pqn": lambda generator: build_q_network("impala", 6, generator),
+} | {encoder: partial(build_q_network, encoder, 6) for encoder in sorted(ALL_PQN_ENCODERS.keys() - PQN_ENCODERS.keys())}
+
+# Each product adds up the relative errors of two branches, so that more blocks round more.
+ROUNDING = {"hadamax-depth-5": 0.04, "hadamax-depth-7": 0.06}
 
 
 def network(name, precision):
@@ -47,8 +55,9 @@ def test_bf16_gives_nearly_the_float32_outputs_and_gradients(name):
     exact, coarse = outputs["float32"], outputs["bf16"]
     assert coarse.dtype == torch.float32
     assert not torch.equal(coarse, exact)
-    assert (coarse - exact).norm() < 0.02 * exact.norm()
-    assert torch.cosine_similarity(*gradients.values(), dim=0) > 0.99
+    rounding = ROUNDING.get(name, 0.02)
+    assert (coarse - exact).norm() < rounding * exact.norm()
+    assert torch.cosine_similarity(*gradients.values(), dim=0) > 1 - rounding / 2
 
 
 @pytest.mark.parametrize("name", NETWORKS)
