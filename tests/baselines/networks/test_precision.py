@@ -29,7 +29,7 @@ NETWORKS = {
 } | {encoder: partial(build_q_network, encoder, 6) for encoder in sorted(ALL_PQN_ENCODERS.keys() - PQN_ENCODERS.keys())}
 
 # Each product adds up the relative errors of two branches, so that more blocks round more.
-ROUNDING = {"hadamax-depth-5": 0.04, "hadamax-depth-7": 0.06}
+CLOSENESS = {"hadamax-depth-5": (0.04, 0.98), "hadamax-depth-7": (0.06, 0.9)}  # of outputs and of gradients
 
 
 def network(name, precision):
@@ -55,9 +55,9 @@ def test_bf16_gives_nearly_the_float32_outputs_and_gradients(name):
     exact, coarse = outputs["float32"], outputs["bf16"]
     assert coarse.dtype == torch.float32
     assert not torch.equal(coarse, exact)
-    rounding = ROUNDING.get(name, 0.02)
-    assert (coarse - exact).norm() < rounding * exact.norm()
-    assert torch.cosine_similarity(*gradients.values(), dim=0) > 1 - rounding / 2
+    largest_error, least_similarity = CLOSENESS.get(name, (0.02, 0.99))
+    assert (coarse - exact).norm() < largest_error * exact.norm()
+    assert torch.cosine_similarity(*gradients.values(), dim=0) > least_similarity
 
 
 @pytest.mark.parametrize("name", NETWORKS)
