@@ -20,6 +20,7 @@ from reports.judging.evidence import COUNTS, NOT_COMPARABLE, OFF_PROTOCOL, UNFIN
 from reports.judging.imported import imported_entries
 from reports.judging.judge import Judgement, judge
 from reports.judging.leaderboard import Group, Row, build_groups, published_groups
+from reports.judging.missing import Missing
 from reports.statistics.aggregate import METRICS
 from reports.statistics.power import Seeds
 
@@ -141,7 +142,8 @@ def _claim(judgement: Judgement, catalogue: Catalogue) -> dict[str, Any]:
         "off_protocol": basis is not None and basis.has_off_protocol,
         "claimed_games": [] if claim.kind.is_timed else list(claim.games),
         "claimed_frames": None if claim.kind.is_timed else claim.frames,
-        "missing": _missing(judgement),
+        "missing": _missing(judgement.missing),
+        "further": None if judgement.further is None else _missing(judgement.further),
         "power": {
             "smallest": judgement.power.smallest,
             "seeds_needed": _seeds(judgement.power.needed),
@@ -156,8 +158,7 @@ def _seeds(seeds: Seeds | None) -> dict[str, int] | None:
     return None if seeds is None else {"estimate": seeds.likely, "low": seeds.low, "high": seeds.high}
 
 
-def _missing(judgement: Judgement) -> dict[str, Any]:
-    missing = judgement.missing
+def _missing(missing: Missing) -> dict[str, Any]:
     return {
         "runs": len(missing.runs),
         "there": missing.there,

@@ -200,6 +200,14 @@ def power_text(judgement: Judgement) -> str:
     return text
 
 
+def further_text(judgement: Judgement, catalogue: Catalogue) -> str:
+    """What more seeds an open verdict asks for, and what they cost; "" where it asks for none."""
+    wanted, further = judgement.wanted_seeds, judgement.further
+    if wanted is None or further is None:
+        return ""
+    return f"For {counted(wanted.likely, 'seed')} of every game and side: {cost_text(further, catalogue)}"
+
+
 def _seeds_needed(seeds: Seeds) -> str:
     if seeds.high <= MINIMUM_SEEDS:
         return f"no more than the {MINIMUM_SEEDS} seeds a game and side that a verdict needs"

@@ -111,6 +111,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return _once(seeds)
 
 
+def parse_seed_count(text: str) -> int:
+    """How many seeds of every game and side; seeds by number are refused."""
+    if "," in text:
+        raise UserError(f"--claim says which seeds; give a count of them, such as --seeds 10, not {text.strip()!r}")
+    return len(parse_seeds(text))
+
+
 def parse_jobs(text: str) -> int:
     """How many runs at once."""
     return parse_count(text, "--jobs", MAX_JOBS)

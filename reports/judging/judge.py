@@ -12,7 +12,7 @@ from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.evidence import EXTERNAL, Entry, Evidence
 from reports.judging.missing import Missing, find_missing
 from reports.judging.sides import Basis, Side, find_basis, not_comparable_sides, sides_at, untimed_sides
-from reports.judging.verdicts import INSUFFICIENT, NOT_COMPARABLE
+from reports.judging.verdicts import INSUFFICIENT, NOT_COMPARABLE, OPEN
 from reports.statistics.bootstrap import (
     CLAIM_REPETITIONS,
     SINGLE_RUN,
@@ -25,9 +25,10 @@ from reports.statistics.bootstrap import (
     finite,
     replicates,
 )
-from reports.statistics.power import NEAR_ZERO, Design, Power, power
+from reports.statistics.power import NEAR_ZERO, Design, Power, Seeds, power
 
 NO_REFERENCE = "the reference's score is not positive, so that a gain over it is undefined"
+MOST_FURTHER_SEEDS = 30  # of a game and side, that an open verdict asks for
 NO_RUNS = "no game has been played by every side at one budget"
 
 
@@ -56,11 +57,17 @@ class Judgement:
     full_sides: tuple[Side, ...]  # what there is at the claimed budget; of a ratio of times, the runs without one
     missing: Missing
     power: Power
+    further: Missing | None  # of an open verdict: the runs that bring it to the seeds by which it is likely to be told
     not_comparable: tuple[str, ...]  # baselines of which only runs that do not count exist at the claimed budget
 
     @property
     def is_preliminary(self) -> bool:
         return self.verdict in (INSUFFICIENT, NOT_COMPARABLE)
+
+    @property
+    def wanted_seeds(self) -> Seeds | None:
+        """How many seeds of a game and side are likely to tell an open verdict; None where that is not known."""
+        return _wanted_seeds(self.claim, self.verdict, self.power)
 
     @property
     def set_aside(self) -> list[Entry]:
@@ -89,6 +96,7 @@ def judge(claim: Claim, evidence: Evidence, catalogue: Catalogue, *, repetitions
         verdict = claim.kind.verdict(claim, estimate.parts)
     else:
         verdict = NOT_COMPARABLE if foreign else INSUFFICIENT
+    found_power = _power(claim, basis, estimate)
     return Judgement(
         claim=claim,
         verdict=verdict,
@@ -97,9 +105,23 @@ def judge(claim: Claim, evidence: Evidence, catalogue: Catalogue, *, repetitions
         basis=basis,
         full_sides=untimed_sides(evidence, claim) if claim.kind.is_timed else sides_at(evidence, claim, claim.frames),
         missing=find_missing(evidence, claim, catalogue),
-        power=_power(claim, basis, estimate),
+        power=found_power,
+        further=_further(claim, verdict, found_power, evidence, catalogue),
         not_comparable=tuple(foreign),
     )
+
+
+def _wanted_seeds(claim: Claim, verdict: str, found: Power) -> Seeds | None:
+    return None if verdict not in OPEN or claim.kind.is_timed else found.confirming or found.needed
+
+
+def _further(claim: Claim, verdict: str, found: Power, evidence: Evidence, catalogue: Catalogue) -> Missing | None:
+    """The runs up to the likely number of seeds; None where it is too large to ask for, or is there already."""
+    wanted = _wanted_seeds(claim, verdict, found)
+    if wanted is None or wanted.likely > MOST_FURTHER_SEEDS:
+        return None
+    further = find_missing(evidence, claim, catalogue, wanted.likely)
+    return further if further.runs else None
 
 
 def estimate_claim(claim: Claim, basis: Basis, repetitions: int = CLAIM_REPETITIONS) -> Estimate:

@@ -42,7 +42,7 @@ class Missing:
     commands: tuple[str, ...]  # the same, spelled out
     cost: Cost | None  # None where no speed was measured, or nothing is missing
     next_command: str = ""  # makes one run: the one that brings an estimate the soonest
-    needed: int = 0  # runs that a verdict needs in all
+    needed: int = 0  # runs that there are to be in all
     unpinned_runs: int = 0  # of them, those of baselines that the suite does not have
     has_coarse: bool = False  # no run settles it: the suite's ranks are taken over too few observations
 
@@ -53,12 +53,18 @@ class Missing:
 
 
 def missing_runs(
-    claim_id: str, *, results: Path, catalogue: Catalogue, claims_file: Path | None = None
+    claim_id: str,
+    *,
+    results: Path,
+    catalogue: Catalogue,
+    claims_file: Path | None = None,
+    seeds: int = MINIMUM_SEEDS,
 ) -> list[RunSpec]:
     """Exactly the runs that a claim lacks, sorted: those begun come with their own seed, so that they are resumed.
 
+    Args: `seeds`: that every game of every side is to have.
     Raises:
-        ReportsError: the claim is unknown, or one of its baselines is not in the catalogue.
+        ReportsError: the claim is unknown, one of its baselines is not in the catalogue, or `seeds` are too few.
     """
     claims = load_claims(claims_file, with_built_in=catalogue.protocol.judges_the_paper)
     claim = find_claim(claims, claim_id)
@@ -67,18 +73,22 @@ def missing_runs(
         have = ", ".join(baseline.name for baseline in catalogue.baselines)
         needs = ", ".join(unpinned)
         raise ReportsError(f"claim {claim_id!r} needs {needs}, which the suite does not have (it has {have})")
+    if seeds < MINIMUM_SEEDS:
+        raise ReportsError(f"a verdict needs {MINIMUM_SEEDS} seeds of every game and side; {seeds} are too few")
+    if claim.kind.is_timed and seeds > MINIMUM_SEEDS:
+        raise ReportsError(f"claim {claim_id!r} is about time, which {MINIMUM_SEEDS} seeds settle; leave out --seeds")
     if _is_too_coarse(claim):
         raise ReportsError(
             f"claim {claim_id!r} needs ranks over {claim.observations:,} observations, and runs of "
             f"{format_frames(claim.frames)} frames take them over {observations_of(claim.frames):,}: no run settles it"
         )
     fractions = [claim.at_frames / claim.frames] if claim.at_frames else []
-    return list(_lacking(load(results, catalogue, fractions=fractions), claim, catalogue))
+    return list(_lacking(load(results, catalogue, fractions=fractions), claim, catalogue, seeds))
 
 
-def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> Missing:
-    """What `claim` lacks, given the evidence."""
-    runs = _lacking(evidence, claim, catalogue)
+def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue, seeds: int = MINIMUM_SEEDS) -> Missing:
+    """What `claim` lacks, given the evidence, for `seeds` of every game and side."""
+    runs = _lacking(evidence, claim, catalogue, seeds)
     place = "" if Path(evidence.results) == DEFAULT_RESULTS else f" --results {shlex.quote(evidence.results)}"
     place += catalogue.protocol.flag
     place += " --device cuda" if claim.on == "gpu" else " --device cpu" if claim.on == "cpu" else ""
@@ -87,9 +97,10 @@ def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> Miss
     files = {info.name: info.file for info in catalogue.baselines if info.file}
     following = run_arguments(runs and (_next_run(evidence, claim, runs),), files)
     commands = tuple(f"{catalogue.command} run {arguments}{place}" for arguments in run_arguments(runs, files))
-    whole = f"{catalogue.command} run --claim {claim.id}{place}"
-    if files.keys() & {*claim.sides}:
-        whole = " && ".join(commands)  # a claim on a baseline of a user's own is in no file that `run` reads
+    count = f" --seeds {seeds}" if seeds > MINIMUM_SEEDS else ""
+    whole = f"{catalogue.command} run --claim {claim.id}{count}{place}"
+    if not claim.is_built_in:
+        whole = " && ".join(commands)  # `run` finds it in no file of its own
     return Missing(
         runs=runs,
         unpinned=unpinned,
@@ -97,9 +108,9 @@ def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> Miss
         commands=commands,
         cost=estimate_cost(evidence, runs, on=claim.on),
         next_command=f"{catalogue.command} run {following[0]}{place}" if following else "",
-        needed=len(claim.sides) * games * MINIMUM_SEEDS,
+        needed=len(claim.sides) * games * seeds,
         has_coarse=_is_too_coarse(claim),
-        unpinned_runs=len(unpinned) * games * MINIMUM_SEEDS,
+        unpinned_runs=len(unpinned) * games * seeds,
     )
 
 
@@ -125,7 +136,7 @@ def _next_run(evidence: Evidence, claim: Claim, runs: tuple[RunSpec, ...]) -> Ru
     return min(runs, key=rank)
 
 
-def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> tuple[RunSpec, ...]:
+def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue, seeds: int) -> tuple[RunSpec, ...]:
     if _is_too_coarse(claim):
         return ()
     if claim.kind.is_timed:
@@ -138,7 +149,7 @@ def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> tuple[Ru
         if pinned is None:
             continue
         side = side_at(evidence, claim, name, claim.frames)
-        if side.seeds(claim.games)[0] >= MINIMUM_SEEDS:
+        if side.seeds(claim.games)[0] >= seeds:
             continue
         taken, begun = _occupied(evidence, name, claim)
         for game in claim.games:
@@ -147,7 +158,7 @@ def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue) -> tuple[Ru
             free = chain(begun[game], (seed for seed in count() if seed not in taken[game]))
             lacking += [
                 RunSpec(name, game, claim.frames, seed, pinned.config_hash, catalogue.protocol.name)
-                for seed in islice(free, max(0, MINIMUM_SEEDS - have))
+                for seed in islice(free, max(0, seeds - have))
             ]
     return tuple(sorted(lacking))
 

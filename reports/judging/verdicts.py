@@ -18,6 +18,7 @@ ALIKE, DIFFERENT = "alike", "different"  # of a question whether two sides are e
 NOT_REPRODUCED = "not reproduced"
 INSUFFICIENT = "insufficient evidence"
 NOT_COMPARABLE = "not comparable"
+OPEN = (SHOWN, INCONCLUSIVE)  # more seeds would tell
 VERDICTS = (
     *(REPRODUCED, SHOWN, SMALLER, AHEAD, ALIKE),
     INCONCLUSIVE,

@@ -58,6 +58,13 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
             "commands": list(judgement.missing.commands),
             "cost": wording.cost_text(judgement.missing, report.catalogue),
         },
+        "further": None
+        if judgement.further is None
+        else {
+            "text": wording.further_text(judgement, report.catalogue),
+            "command": judgement.further.command,
+            "commands": list(judgement.further.commands),
+        },
         "power": wording.power_text(judgement),
         "set_aside": [
             {"run": str(entry), "source": entry.source, "standing": entry.standing, "reason": entry.reason}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reports import wording
-from reports.judging.judge import Judgement
+from reports import numerals, wording
+from reports.judging.judge import MOST_FURTHER_SEEDS, Judgement
 from reports.pages.card import VERDICT_CSS
 from reports.pages.lead import progress
 from reports.summary import Report
@@ -32,7 +32,7 @@ def _row(judgement: Judgement, report: Report) -> dict[str, Any]:
         "whose": wording.standing_of_estimate(judgement) if is_known else "",
         "rests_on": wording.rests_on(judgement) if is_known and judgement.is_preliminary else "",
         "progress": progress(judgement),
-        "next_command": missing.next_command,
+        "next_command": judgement.further.command if judgement.further else missing.next_command,
         "why_none": _why_none(judgement, report),
         "is_own": not claim.is_built_in,
     }
@@ -41,10 +41,13 @@ def _row(judgement: Judgement, report: Report) -> dict[str, Any]:
 def _why_none(judgement: Judgement, report: Report) -> str:
     """Where no command makes the next run: why."""
     missing = judgement.missing
-    if missing.next_command:
+    if missing.next_command or judgement.further:
         return ""
     if missing.has_coarse:
         return f"none settles it: it needs ranks over {judgement.claim.observations:,} observations"
     if missing.unpinned:
         return f"none: the suite does not have {', '.join(missing.unpinned)}"
+    wanted = judgement.wanted_seeds
+    if wanted is not None and wanted.likely > MOST_FURTHER_SEEDS:
+        return f"none: telling takes about {numerals.counted(wanted.likely, 'seed')} a game and side"
     return "none: all are there"

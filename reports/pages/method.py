@@ -18,6 +18,7 @@ from results.reference import DOPAMINE, PAPER
 
 SIMULATED = Path(statistics.__file__).parent / "simulated.json"
 _GIVEN = (REPRODUCED, SHOWN, SMALLER, INCONCLUSIVE, NOT_REPRODUCED)
+_LOOKS = ("first", "planned", "every")
 
 
 def method_page(report: Report, summary: dict[str, Any]) -> dict[str, Any]:
@@ -88,4 +89,12 @@ def simulated() -> dict[str, Any]:
             for row in table["rows"]
         ],
         "power": [{**row, "told": numerals.percent(row["told"])} for row in table["power"]],
+        "looks": [
+            {
+                "spread": row["spread"],
+                "truth": numerals.percent(row["truth"], signed=True),
+                "shares": [numerals.percent(row["wrong"][when], digits=1) for when in _LOOKS],
+            }
+            for row in table["looks"]
+        ],
     }

@@ -36,6 +36,7 @@ EXAMPLES = """\
   python -m suite run --games atari10 --frames 40M --device cuda --jobs 4
   python -m suite run --games atari57 --frames 200M --dry-run
   python -m suite run --claim c51-70 --dry-run
+  python -m suite run --claim bf16-alike --seeds 10          more seeds than the three that a verdict needs
   python -m suite run --games breakout --frames 4M --protocol dopamine       # sticky actions, no life information
   python -m suite run --games atari57 --frames 200M --executor ray --gpus-per-run 0.25
   python -m suite run --games atari5 --frames 40M --baselines pqn,narrow.toml    # with one of your own
@@ -164,9 +165,10 @@ def _matrix(parsed: argparse.Namespace) -> tuple[RunSpec, ...]:
 
 def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
     """The runs that the claim still needs. Raises ReportsError for a claim that there is not."""
-    given = [f"--{name}" for name in ("games", "frames", "baselines", "seeds") if getattr(parsed, name) is not None]
+    given = [f"--{name}" for name in ("games", "frames", "baselines") if getattr(parsed, name) is not None]
     if given:
         raise UserError(f"--claim says which runs; leave out {', '.join(given)}")
+    seeds = {} if parsed.seeds is None else {"seeds": arguments.parse_seed_count(parsed.seeds)}
     from reports.judging.missing import missing_runs
     from suite.catalogue import catalogue
 
@@ -177,7 +179,7 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
             "or give claims of your own with --claims FILE"
         )
     known = catalogue(protocol)
-    return tuple(missing_runs(parsed.claim, results=results, catalogue=known, claims_file=parsed.claims))
+    return tuple(missing_runs(parsed.claim, results=results, catalogue=known, claims_file=parsed.claims, **seeds))
 
 
 def _slots(

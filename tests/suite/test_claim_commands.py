@@ -38,11 +38,22 @@ def test_the_ablation_names_its_variants(call):
     assert len(baselines) == 4 * 10 * 3
 
 
+def test_a_claim_may_have_more_seeds(call):
+    code, out, _ = call("run", "--claim", "bf16-alike", "--seeds", "5", "--dry-run", "--json", "--device", "cpu")
+    assert code == 0
+    runs = json.loads(out)["runs"]
+    assert {run["seed"] for run in runs} == set(range(5))
+    assert len(runs) == 2 * 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--claim", "pqn-81"], "unknown claim 'pqn-81'"),
         (["--claim", "pqn-80", "--games", "pong"], "--claim says which runs; leave out --games"),
+        (["--claim", "pqn-80", "--seeds", "3,4"], "--claim says which seeds; give a count of them"),
+        (["--claim", "pqn-80", "--seeds", "2"], "a verdict needs 3 seeds of every game and side; 2 are too few"),
+        (["--claim", "cost-cpu", "--seeds", "9"], "claim 'cost-cpu' is about time"),
         (["--games", "pong", "--frames", "4M", "--claims", "mine.toml"], "--claims goes with --claim"),
     ],
 )

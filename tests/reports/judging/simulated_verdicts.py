@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import reports
-from reports.judging.verdicts import gain_verdict
+from reports.judging.verdicts import REPRODUCED, SHOWN, SMALLER, gain_verdict
 from reports.statistics.bootstrap import Interval, degrees_of_freedom, ends
 from reports.statistics.power import Design, power
 
@@ -68,6 +68,46 @@ def noise(rng: np.random.Generator, spread: str, shape: tuple[int, int]) -> np.n
 
 
 _HEAVY_MEAN = float(np.exp(0.4 * np.clip(np.random.default_rng(0).standard_t(3, 2_000_000), -6, 6) / np.sqrt(3)).mean())
+
+
+# Which verdicts are wrong of a true gain.
+WRONG = {0.0: {REPRODUCED, SHOWN, SMALLER}, 0.25: {REPRODUCED}}
+FEWEST, MOST = 3, 10
+
+
+def looks(truth: float, spread: str, number: int) -> dict[str, bool]:
+    """Whether one experiment ends with a wrong verdict, by when it is looked at."""
+    rng = np.random.default_rng([11, number, round(100 * truth), SPREADS.index(spread)])
+    base = np.exp(rng.normal(0.0, 1.0, GAMES))
+    a = base * (1 + truth) * noise(rng, spread, (MOST, GAMES))
+    b = base * noise(rng, spread, (MOST, GAMES))
+    wrong = {
+        seeds: gain_verdict(interval(rng, a[:seeds], b[:seeds]), CLAIMED) in WRONG[truth]
+        for seeds in range(FEWEST, MOST + 1)
+    }
+    return {
+        "first": wrong[FEWEST],
+        "planned": wrong[planned_seeds(rng, a[:FEWEST], b[:FEWEST])],
+        "every": any(wrong.values()),
+    }
+
+
+def planned_seeds(rng: np.random.Generator, a: np.ndarray, b: np.ndarray) -> int:
+    """How many seeds a claim's page asks for, having seen these: no fewer, and no more than `MOST`."""
+    design = Design(sides=2, seeds=len(a), games=GAMES, claimed_games=GAMES, least_seeds=len(a))
+    found = power(gains(rng, a, b), effect=CLAIMED, half=CLAIMED / 2, is_ratio=True, design=design)
+    wanted = found.confirming.likely if found.confirming else MOST
+    return min(max(wanted, len(a)), MOST)
+
+
+def looked_at(truth: float, spread: str, experiments: int = EXPERIMENTS) -> dict[str, object]:
+    """A row of the table of looks: shares of experiments with a wrong verdict."""
+    found = [looks(truth, spread, number) for number in range(experiments)]
+    return {
+        "truth": truth,
+        "spread": spread,
+        "wrong": {when: sum(each[when] for each in found) / experiments for when in found[0]},
+    }
 
 
 def experiment(case: Case, number: int) -> tuple[str, bool]:
@@ -127,6 +167,7 @@ def table(experiments: int = EXPERIMENTS) -> dict[str, object]:
             for spread in SPREADS
             for seeds in SEEDS
         ],
+        "looks": [looked_at(truth, spread, experiments) for spread in SPREADS for truth in WRONG],
     }
 
 

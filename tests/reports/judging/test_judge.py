@@ -14,9 +14,9 @@ from reports.judging.claims import Claim
 from reports.judging.claims_file import _claim, find_claim, load_claims
 from reports.judging.evidence import Evidence, load
 from reports.judging.imported import imported_entries
-from reports.judging.judge import NO_REFERENCE, Judgement, judge
+from reports.judging.judge import MOST_FURTHER_SEEDS, NO_REFERENCE, Judgement, judge
 from reports.judging.kinds import KINDS
-from reports.judging.missing import Cost, estimate_cost
+from reports.judging.missing import Cost, estimate_cost, missing_runs
 from reports.judging.timing import timing_of
 from reports.wording import sentence, standing_of_estimate
 from results.external import ExternalScore, store_scores
@@ -25,12 +25,18 @@ from results.schema import RunSpec
 
 GAMES = ("Pong", "Breakout", "Qbert")
 CATALOGUE = make_catalogue()
-NARROW, WIDE = (0.98, 1.0, 1.02), (0.4, 1.0, 1.6)
+NARROW, MIDDLING, WIDE = (0.98, 1.0, 1.02), (0.85, 1.0, 1.15), (0.4, 1.0, 1.6)
 
 
 def own_claim(**changes: object) -> Claim:
     table = tomllib.loads(OWN_CLAIM)["claim"][0]
     return _claim({**table, **changes}, "test", is_built_in=False)
+
+
+def claims_file(folder: Path) -> Path:
+    path = folder / "claims.toml"
+    path.write_text(OWN_CLAIM)
+    return path
 
 
 def evidence_of(root: Path, claim: Claim) -> Evidence:
@@ -69,6 +75,45 @@ def test_each_cell_of_the_table(tmp_path: Path, gain: float, factors: Sequence[f
     assert found.missing.command == ""
 
 
+def test_an_open_verdict_names_the_runs_that_are_likely_to_tell(tmp_path: Path) -> None:
+    write_side(tmp_path, "pqn", 0.6, MIDDLING)
+    write_side(tmp_path, "hadamax-pqn", 0.6 * 1.4, MIDDLING)
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "gain shown"
+    assert found.power.confirming is not None
+    assert found.wanted_seeds == found.power.confirming
+    seeds = found.power.confirming.likely
+    assert 3 < seeds <= MOST_FURTHER_SEEDS
+    assert found.further is not None
+    numbers = ",".join(map(str, range(3, seeds)))
+    assert found.further.command == (
+        f"python -m suite run --baselines hadamax-pqn,pqn --games Breakout,Pong,Qbert --frames 4M --seeds {numbers} "
+        f"--results {tmp_path}"
+    )
+    assert {run.seed for run in found.further.runs} == set(range(3, seeds))
+    assert (found.further.there, found.further.needed) == (2 * 3 * 3, 2 * 3 * seeds)
+    listed = missing_runs("own", results=tmp_path, catalogue=CATALOGUE, claims_file=claims_file(tmp_path), seeds=seeds)
+    assert tuple(listed) == found.further.runs
+
+
+@pytest.mark.parametrize(
+    ("gain", "factors", "verdict"), [(0.5, NARROW, "reproduced"), (0.4, (0.05, 1.0, 1.95), "inconclusive")]
+)
+def test_more_seeds_are_asked_for_where_they_are_of_use(
+    tmp_path: Path, gain: float, factors: Sequence[float], verdict: str
+) -> None:
+    write_side(tmp_path, "pqn", 0.6, factors)
+    write_side(tmp_path, "hadamax-pqn", 0.6 * (1 + gain), factors)
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == verdict
+    assert found.further is None
+    if verdict == "inconclusive":
+        assert found.wanted_seeds is not None
+        assert found.wanted_seeds.likely > MOST_FURTHER_SEEDS
+    else:
+        assert found.wanted_seeds is None
+
+
 def test_two_seeds_of_one_game_are_insufficient_and_the_missing_run_is_named(tmp_path: Path) -> None:
     write_side(tmp_path, "pqn", 0.6)
     write_side(tmp_path, "hadamax-pqn", 0.9)
@@ -80,7 +125,10 @@ def test_two_seeds_of_one_game_are_insufficient_and_the_missing_run_is_named(tmp
     assert [(run.baseline, run.game, run.frames, run.seed) for run in found.missing.runs] == [
         ("hadamax-pqn", "Qbert", 4_000_000, 1)
     ]
-    assert found.missing.command.startswith("python -m suite run --claim own")
+    assert (
+        found.missing.command
+        == f"python -m suite run --baselines hadamax-pqn --games Qbert --frames 4M --seeds 1, --results {tmp_path}"
+    )
     assert "--baselines hadamax-pqn --games Qbert --frames 4M --seeds 1," in found.missing.commands[0]
 
 

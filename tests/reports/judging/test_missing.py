@@ -39,6 +39,13 @@ def test_the_whole_set_is_one_command(tmp_path: Path) -> None:
     assert missing.cost is None
 
 
+def test_a_claim_of_ones_own_is_spelled_out_for_run_does_not_know_its_name(tmp_path: Path, own_claim: Path) -> None:
+    claim = find_claim(load_claims(own_claim), "own")
+    missing = find_missing(load(tmp_path, CATALOGUE), claim, CATALOGUE)
+    assert "--claim" not in missing.command
+    assert missing.command == " && ".join(missing.commands)
+
+
 def test_done_runs_are_not_asked_for_and_begun_ones_keep_their_seed(tmp_path: Path, own_claim: Path) -> None:
     write_run(tmp_path, "pqn", "Pong", 4_000_000, 0, 0.5)
     write_run(tmp_path, "pqn", "Pong", 4_000_000, 7, 0.5, status="interrupted", frames_done=2_000_000)
@@ -57,6 +64,25 @@ def test_folders_taken_by_foreign_or_broken_runs_are_avoided(tmp_path: Path, own
 
 def test_a_settled_claim_lacks_nothing(mixed_results: Path, own_claim: Path) -> None:
     assert missing_runs("own", results=mixed_results, catalogue=CATALOGUE, claims_file=own_claim) == []
+
+
+def test_a_question_of_the_suites_own_is_asked_for_by_name_and_number_of_seeds(tmp_path: Path) -> None:
+    missing = find_missing(load(tmp_path / "runs", CATALOGUE), find_claim(load_claims(), "bf16-alike"), CATALOGUE, 9)
+    assert missing.command == f"python -m suite run --claim bf16-alike --seeds 9 --results {tmp_path / 'runs'}"
+    assert (missing.there, missing.needed) == (0, 2 * 9)
+
+
+def test_more_seeds_may_be_asked_for(mixed_results: Path, own_claim: Path) -> None:
+    runs = missing_runs("own", results=mixed_results, catalogue=CATALOGUE, claims_file=own_claim, seeds=5)
+    assert {(run.baseline, run.game, run.seed) for run in runs} == {
+        (baseline, game, seed) for baseline in ("pqn", "hadamax-pqn") for game in GAMES for seed in (3, 4)
+    }
+
+
+@pytest.mark.parametrize(("claim", "seeds", "reason"), [("c51-70", 2, "2 are too few"), ("cost", 5, "is about time")])
+def test_a_number_of_seeds_that_settles_nothing_is_refused(tmp_path: Path, claim: str, seeds: int, reason: str) -> None:
+    with pytest.raises(ReportsError, match=reason):
+        missing_runs(claim, results=tmp_path, catalogue=CATALOGUE, seeds=seeds)
 
 
 def test_a_claim_about_baselines_that_do_not_exist_is_refused(tmp_path: Path) -> None:

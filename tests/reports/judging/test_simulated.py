@@ -6,7 +6,17 @@ import json
 
 import numpy as np
 import pytest
-from simulated_verdicts import GAMES, REPETITIONS, TABLE, Case, gains, noise, simulate, told_at_the_stated_power
+from simulated_verdicts import (
+    GAMES,
+    REPETITIONS,
+    TABLE,
+    Case,
+    gains,
+    looked_at,
+    noise,
+    simulate,
+    told_at_the_stated_power,
+)
 
 from reports.statistics import aggregate
 from reports.statistics.bootstrap import replicates
@@ -25,6 +35,13 @@ def test_what_the_table_promises(row: dict) -> None:
 
 def test_the_power_that_is_stated_is_about_what_is_found() -> None:
     assert all(0.70 <= row["told"] <= 0.88 for row in PUBLISHED["power"])
+
+
+@pytest.mark.parametrize("row", PUBLISHED["looks"], ids=lambda row: f"{row['spread']}-{row['truth']}")
+def test_looking_once_more_at_the_named_number_of_seeds_is_as_right_as_the_rules_are(row: dict) -> None:
+    wrong = row["wrong"]
+    assert wrong["first"] <= wrong["planned"] <= 0.05
+    assert wrong["planned"] < wrong["every"]
 
 
 def test_the_simulation_draws_as_the_report_does() -> None:
@@ -51,6 +68,14 @@ def test_the_simulation_still_gives_the_published_row(row: dict) -> None:
         share = row["verdicts"].get(verdict, 0.0)
         assert found["verdicts"].get(verdict, 0.0) == pytest.approx(share, abs=3 * np.sqrt(0.25 / 300))
     assert found["coverage"] == pytest.approx(row["coverage"], abs=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", PUBLISHED["looks"], ids=lambda row: f"{row['spread']}-{row['truth']}")
+def test_the_simulation_still_gives_the_published_looks(row: dict) -> None:
+    found = looked_at(row["truth"], row["spread"], experiments=300)["wrong"]
+    for when, share in row["wrong"].items():
+        assert found[when] == pytest.approx(share, abs=3 * np.sqrt(0.08 * 0.92 / 300))
 
 
 @pytest.mark.slow
