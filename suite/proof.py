@@ -84,8 +84,7 @@ def proof_of(outcome: Replayed) -> Proof:
 
 def choose(run: Run, kept: Sequence[Environment], *, count: int, seed: int) -> list[Environment]:
     """`count` of the kept environments, drawn for this run by `seed`; of two or more one is greedy, if any is kept."""
-    place = int(sha256_hex(str(run.spec.directory).encode())[:16], 16)
-    drawn = list(np.random.default_rng([seed, place]).permutation(len(kept)))
+    drawn = list(np.random.default_rng([seed, _place(run)]).permutation(len(kept)))
     greedy = [i for i in drawn if kept[i][0] == "greedy"]
     if count >= 2 and greedy:
         drawn.remove(greedy[0])
@@ -93,12 +92,28 @@ def choose(run: Run, kept: Sequence[Environment], *, count: int, seed: int) -> l
     return [kept[i] for i in sorted(drawn[:count])]
 
 
-def replay(run: Run, *, sample: tuple[int, int] | None, threads: int, tick: Tick) -> Replayed:
+def part_of(run: Run, kept: Sequence[Environment], *, number: int, parts: int) -> list[Environment]:
+    """Every `parts`-th of the kept environments: each is in one part. Runs begin at different ones, so parts even out.
+
+    Args: `number`: of the part, from 1 to `parts`.
+    """
+    return list(kept[(number - 1 + _place(run)) % parts :: parts])
+
+
+def _place(run: Run) -> int:
+    """A number that belongs to the run's place in the results."""
+    return int(sha256_hex(str(run.spec.directory).encode())[:16], 16)
+
+
+def replay(
+    run: Run, *, sample: tuple[int, int] | None, threads: int, tick: Tick, part: tuple[int, int] | None = None
+) -> Replayed:
     """Plays the games of some of a run's environments again and compares each with the run's table.
 
     Args:
         run: sound by `verify_run`, with a log.
         sample: how many of the environments whose actions are kept, and the seed that draws them; None for all.
+        part: instead of a sample: which part, and of how many (`part_of`); it may be empty.
         threads: of the emulator; they change no result.
     Raises:
         ResultsError: log or table cannot be read.
@@ -109,8 +124,11 @@ def replay(run: Run, *, sample: tuple[int, int] | None, threads: int, tick: Tick
     recorded = _recorded_games(run)
     outcome = Replayed(run, games=sum(map(len, recorded.values())))
     outcome.problems += [*foreign_games(recorded, log), *origin_problems(run)]
-    chosen = log.kept if sample is None else choose(run, log.kept, count=sample[0], seed=sample[1])
-    if not outcome.problems:
+    if part is not None:
+        chosen = part_of(run, log.kept, number=part[0], parts=part[1])
+    else:
+        chosen = log.kept if sample is None else choose(run, log.kept, count=sample[0], seed=sample[1])
+    if chosen and not outcome.problems:
         began = time.perf_counter()
         _compare(outcome, chosen, recorded, log.actions(chosen), threads, tick)
         outcome.seconds = time.perf_counter() - began

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from math import ceil
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -19,16 +20,25 @@ class ReplayProgress:
     """Entered before the first run and left after the last one."""
 
     def __init__(
-        self, stream: TextIO, runs: Sequence[Run], *, sample: int | None, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO,
+        runs: Sequence[Run],
+        *,
+        sample: int | None,
+        parts: int = 1,
+        clock: Callable[[], float] = time.monotonic,
     ):
-        """`sample`: environments a run; None for all. A run that keeps fewer makes the estimate a little too long."""
+        """`sample`: environments a run; None for all, or for one of `parts` of them.
+
+        A run that keeps fewer makes the estimate a little too long.
+        """
         self._stream = stream
         self._clock = clock
         self._live = stream.isatty()
         self._runs, self._finished = len(runs), 0
         entries = [run.manifest["actions"] for run in runs]
         self._total = sum(
-            entry["vector_steps"] * min(entry["environments"], entry["environments"] if sample is None else sample)
+            entry["vector_steps"] * min(ceil(entry["environments"] / parts), sample or entry["environments"])
             for entry in entries
         )
         self._done = 0  # agent steps

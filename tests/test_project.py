@@ -361,6 +361,16 @@ def test_the_nightly_job_trains_every_baseline_and_keeps_its_report():
     assert out in upload["with"]["path"].split()
 
 
+@pytest.mark.parametrize("day", range(1, 8))
+def test_a_week_of_nights_plays_all_games_again(day: int):
+    nightly = yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text(encoding="utf-8"))
+    command = nightly["jobs"]["proof-of-play"]["steps"][-1]["run"]
+    # Today's day of the week is what the parts go by.
+    stand_ins = f'date() {{ test "$*" = +%u && echo {day}; }}; python() {{ echo "$@"; }}'
+    said = subprocess.run(["bash", "-c", f"{stand_ins}; {command}"], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["-m", "suite", "verify", "--protocol", "all", "--replay", "--part", f"{day}/7"]
+
+
 # Documents ---------------------------------------------------------------------------------------------------------
 
 

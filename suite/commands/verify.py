@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ EXAMPLES = """\
   python -m suite verify --protocol all                    runs of every protocol
   python -m suite verify --replay                          a sample of every run
   python -m suite verify --replay --all --games qbert      every game whose actions are kept
+  python -m suite verify --replay --part 3/7               a seventh of them
   python -m suite verify --retrain 2 --baselines pqn --frames 4M
 """
 _SAMPLE = 4
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sample", type=int, metavar="N", help=f"environments of each run to play again (default: {_SAMPLE})"
     )
     parser.add_argument("--all", action="store_true", help="every environment whose actions are kept")
+    parser.add_argument("--part", metavar="I/N", help="one of N parts of them: 1/7 to 7/7 are all, one a day")
     parser.add_argument(
         "--sample-seed", type=int, metavar="N", help="which environments (default: drawn anew each time, and said)"
     )
@@ -56,6 +59,7 @@ def run(parsed: argparse.Namespace) -> int:
     from results.verify import verify_run
 
     _refuse_bad_numbers(parsed)
+    part = None if parsed.part is None else _parse_part(parsed.part)
     results = arguments.results_folder(parsed.results)
     selection = flags.parse_selection(parsed)
     there = scan(results)
@@ -67,19 +71,20 @@ def run(parsed: argparse.Namespace) -> int:
     sound = [entry for entry, problems in checked if not problems and not isinstance(entry, BrokenRun)]
     seed = secrets.randbelow(2**31) if parsed.sample_seed is None else parsed.sample_seed
     if parsed.replay:
-        _replay(results, sound, rows, parsed, seed)
+        _replay(results, sound, rows, parsed, seed, part)
     if parsed.retrain is not None:
         _retrain(sound, rows, parsed)
     bad = [row for row in rows.values() if row["problems"]]
     if parsed.json:
         summary: dict[str, Any] = {"runs": list(rows.values()), "sound": len(rows) - len(bad), "unsound": len(bad)}
         if parsed.replay:
-            summary["sample_seed"] = None if parsed.all else seed
+            summary["sample_seed"] = None if parsed.all or part else seed
+            summary["part"] = part and {"number": part[0], "of": part[1]}
         print(json.dumps(summary, indent=2))
         return 1 if bad else 0
     for row in rows.values():
         _print_row(row)
-    if parsed.replay and not parsed.all:
+    if parsed.replay and not parsed.all and not part:
         print(f"environments drawn by --sample-seed {seed}")
     print(f"{display.plural(len(rows), 'run')} checked, {len(rows) - len(bad)} sound, {len(bad)} not")
     elsewhere = flags.of_other_protocols((e.spec for e in there if not isinstance(e, BrokenRun)), selection)
@@ -89,9 +94,12 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _refuse_bad_numbers(parsed: argparse.Namespace) -> None:
-    if not parsed.replay and (parsed.sample is not None or parsed.all or parsed.sample_seed is not None):
-        raise UserError("--sample, --all and --sample-seed say what to play again; add --replay")
-    if parsed.all and (parsed.sample is not None or parsed.sample_seed is not None):
+    has_sample = parsed.sample is not None or parsed.sample_seed is not None
+    if not parsed.replay and (has_sample or parsed.all or parsed.part is not None):
+        raise UserError("--sample, --all, --part and --sample-seed say what to play again; add --replay")
+    if parsed.part is not None and (has_sample or parsed.all):
+        raise UserError("--part says which environments; leave out --all, --sample and --sample-seed")
+    if parsed.all and has_sample:
         raise UserError("--all leaves nothing to sample; give it alone, or --sample")
     for flag, value, most in (
         ("--sample", parsed.sample, 2**15),
@@ -104,8 +112,22 @@ def _refuse_bad_numbers(parsed: argparse.Namespace) -> None:
         raise UserError(f"--sample-seed {parsed.sample_seed} is out of range; give from 0 to {arguments.MAX_SEED}")
 
 
+def _parse_part(text: str) -> tuple[int, int]:
+    """'3/7' is the third of seven parts."""
+    found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text.strip())
+    number, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= parts:
+        raise UserError(f"--part {text} is none; give which of how many, from 1/7 to 7/7, say")
+    return number, parts
+
+
 def _replay(
-    results: Path, sound: list[Run], rows: dict[Path, dict[str, Any]], parsed: argparse.Namespace, seed: int
+    results: Path,
+    sound: list[Run],
+    rows: dict[Path, dict[str, Any]],
+    parsed: argparse.Namespace,
+    seed: int,
+    part: tuple[int, int] | None,
 ) -> None:
     from results.proofs import read_proofs, standing_of, write_proofs
     from suite.proof import proof_of, replay
@@ -115,11 +137,13 @@ def _replay(
     proofs, refuted = {}, []
     logged = [entry for entry in sound if entry.is_done and entry.manifest["actions"] is not None]
     read_proofs(results)  # a table of proofs that cannot be read is told of before the work
-    with ReplayProgress(sys.stderr, logged, sample=None if parsed.all else parsed.sample or _SAMPLE) as progress:
+    count = None if parsed.all or part else parsed.sample or _SAMPLE
+    with ReplayProgress(sys.stderr, logged, sample=count, parts=part[1] if part else 1) as progress:
         for entry in logged:
             outcome = replay(
                 entry,
-                sample=None if parsed.all else (parsed.sample or _SAMPLE, seed),
+                sample=None if count is None else (count, seed),
+                part=part,
                 threads=parsed.threads or available_cores(),
                 tick=progress.tick,
             )
@@ -138,7 +162,7 @@ def _replay(
             place = str(entry.spec.directory)
             if outcome.problems:
                 refuted.append(place)
-            else:
+            elif outcome.agreed:  # nothing, of a run with fewer environments than there are parts
                 proofs[place] = proof_of(outcome)
     write_proofs(results, proofs, refuted=refuted)
     known = read_proofs(results)

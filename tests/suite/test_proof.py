@@ -8,7 +8,7 @@ from played_runs import copied, play, with_actions, with_games, with_manifest
 from results.proofs import standing_of
 from results.store import read_episodes
 from results.verify import verify_run
-from suite.proof import choose, proof_of, replay
+from suite.proof import choose, part_of, proof_of, replay
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +144,10 @@ def test_the_choice_depends_on_seed_and_run_and_holds_a_greedy_environment(run):
     assert len({tuple(chosen) for chosen in drawn}) > 15
     assert all(len(set(chosen)) == 4 and any(kind == "greedy" for kind, _ in chosen) for chosen in drawn)
     assert choose(run, kept[:3], count=9, seed=0) == kept[:3]
+
+
+def test_every_environment_is_in_one_part(run):
+    kept = [("train", i) for i in range(128)] + [("greedy", i) for i in range(8)]
+    parts = [part_of(run, kept, number=number, parts=7) for number in range(1, 8)]
+    assert sorted(environment for part in parts for environment in part) == sorted(kept)
+    assert {len(part) for part in parts} == {19, 20}

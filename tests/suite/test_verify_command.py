@@ -48,6 +48,16 @@ def test_all_games_are_played_again_and_it_is_kept_and_said(runs, tmp_path, caps
     assert (tmp_path / PROOF_FILE).read_bytes() == before
 
 
+def test_the_parts_together_are_all_games(runs, tmp_path, capsys):
+    for number in range(1, 8):  # one more than a run has environments: of one part it has none
+        assert verify(tmp_path, "--replay", "--part", f"{number}/7", "--json") == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["part"], said["sample_seed"]) == ({"number": number, "of": 7}, None)
+        assert all(row["replayed"]["environments_replayed"] <= 1 for row in said["runs"])
+    assert [row["standing"] for row in said["runs"]] == ["re-played", "re-played"]
+    assert [len(proof.replayed) for proof in read_proofs(tmp_path).values()] == [6, 6]
+
+
 def test_a_forged_game_ends_with_1_names_run_environment_and_game_and_undoes_the_proof(runs, tmp_path, capsys):
     assert verify(tmp_path, "--replay", "--all", "--games", "breakout") == 0
     with_games(runs[0], richer)
@@ -99,6 +109,11 @@ def test_training_again_tells_of_the_runs_that_it_cannot_train(runs, tmp_path, c
         (["--sample", "2"], "add --replay"),
         (["--all"], "add --replay"),
         (["--replay", "--all", "--sample", "2"], "--all leaves nothing to sample"),
+        (["--part", "1/7"], "add --replay"),
+        (["--replay", "--part", "1/7", "--all"], "--part says which environments; leave out --all"),
+        (["--replay", "--part", "0/7"], "--part 0/7 is none; give which of how many"),
+        (["--replay", "--part", "8/7"], "--part 8/7 is none"),
+        (["--replay", "--part", "seven"], "--part seven is none"),
         (["--replay", "--sample", "0"], "--sample 0 is out of range"),
         (["--replay", "--sample-seed", "-1"], "--sample-seed -1 is out of range"),
         (["--replay", "--threads", "0"], "--threads 0 is out of range"),
