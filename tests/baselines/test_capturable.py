@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from baselines.agent import Task
 from baselines.c51 import greedy_actions
 from baselines.distributional import project
+from baselines.families import STUDY_VARIANTS
 from baselines.fast import triton_block, triton_norm
 from baselines.networks.pqn_encoders import HadamaxConv
 from baselines.optim import RAdam
@@ -140,7 +141,7 @@ def update_twice(agent):
             agent._update(*batch)
 
 
-@pytest.mark.parametrize("name", [*BASELINES, *VARIANTS])
+@pytest.mark.parametrize("name", [*BASELINES, *VARIANTS, *STUDY_VARIANTS])
 def test_an_update_reads_nothing_back_from_the_device(name):
     with agent_on_meta(name) as agent, OnTheDeviceAlone():
         update_twice(agent)
