@@ -28,7 +28,8 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Norm:
-    """Which of the paper's two variants."""
+    """Which of the paper's two variants, or the ablation of the second one with ReLU."""
 
     per_image: bool  # LayerNorm over channels, height and width with the exact GELU; else over channels, tanh GELU
     epsilon: float
+    rectified: bool = False  # ReLU in the place of the tanh GELU

@@ -68,6 +68,8 @@ def fourier_convolutions(images: Tensor, *convolutions: nn.Conv2d) -> tuple[Tens
             f"no transforms for {list(images.shape)} of {images.dtype} on {images.device} (gradient: "
             f"{images.requires_grad})"
         )
+    if (reason := why_not_shape(convolutions[0])) is not None:  # the C++ would write beyond its memory
+        raise ValueError(f"no transforms: {reason}")
     parameters = [tensor for part in convolutions for tensor in (part.weight, part.bias) if tensor is not None]
     kernel = convolutions[0].kernel_size[0]
     size = (images.shape[2] - kernel + 1, images.shape[3] - kernel + 1)

@@ -55,10 +55,15 @@ def use_layer_paths(network: nn.Module, device: torch.device, *, plain: bool) ->
 def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
     """Lets the Hadamax layers of `network` take the fused block, if it has any and the block proves itself on `device`.
 
-    A layer that has such a path has an attribute `fused` and says by `why_not_fused()` what keeps it from that. It is
-    proven in the type that the network computes in: call this after `use_precision`. `plain` leaves all as they are.
+    A layer that has such a path has an attribute `fused` and says by `why_not_fused()` what keeps it from that; one that
+    has it on one kind of device alone names that in `fused_on`. It is proven in the type that the network computes in:
+    call this after `use_precision`. `plain` leaves all as they are.
     """
-    layers: dict[str, Any] = {name: module for name, module in network.named_modules() if hasattr(module, "fused")}
+    layers: dict[str, Any] = {
+        name: module
+        for name, module in network.named_modules()
+        if hasattr(module, "fused") and getattr(module, "fused_on", device.type) == device.type
+    }
     if not layers:
         return Paths()
     missed = "turned off" if plain else fused_block.why_not(device)

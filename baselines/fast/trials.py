@@ -54,12 +54,13 @@ def attempt(check: Callable[[], str | None]) -> str | None:
 def why_not_fused(layer: Any, device: torch.device, dtype: torch.dtype) -> str | None:
     """Why this layer's fused block can't be trusted with `dtype` on `device`; None if it gave values and gradients.
 
-    `layer.join(a, b)` is what follows the layer's two convolutions `conv_a` and `conv_b`, fused where `layer.fused`. It
-    is compared with the plain composition in float64 on the CPU. The layer is left as it was.
+    `layer.join(a, b)` is what follows the layer's two convolutions `conv_a` and `conv_b`, fused where `layer.fused`;
+    `layer.join(a)` of a layer without `conv_b`. It is compared with the plain composition in float64 on the CPU. The
+    layer is left as it was.
     """
 
     def check() -> str | None:
-        given = block_inputs(layer.conv_a.out_channels, dtype)
+        given = block_inputs(layer.conv_a.out_channels, dtype)[: 2 if hasattr(layer, "conv_b") else 1]
         exact = _joined(copy.deepcopy(layer).to("cpu", torch.float64), [t.double() for t in given], fused=False)
         there = copy.deepcopy(layer).to(device, dtype)
         found = _joined(there, [tensor.to(device) for tensor in given], fused=True)

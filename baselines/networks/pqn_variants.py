@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.fast.block_shape import Norm, Pooling
 from baselines.fast.fourier_convolution import KERNELS, fits, fourier_convolutions
+from baselines.fast.fused_block import fused_block, why_not_shape
 from baselines.networks.encoder import FRAMES, Encoder, flatten_nhwc, keep
 from baselines.networks.initializers import he_normal_, xavier_normal_
 from baselines.networks.pqn_encoders import (
@@ -25,6 +27,7 @@ from baselines.networks.pqn_encoders import (
     HadamaxConv,
     channel_norm,
     gelu_tanh,
+    in_slices,
     reset_weights,
     same_max_pool,
 )
@@ -33,6 +36,7 @@ _HADAMAX_WIDTHS = (32, 64, 64)
 _HADAMAX_BLOCKS = ((8, 4, 4), (4, 2, 2), (3, 3, 1))  # kernel, pool, stride: 84 -> 21 -> 11 -> 11
 _HADAMAX_SIDE = 11
 _NATURE_SIDE = 7
+_FUSED = (("single", gelu_tanh), ("product", gelu_tanh), ("product", F.relu))  # joins and activations, with max-pooling
 
 
 class VariantBlock(nn.Module):
@@ -59,7 +63,7 @@ class VariantBlock(nn.Module):
         normed: bool = True,
     ) -> None:
         super().__init__()
-        self.join, self.pool, self.activation, self.normed = join, pool, activation, normed
+        self.joined_by, self.pool, self.activation, self.normed = join, pool, activation, normed
         self.kernel_size, self.pool_size, self.pool_stride = kernel_size, pool_size, pool_stride
         self.conv_stride = pool_stride if pool == "stride" else 1
         if pool != "stride" and kernel_size in KERNELS:
@@ -69,22 +73,48 @@ class VariantBlock(nn.Module):
             self.add_module(f"conv_{name}", nn.Conv2d(in_channels, channels, kernel_size, self.conv_stride))
             if normed:
                 self.add_module(f"norm_{name}", nn.LayerNorm(channels, NORM_EPSILON))
+        if pool == "max" and normed and (join, activation) in _FUSED:
+            self.fused, self.fused_on = False, "cpu"  # `fast.use_fused_blocks` sets the first
         self.out_channels = channels * (2 if join == "concatenation" else 1)
+
+    def why_not_fused(self) -> str | None:
+        """Why this layer can't take the fused block, in words; None if it can, or has no such path at all."""
+        convolution: Any = self.conv_a
+        return why_not_shape(convolution.out_channels, self.pool_size)
 
     def forward(self, images: Tensor) -> Tensor:
         padded = same_pad(images, self.kernel_size, self.conv_stride)
-        branches = [self._activated(*branch) for branch in zip(self.branches, self._convolved(padded), strict=True)]
+        convolution: Any = self.conv_a
+        per_image = convolution.out_channels * (images.shape[2] // self.conv_stride) ** 2
+        return in_slices(padded, per_image, lambda part: self.join(*self._convolved(part)))
+
+    def join(self, *outputs: Tensor) -> Tensor:
+        """What follows the convolutions, whose outputs [B, C, H, H] these are."""
+        if getattr(self, "fused", False):
+            return self._fused(*outputs)
+        branches = [self._activated(*branch) for branch in zip(self.branches, outputs, strict=True)]
         joined = branches[0]
-        if self.join == "product":
+        if self.joined_by == "product":
             joined = joined * branches[1]
-        elif self.join == "sum":
+        elif self.joined_by == "sum":
             joined = joined + branches[1]
-        elif self.join == "concatenation":
+        elif self.joined_by == "concatenation":
             joined = torch.cat(branches, dim=1)
         if self.pool == "stride":
             return joined
         pooled = same_max_pool if self.pool == "max" else same_average_pool
         return pooled(joined, self.pool_size, self.pool_stride)
+
+    def _fused(self, branch_a: Tensor, branch_b: Tensor | None = None) -> Tensor:
+        norm = Norm(per_image=False, epsilon=NORM_EPSILON, rectified=self.activation is F.relu)
+        pooling = Pooling.same(branch_a.shape[2], self.pool_size, self.pool_stride)
+        norm_b = None if branch_b is None else self._norm("b")
+        return fused_block(branch_a, branch_b, self._norm("a"), norm_b, norm, pooling)
+
+    def _norm(self, name: str) -> tuple[Tensor, Tensor]:
+        norm: Any = self.get_submodule(f"norm_{name}")
+        # Not by `get_parameter`, which refuses the copies that `precision.encode` puts in the weights' places.
+        return norm.weight, norm.bias
 
     def _convolved(self, padded: Tensor) -> Sequence[Tensor]:
         convolutions: list[Any] = [self.get_submodule(f"conv_{name}") for name in self.branches]
@@ -94,9 +124,7 @@ class VariantBlock(nn.Module):
 
     def _activated(self, name: str, hidden: Tensor) -> Tensor:
         if self.normed:
-            norm: Any = self.get_submodule(f"norm_{name}")
-            # Not by `get_parameter`, which refuses the copies that `precision.encode` puts in the weights' places.
-            hidden = channel_norm(hidden, norm.weight, norm.bias)
+            hidden = channel_norm(hidden, *self._norm(name))
         return self.activation(hidden)
 
 

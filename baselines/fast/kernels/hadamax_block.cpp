@@ -4,6 +4,11 @@
 //   PIXEL  LayerNorm over the channels of each pixel with scale and bias, tanh GELU        (Hadamax-PQN)
 //   IMAGE  LayerNorm over channels, height and width together, nothing learned, exact GELU (Hadamax-C51)
 //
+// and two of its ablations, which are as PIXEL otherwise:
+//
+//   RECTIFIED  ReLU in the GELU's place
+//   SINGLE     one branch, and no product
+//
 // Images are [B, H, W, C], C a multiple of 16, float or bfloat16; all arithmetic is float. Each image is one thread's
 // work and leaves its own partial sums, so that results do not depend on the number of threads.
 
@@ -79,6 +84,7 @@ struct TanhGelu {
 
   // 1 / gate(y), where gate(y) = 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u)) is what gelu multiplies y with.
   static Floats inverse_gate(Floats y) { return 1.0f + power_of_two(y * (-2.0f * LOG2_E * k - 2.0f * LOG2_E * k * c * y * y)); }
+  static Floats value(Floats y) { return y / inverse_gate(y); }
   static Floats product(Floats y, Floats z) {  // of gelu(y) and gelu(z), for a single division
     return y * z / (inverse_gate(y) * inverse_gate(z));
   }
@@ -115,6 +121,15 @@ struct ExactGelu {
     parts(y, cumulative, bell);
     value = y * cumulative;
     slope = cumulative + y * bell * 0.39894228f;  // 1 / sqrt(2 pi)
+  }
+};
+
+struct Relu {
+  static Floats value(Floats y) { return y < 0.0f ? Floats{} : y; }  // nan stays nan
+  static Floats product(Floats y, Floats z) { return value(y) * value(z); }
+  static void value_and_slope(Floats y, Floats& value, Floats& slope) {
+    value = Relu::value(y);
+    slope = y > 0.0f ? all(1.0f) : Floats{};
   }
 };
 
@@ -180,13 +195,19 @@ void image_moments(const T* image, int64_t pixels, int64_t channels, float epsil
   std::fill_n(of.inverse, pixels, 1.0f / __builtin_sqrtf(float(squares / double(count)) + epsilon));
 }
 
-struct PixelNorm {
-  static constexpr bool per_image = false;
-  using Gelu = TanhGelu;
+struct Pixel {
+  static constexpr bool per_image = false, single = false;
+  using Activation = TanhGelu;
 };
-struct ImageNorm {
-  static constexpr bool per_image = true;
-  using Gelu = ExactGelu;
+struct Image {
+  static constexpr bool per_image = true, single = false;
+  using Activation = ExactGelu;
+};
+struct Rectified : Pixel {
+  using Activation = Relu;
+};
+struct Single : Pixel {
+  static constexpr bool single = true;  // nothing of branch b is read, and its gradient is not written
 };
 
 template <int V>
@@ -201,10 +222,10 @@ struct Affine {  // scale and bias of one branch
 };
 
 // Sees to it that the moments of one branch are there for all rows before `end`.
-template <int V, class Norm, class T>
+template <int V, class Kind, class T>
 void ready(const Shape& s, const T* image, int64_t end, Moments& of) {
   const int64_t row = s.width * s.channels;
-  if constexpr (Norm::per_image) {
+  if constexpr (Kind::per_image) {
     if (of.rows == 0) image_moments(image, s.height * s.width, s.channels, s.epsilon, of);
     of.rows = s.height;
   } else {
@@ -215,7 +236,13 @@ void ready(const Shape& s, const T* image, int64_t end, Moments& of) {
   }
 }
 
-template <int V, class Norm, class T>
+// The numbers from `lane` on, normed as their pixel is.
+template <class T>
+inline Floats normed(const T* image, int64_t lane, const Moments& of, int64_t pixel) {
+  return (load(image + lane) - all(of.mean[pixel])) * all(of.inverse[pixel]);
+}
+
+template <int V, class Kind, class T>
 void forward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a, const Affine<V>& of_b, T* out,
                    uint8_t* argmax, float* moments, float* rows) {
   const int64_t C = s.channels, row = s.width * C;
@@ -224,19 +251,21 @@ void forward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a
   for (int64_t oy = 0; oy < s.out_height; oy++) {
     const int64_t top = oy * s.stride - s.padding;
     const int64_t bottom = top + s.size < s.height ? top + s.size : s.height;
-    ready<V, Norm>(s, a, bottom, in_a);
-    ready<V, Norm>(s, b, bottom, in_b);
+    ready<V, Kind>(s, a, bottom, in_a);
+    if constexpr (!Kind::single) ready<V, Kind>(s, b, bottom, in_b);
     for (; computed < bottom; computed++) {
       float* products = rows + (computed % s.size) * row;
       for (int64_t x = 0; x < s.width; x++) {
         const int64_t pixel = computed * s.width + x;
-        const Floats mean_a = all(in_a.mean[pixel]), inverse_a = all(in_a.inverse[pixel]);
-        const Floats mean_b = all(in_b.mean[pixel]), inverse_b = all(in_b.inverse[pixel]);
         for (int v = 0; v < V; v++) {
-          const Floats xa = (load(a + pixel * C + v * LANES) - mean_a) * inverse_a;
-          const Floats xb = (load(b + pixel * C + v * LANES) - mean_b) * inverse_b;
-          store(products + x * C + v * LANES,
-                Norm::Gelu::product(xa * of_a.scale[v] + of_a.bias[v], xb * of_b.scale[v] + of_b.bias[v]));
+          const int64_t lane = pixel * C + v * LANES;
+          const Floats ya = normed(a, lane, in_a, pixel) * of_a.scale[v] + of_a.bias[v];
+          if constexpr (Kind::single) {
+            store(products + x * C + v * LANES, Kind::Activation::value(ya));
+          } else {
+            const Floats yb = normed(b, lane, in_b, pixel) * of_b.scale[v] + of_b.bias[v];
+            store(products + x * C + v * LANES, Kind::Activation::product(ya, yb));
+          }
         }
       }
     }
@@ -267,8 +296,8 @@ void forward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a
       }
     }
   }
-  ready<V, Norm>(s, a, s.height, in_a);  // rows under no window too, for the gradient
-  ready<V, Norm>(s, b, s.height, in_b);
+  ready<V, Kind>(s, a, s.height, in_a);  // rows under no window too, for the gradient
+  if constexpr (!Kind::single) ready<V, Kind>(s, b, s.height, in_b);
 }
 
 inline Ints where_was(const uint8_t* argmax) {
@@ -286,7 +315,7 @@ struct Totals {
 
 // The gradient at the normed values of both branches, of one row of windows: [out_width, C], each where its window found
 // the largest product. A window passes nothing on to any other pixel, so nothing else need be computed.
-template <int V, class Norm, class T>
+template <int V, class Kind, class T>
 void window_row(const Shape& s, int64_t oy, const T* a, const T* b, const Moments& in_a, const Moments& in_b,
                 const Affine<V>& of_a, const Affine<V>& of_b, const T* gradient, const uint8_t* argmax, float* to_a,
                 float* to_b, Totals<V>& total_a, Totals<V>& total_b) {
@@ -304,22 +333,21 @@ void window_row(const Shape& s, int64_t oy, const T* a, const T* b, const Moment
         const int64_t x = left + dx;
         if (x < 0 || x >= s.width) continue;
         const int64_t pixel = y * s.width + x;
-        const Floats mean_a = all(in_a.mean[pixel]), inverse_a = all(in_a.inverse[pixel]);
-        const Floats mean_b = all(in_b.mean[pixel]), inverse_b = all(in_b.inverse[pixel]);
         for (int v = 0; v < V; v++) {
           const Ints here = where[v] == int32_t(dy * s.size + dx);
-          xa[v] = here ? (load(a + pixel * C + v * LANES) - mean_a) * inverse_a : xa[v];
-          xb[v] = here ? (load(b + pixel * C + v * LANES) - mean_b) * inverse_b : xb[v];
+          xa[v] = here ? normed(a, pixel * C + v * LANES, in_a, pixel) : xa[v];
+          if constexpr (!Kind::single) xb[v] = here ? normed(b, pixel * C + v * LANES, in_b, pixel) : xb[v];
         }
       }
     }
     for (int v = 0; v < V; v++) {
-      Floats value_a, slope_a, value_b, slope_b;
-      Norm::Gelu::value_and_slope(xa[v] * of_a.scale[v] + of_a.bias[v], value_a, slope_a);
-      Norm::Gelu::value_and_slope(xb[v] * of_b.scale[v] + of_b.bias[v], value_b, slope_b);
+      Floats value_a, slope_a, value_b = all(1.0f), slope_b{};
+      Kind::Activation::value_and_slope(xa[v] * of_a.scale[v] + of_a.bias[v], value_a, slope_a);
+      if constexpr (!Kind::single)
+        Kind::Activation::value_and_slope(xb[v] * of_b.scale[v] + of_b.bias[v], value_b, slope_b);
       const Floats came = load(gradient + from + v * LANES);
       Floats ga = came * value_b * slope_a, gb = came * value_a * slope_b;
-      if constexpr (Norm::per_image) {
+      if constexpr (Kind::per_image) {
         sum_a += ga;
         dot_a += ga * xa[v];
         sum_b += gb;
@@ -336,7 +364,7 @@ void window_row(const Shape& s, int64_t oy, const T* a, const T* b, const Moment
       store(to_b + ox * C + v * LANES, gb);
     }
   }
-  if constexpr (Norm::per_image) {
+  if constexpr (Kind::per_image) {
     total_a.sum += sum(sum_a);
     total_a.dot += sum(dot_a);
     total_b.sum += sum(sum_b);
@@ -345,7 +373,7 @@ void window_row(const Shape& s, int64_t oy, const T* a, const T* b, const Moment
 }
 
 // What the windows of row oy send to the pixels of row y is added to [width, C] of each branch.
-template <int V>
+template <int V, class Kind>
 void scatter(const Shape& s, int64_t y, int64_t oy, const uint8_t* argmax, const float* from_a, const float* from_b,
              float* to_a, float* to_b) {
   const int64_t C = s.channels, dy = y + s.padding - oy * s.stride;
@@ -355,7 +383,8 @@ void scatter(const Shape& s, int64_t y, int64_t oy, const uint8_t* argmax, const
     for (int v = 0; v < V; v++) {
       const int64_t lane = v * LANES;
       const Ints where = where_was(argmax + (oy * s.out_width + ox) * C + lane) - int32_t(dy * s.size);
-      const Floats sent_a = load(from_a + ox * C + lane), sent_b = load(from_b + ox * C + lane);
+      const Floats sent_a = load(from_a + ox * C + lane);
+      const Floats sent_b = Kind::single ? Floats{} : load(from_b + ox * C + lane);
       for (int64_t dx = 0; dx < s.size; dx++) {
         const int64_t x = left + dx;
         if (x < 0 || x >= s.width) continue;
@@ -363,17 +392,17 @@ void scatter(const Shape& s, int64_t y, int64_t oy, const uint8_t* argmax, const
         Floats add_a = here ? sent_a : Floats{}, add_b = here ? sent_b : Floats{};
         if (windows_overlap) {
           add_a += load(to_a + x * C + lane);
-          add_b += load(to_b + x * C + lane);
+          if constexpr (!Kind::single) add_b += load(to_b + x * C + lane);
         }
         store(to_a + x * C + lane, add_a);
-        store(to_b + x * C + lane, add_b);
+        if constexpr (!Kind::single) store(to_b + x * C + lane, add_b);
       }
     }
   }
 }
 
 // Through the norm of one branch: from the gradient at a row's normed values to that at the row itself.
-template <int V, class Norm, class T>
+template <int V, class Kind, class T>
 void through_norm(const Shape& s, const T* row, const float* mean, const float* inverse, const float* sent,
                   const Totals<V>& total, T* to) {
   constexpr float share = 1.0f / (V * LANES);
@@ -381,7 +410,7 @@ void through_norm(const Shape& s, const T* row, const float* mean, const float* 
   for (int64_t first = 0; first < s.width; first += LANES) {
     const int64_t block = s.width - first < LANES ? s.width - first : LANES;
     float whole[LANES], along[LANES];  // means over what was normed together: of the gradient, and of it times x
-    if constexpr (Norm::per_image) {
+    if constexpr (Kind::per_image) {
       store(whole, all(float(total.sum / count)));
       store(along, all(float(total.dot / count)));
     } else {
@@ -406,7 +435,7 @@ void through_norm(const Shape& s, const T* row, const float* mean, const float* 
 }
 
 // parameter_sums: [4, C] of this image: d scale a, d bias a, d scale b, d bias b; untouched by the image norm.
-template <int V, class Norm, class T>
+template <int V, class Kind, class T>
 void backward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a, const Affine<V>& of_b,
                     const T* gradient, const uint8_t* argmax, float* moments, T* grad_a, T* grad_b,
                     float* parameter_sums) {
@@ -418,10 +447,10 @@ void backward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_
 
   auto compute = [&](int64_t oy) {
     const int64_t slot = oy % s.size * pooled_row;
-    window_row<V, Norm>(s, oy, a, b, in_a, in_b, of_a, of_b, gradient, argmax, &windows_a[slot], &windows_b[slot],
+    window_row<V, Kind>(s, oy, a, b, in_a, in_b, of_a, of_b, gradient, argmax, &windows_a[slot], &windows_b[slot],
                         total_a, total_b);
   };
-  if constexpr (Norm::per_image) {  // the totals must be complete before the first pixel's gradient
+  if constexpr (Kind::per_image) {  // the totals must be complete before the first pixel's gradient
     for (int64_t oy = 0; oy < s.out_height; oy++) compute(oy);
   }
   const Totals<V> whole_a = total_a, whole_b = total_b;
@@ -434,13 +463,15 @@ void backward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_
     std::fill(sent_b.begin(), sent_b.end(), 0.0f);
     for (int64_t oy = first; oy < end; oy++) {
       const int64_t slot = oy % s.size * pooled_row;
-      scatter<V>(s, y, oy, argmax, &windows_a[slot], &windows_b[slot], sent_a.data(), sent_b.data());
+      scatter<V, Kind>(s, y, oy, argmax, &windows_a[slot], &windows_b[slot], sent_a.data(), sent_b.data());
     }
     const int64_t at = y * s.width;
-    through_norm<V, Norm>(s, a + y * row, in_a.mean + at, in_a.inverse + at, sent_a.data(), whole_a, grad_a + y * row);
-    through_norm<V, Norm>(s, b + y * row, in_b.mean + at, in_b.inverse + at, sent_b.data(), whole_b, grad_b + y * row);
+    through_norm<V, Kind>(s, a + y * row, in_a.mean + at, in_a.inverse + at, sent_a.data(), whole_a, grad_a + y * row);
+    if constexpr (!Kind::single)
+      through_norm<V, Kind>(s, b + y * row, in_b.mean + at, in_b.inverse + at, sent_b.data(), whole_b,
+                            grad_b + y * row);
   }
-  if constexpr (!Norm::per_image) {
+  if constexpr (!Kind::per_image) {
     for (int v = 0; v < V; v++) {
       store(parameter_sums + v * LANES, total_a.scale[v]);
       store(parameter_sums + C + v * LANES, total_a.bias[v]);
@@ -450,7 +481,7 @@ void backward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_
   }
 }
 
-template <int V, class Norm, class T>
+template <int V, class Kind, class T>
 void forward(const Shape& s, const void* a, const void* b, const float* const* affine, void* out, uint8_t* argmax,
              float* moments, int threads) {
   const int64_t in = s.height * s.width * s.channels, pooled = s.out_height * s.out_width * s.channels;
@@ -460,13 +491,13 @@ void forward(const Shape& s, const void* a, const void* b, const float* const* a
     std::vector<float> rows(s.size * s.width * s.channels), own(moments ? 0 : 4 * s.height * s.width);
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < s.images; n++)
-      forward_image<V, Norm>(s, (const T*)a + n * in, (const T*)b + n * in, of_a, of_b, (T*)out + n * pooled,
+      forward_image<V, Kind>(s, (const T*)a + n * in, (const T*)b + n * in, of_a, of_b, (T*)out + n * pooled,
                              argmax ? argmax + n * pooled : nullptr,
                              moments ? moments + n * 4 * s.height * s.width : own.data(), rows.data());
   }
 }
 
-template <int V, class Norm, class T>
+template <int V, class Kind, class T>
 void backward(const Shape& s, const void* a, const void* b, const float* const* affine, const void* gradient,
               const uint8_t* argmax, float* moments, void* grad_a, void* grad_b, float* sums, int threads) {
   const int64_t in = s.height * s.width * s.channels, pooled = s.out_height * s.out_width * s.channels;
@@ -475,23 +506,24 @@ void backward(const Shape& s, const void* a, const void* b, const float* const* 
   {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < s.images; n++)
-      backward_image<V, Norm>(s, (const T*)a + n * in, (const T*)b + n * in, of_a, of_b,
+      backward_image<V, Kind>(s, (const T*)a + n * in, (const T*)b + n * in, of_a, of_b,
                               (const T*)gradient + n * pooled, argmax + n * pooled,
                               moments + n * 4 * s.height * s.width, (T*)grad_a + n * in,
                               (T*)grad_b + n * in, sums ? sums + n * 4 * s.channels : nullptr);
   }
 }
 
-// Calls `what`<V, Norm, T>(...) for the number of channels, the norm and the type at hand; 1 if there is none such.
-#define DISPATCH(what, ...)                                                                  \
-  do {                                                                                       \
-    if (s.channels == 32) return per_norm<32 / LANES>(image_norm, is_bfloat16, [&](auto v, auto norm, auto type) {          \
-      what<decltype(v)::value, decltype(norm), decltype(type)>(s, __VA_ARGS__);              \
-    });                                                                                      \
-    if (s.channels == 64) return per_norm<64 / LANES>(image_norm, is_bfloat16, [&](auto v, auto norm, auto type) {          \
-      what<decltype(v)::value, decltype(norm), decltype(type)>(s, __VA_ARGS__);              \
-    });                                                                                      \
-    return 1;                                                                                \
+// Calls `what`<V, Kind, T>(...) for the number of channels, the kind and the type at hand; 1 if there is none such.
+#define DISPATCH(what, ...)                                                                             \
+  do {                                                                                                  \
+    const auto call = [&](auto v, auto of, auto type) {                                                 \
+      what<decltype(v)::value, decltype(of), decltype(type)>(s, __VA_ARGS__);                           \
+    };                                                                                                  \
+    if (s.channels == 32) return is_bfloat16 ? of_kind<32 / LANES, BFloat16>(kind, call)                \
+                                             : of_kind<32 / LANES, float>(kind, call);                  \
+    if (s.channels == 64) return is_bfloat16 ? of_kind<64 / LANES, BFloat16>(kind, call)                \
+                                             : of_kind<64 / LANES, float>(kind, call);                  \
+    return 1;                                                                                           \
   } while (0)
 
 template <int V>
@@ -499,13 +531,15 @@ struct Count {
   static constexpr int value = V;
 };
 
-template <int V, class Call>
-int per_norm(bool image_norm, bool is_bfloat16, Call call) {
-  if (image_norm && is_bfloat16) call(Count<V>{}, ImageNorm{}, BFloat16{});
-  else if (image_norm) call(Count<V>{}, ImageNorm{}, float{});
-  else if (is_bfloat16) call(Count<V>{}, PixelNorm{}, BFloat16{});
-  else call(Count<V>{}, PixelNorm{}, float{});
-  return 0;
+template <int V, class T, class Call>
+int of_kind(int kind, Call call) {
+  switch (kind) {
+    case 0: call(Count<V>{}, Pixel{}, T{}); return 0;
+    case 1: call(Count<V>{}, Image{}, T{}); return 0;
+    case 2: call(Count<V>{}, Rectified{}, T{}); return 0;
+    case 3: call(Count<V>{}, Single{}, T{}); return 0;
+    default: return 1;
+  }
 }
 
 }  // namespace
@@ -513,17 +547,18 @@ int per_norm(bool image_norm, bool is_bfloat16, Call call) {
 extern "C" {
 
 // shape: images, height, width, channels, pooled height, pooled width, window size, stride, padding.
+// kind: 0 PIXEL, 1 IMAGE, 2 RECTIFIED, 3 SINGLE.
 // affine: scale a, bias a, scale b, bias b, each [channels] or null. argmax and moments [images, 4, height * width] are
 // what the gradient needs to know; both null where none is wanted.
-// Returns 0, or 1 for a number of channels there is no code for.
+// Returns 0, or 1 for a number of channels or a kind there is no code for.
 
-int hadamax_forward(const int64_t* shape, float epsilon, int image_norm, int is_bfloat16, int threads, const void* a,
+int hadamax_forward(const int64_t* shape, float epsilon, int kind, int is_bfloat16, int threads, const void* a,
                     const void* b, const float* const* affine, void* out, uint8_t* argmax, float* moments) {
   const Shape s{shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], shape[7], shape[8], epsilon};
   DISPATCH(forward, a, b, affine, out, argmax, moments, threads);
 }
 
-int hadamax_backward(const int64_t* shape, float epsilon, int image_norm, int is_bfloat16, int threads, const void* a,
+int hadamax_backward(const int64_t* shape, float epsilon, int kind, int is_bfloat16, int threads, const void* a,
                      const void* b, const float* const* affine, const void* gradient, const uint8_t* argmax,
                      float* moments, void* grad_a, void* grad_b, float* sums) {
   const Shape s{shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], shape[7], shape[8], epsilon};

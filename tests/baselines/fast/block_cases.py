@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from baselines.fast.block_shape import Norm, Pooling
 from baselines.networks.distribution_network import image_norm
-from baselines.networks.pqn_encoders import hadamax_block
+from baselines.networks.pqn_encoders import channel_norm, gelu_tanh, hadamax_block, same_max_pool
 
 PIXEL_NORM = Norm(per_image=False, epsilon=1e-6)
 IMAGE_NORM = Norm(per_image=True, epsilon=1e-5)
+RECTIFIED = Norm(per_image=False, epsilon=1e-6, rectified=True)
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class Case:
     stride: int
     norm: Norm
     padding: int = 0  # of the image norm's pooling alone; the other pads SAME
+    single: bool = False  # one branch, and no product
+
+    @property
+    def branches(self) -> int:
+        return 1 if self.single else 2
 
     @property
     def pooling(self) -> Pooling:
@@ -33,7 +40,8 @@ class Case:
         return Pooling.same(self.height, self.size, self.stride)
 
     def __str__(self) -> str:
-        kind = "image" if self.norm.per_image else "pixel"
+        kind = "image" if self.norm.per_image else "relu" if self.norm.rectified else "pixel"
+        kind = "single" if self.single else kind
         return f"{kind}-{self.channels}x{self.height}-pool{self.size}/{self.stride}"
 
 
@@ -49,25 +57,37 @@ CASES = [
     Case(64, 11, 3, 1, IMAGE_NORM, padding=1),
     Case(32, 6, 4, 4, IMAGE_NORM),  # two rows in no window
 ]
+ABLATIONS = [  # of the paper: with ReLU, and without the product; on a CPU alone
+    Case(32, 84, 4, 4, RECTIFIED),
+    Case(64, 11, 3, 1, RECTIFIED),
+    Case(32, 9, 4, 4, RECTIFIED),
+    Case(32, 84, 4, 4, PIXEL_NORM, single=True),
+    Case(64, 21, 2, 2, PIXEL_NORM, single=True),
+    Case(64, 11, 3, 1, PIXEL_NORM, single=True),
+    Case(32, 9, 4, 4, PIXEL_NORM, single=True),
+]
 SMALL = [case for case in CASES if case.height <= 11]
 
 
 def inputs(case: Case, *, dtype: torch.dtype = torch.float32, images: int = 3, seed: int = 0) -> list[Tensor]:
-    """Branches, and scales and biases (none for the image norm), all of `dtype`, all wanting gradients."""
+    """Branches, or one, and scales and biases (none for the image norm), all of `dtype`, all wanting gradients."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator)
 
     shape = (images, case.channels, case.height, case.height)
-    found = [(2 * normal(*shape) + 0.5).contiguous(memory_format=torch.channels_last) for _ in "ab"]
+    found = [(2 * normal(*shape) + 0.5).contiguous(memory_format=torch.channels_last) for _ in "ab"[: case.branches]]
     if not case.norm.per_image:
-        found += [0.3 * normal(case.channels) + (1 - k % 2) for k in range(4)]
+        found += [0.3 * normal(case.channels) + (1 - k % 2) for k in range(2 * case.branches)]
     return [tensor.to(dtype).requires_grad_() for tensor in found]
 
 
 def block(function: Any, case: Case, tensors: list[Tensor]) -> Tensor:
     """`function` called as `fused_block` is."""
+    if case.single:
+        a, *learned = tensors
+        return function(a, None, tuple(learned), None, case.norm, case.pooling)
     a, b, *learned = tensors
     norms = (tuple(learned[:2]), tuple(learned[2:])) if learned else (None, None)
     return function(a, b, *norms, case.norm, case.pooling)
@@ -75,6 +95,12 @@ def block(function: Any, case: Case, tensors: list[Tensor]) -> Tensor:
 
 def plain(case: Case, tensors: list[Tensor]) -> Tensor:
     """The composition that the fused versions are held to."""
+    if case.single or case.norm.rectified:
+        activation = F.relu if case.norm.rectified else gelu_tanh
+        images, learned = tensors[: case.branches], tensors[case.branches :]
+        normed = [channel_norm(image, *learned[2 * i : 2 * i + 2]) for i, image in enumerate(images)]
+        product = math.prod(map(activation, normed[1:]), start=activation(normed[0]))
+        return same_max_pool(product, case.size, case.stride)
     a, b, *learned = tensors
     if case.norm.per_image:
         return F.max_pool2d(F.gelu(image_norm(a)) * F.gelu(image_norm(b)), case.size, case.stride, case.padding)

@@ -4,19 +4,33 @@ import stat
 
 import pytest
 import torch
-from block_cases import CASES, IMAGE_NORM, SMALL, block, exact, inputs, largest_difference, plain, with_gradients
+from block_cases import (
+    ABLATIONS,
+    CASES,
+    IMAGE_NORM,
+    RECTIFIED,
+    SMALL,
+    block,
+    exact,
+    inputs,
+    largest_difference,
+    plain,
+    with_gradients,
+)
 from fused import fuse, require_native
 
 from baselines.fast import fused_block, native
 from baselines.fast import paths as fast
-from baselines.fast.block_shape import Pooling
+from baselines.fast.block_shape import Norm, Pooling
 from baselines.fast.fused_block import fused_block as fused
 from baselines.networks.distribution_network import build_c51_network
 from baselines.networks.pqn_encoders import HadamaxConv
+from baselines.networks.pqn_variants import VariantBlock
+from baselines.networks.precision import use_precision
 from baselines.networks.q_network import build_q_network
 
-each_case = pytest.mark.parametrize("case", CASES, ids=str)
-each_small_case = pytest.mark.parametrize("case", SMALL, ids=str)
+each_case = pytest.mark.parametrize("case", [*CASES, *ABLATIONS], ids=str)
+each_small_case = pytest.mark.parametrize("case", [*SMALL, *(case for case in ABLATIONS if case.height <= 11)], ids=str)
 
 
 @pytest.fixture
@@ -107,6 +121,24 @@ def test_what_there_is_no_code_for_is_refused(channels, dtype, window):
         fused(images, images, None, None, IMAGE_NORM, Pooling.symmetric(16, window, window, 0))
 
 
+@pytest.mark.parametrize(
+    ("branches", "norm"),
+    [(2, Norm(per_image=True, epsilon=1e-5, rectified=True)), (1, IMAGE_NORM), (1, RECTIFIED)],
+    ids=["relu of images", "one branch of images", "one branch with relu"],
+)
+def test_two_ablations_at_once_are_refused(branches, norm):
+    images = torch.zeros(1, 32, 16, 16)
+    with pytest.raises(ValueError, match="one of them at most"):
+        fused(images, images if branches == 2 else None, None, None, norm, Pooling.same(16, 4, 4))
+
+
+@pytest.mark.parametrize("case", ABLATIONS[2::4], ids=str)
+def test_off_a_cpu_the_ablations_are_left_plain(case):
+    tensors = [tensor.to("meta") for tensor in inputs(case)]
+    with pytest.raises(ValueError, match="fused on a CPU alone"):
+        block(fused, case, tensors)
+
+
 # Networks ---------------------------------------------------------------------------------------------------------
 
 
@@ -115,10 +147,12 @@ def networks():
     return {
         "pqn": build_q_network("hadamax", 6, generator),
         "c51": build_c51_network("hadamax-c51", 6, 51, generator),
+        "relu": build_q_network("hadamax-relu", 6, generator),
+        "no-product": build_q_network("hadamax-no-product", 6, generator),
     }
 
 
-@pytest.mark.parametrize("name", ["pqn", "c51"])
+@pytest.mark.parametrize("name", ["pqn", "c51", "relu", "no-product"])
 def test_a_fused_network_learns_as_the_plain_one_does(name):
     images = torch.randint(0, 256, (16, 4, 84, 84), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -137,6 +171,23 @@ def test_a_fused_network_learns_as_the_plain_one_does(name):
         return found
 
     assert losses(fused=True) == pytest.approx(losses(fused=False), rel=1e-4)
+
+
+@pytest.mark.parametrize("encoder", ["hadamax-relu", "hadamax-no-product"])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_two_of_the_papers_ablations_are_fused_in_every_layer(compiled, encoder, precision):
+    network = build_q_network(encoder, 6, torch.Generator().manual_seed(0))
+    use_precision(network, precision)
+    paths = fast.use_fused_blocks(network, torch.device("cpu"), plain=False)
+    assert paths == fast.Paths(taken=("fused Hadamax block",))
+    assert all(layer.fused for layer in network.modules() if isinstance(layer, VariantBlock))
+    assert fast.use_fused_blocks(network, torch.device("cuda"), plain=False) == fast.Paths()  # nothing to be told there
+
+
+@pytest.mark.parametrize("encoder", ["hadamax-no-maxpool", "hadamax-average-pool", "hadamax-sum"])
+def test_other_blocks_have_no_such_path(encoder):
+    network = build_q_network(encoder, 6, torch.Generator().manual_seed(0))
+    assert fast.use_fused_blocks(network, torch.device("cpu"), plain=False) == fast.Paths()
 
 
 def test_only_hadamax_layers_have_a_fast_path():
