@@ -236,11 +236,12 @@ void ready(const Shape& s, const T* image, int64_t end, Moments& of) {
   }
 }
 
-// The numbers from `lane` on, normed as their pixel is.
-template <class T>
-inline Floats normed(const T* image, int64_t lane, const Moments& of, int64_t pixel) {
-  return (load(image + lane) - all(of.mean[pixel])) * all(of.inverse[pixel]);
-}
+// Norms the numbers of one pixel.
+struct PixelNorm {
+  Floats mean, inverse;
+  PixelNorm(const Moments& of, int64_t pixel) : mean(all(of.mean[pixel])), inverse(all(of.inverse[pixel])) {}
+  Floats operator()(Floats values) const { return (values - mean) * inverse; }
+};
 
 template <int V, class Kind, class T>
 void forward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a, const Affine<V>& of_b, T* out,
@@ -257,13 +258,14 @@ void forward_image(const Shape& s, const T* a, const T* b, const Affine<V>& of_a
       float* products = rows + (computed % s.size) * row;
       for (int64_t x = 0; x < s.width; x++) {
         const int64_t pixel = computed * s.width + x;
+        const PixelNorm norm_a(in_a, pixel), norm_b(Kind::single ? in_a : in_b, pixel);
         for (int v = 0; v < V; v++) {
           const int64_t lane = pixel * C + v * LANES;
-          const Floats ya = normed(a, lane, in_a, pixel) * of_a.scale[v] + of_a.bias[v];
+          const Floats ya = norm_a(load(a + lane)) * of_a.scale[v] + of_a.bias[v];
           if constexpr (Kind::single) {
             store(products + x * C + v * LANES, Kind::Activation::value(ya));
           } else {
-            const Floats yb = normed(b, lane, in_b, pixel) * of_b.scale[v] + of_b.bias[v];
+            const Floats yb = norm_b(load(b + lane)) * of_b.scale[v] + of_b.bias[v];
             store(products + x * C + v * LANES, Kind::Activation::product(ya, yb));
           }
         }
@@ -333,10 +335,11 @@ void window_row(const Shape& s, int64_t oy, const T* a, const T* b, const Moment
         const int64_t x = left + dx;
         if (x < 0 || x >= s.width) continue;
         const int64_t pixel = y * s.width + x;
+        const PixelNorm norm_a(in_a, pixel), norm_b(Kind::single ? in_a : in_b, pixel);
         for (int v = 0; v < V; v++) {
           const Ints here = where[v] == int32_t(dy * s.size + dx);
-          xa[v] = here ? normed(a, pixel * C + v * LANES, in_a, pixel) : xa[v];
-          if constexpr (!Kind::single) xb[v] = here ? normed(b, pixel * C + v * LANES, in_b, pixel) : xb[v];
+          xa[v] = here ? norm_a(load(a + pixel * C + v * LANES)) : xa[v];
+          if constexpr (!Kind::single) xb[v] = here ? norm_b(load(b + pixel * C + v * LANES)) : xb[v];
         }
       }
     }
