@@ -36,7 +36,7 @@ _HADAMAX_WIDTHS = (32, 64, 64)
 _HADAMAX_BLOCKS = ((8, 4, 4), (4, 2, 2), (3, 3, 1))  # kernel, pool, stride: 84 -> 21 -> 11 -> 11
 _HADAMAX_SIDE = 11
 _NATURE_SIDE = 7
-_FUSED = (("single", gelu_tanh), ("product", gelu_tanh), ("product", F.relu))  # joins and activations, with max-pooling
+_FUSED = (("single", gelu_tanh), ("product", F.relu))  # joins and activations, with max-pooling
 
 
 class VariantBlock(nn.Module):
