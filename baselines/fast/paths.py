@@ -55,9 +55,9 @@ def use_layer_paths(network: nn.Module, device: torch.device, *, plain: bool) ->
 def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
     """Lets the Hadamax layers of `network` take the fused block, if it has any and the block proves itself on `device`.
 
-    A layer that has such a path has an attribute `fused` and says by `why_not_fused()` what keeps it from that; one that
-    has it on one kind of device alone names that in `fused_on`. It is proven in the type that the network computes in:
-    call this after `use_precision`. `plain` leaves all as they are.
+    A layer that has such a path has an attribute `fused` and says by `why_not_fused()` what keeps it from that. Where
+    there is but one kind of device that it has it on, `fused_on` names that. It is proven in the type that the network
+    computes in: call this after `use_precision`. `plain` leaves all as they are.
     """
     layers: dict[str, Any] = {
         name: module
