@@ -23,7 +23,7 @@ from suite.run import RunOptions, execute
 
 TINY_PQN = {"train_environments": 4, "greedy_environments": 2, "rollout_agent_steps": 8, "minibatches": 2}
 TINY_REPLAY = {"train_environments": 4, "block_vector_steps": 4, "batch": 4, "agent_steps_per_update": 8}
-TINY = {"pqn": TINY_PQN, "c51": TINY_REPLAY, "rainbow": TINY_REPLAY}
+TINY = {"pqn": TINY_PQN, "c51": TINY_REPLAY, "rainbow": TINY_REPLAY}  # by algorithm, which these baselines are named as
 UPDATES = {"pqn": 3, "c51": 4, "rainbow": 4}  # reports of progress, and a checkpoint after each
 # What a run imports late; a life has it from the start.
 _WARM = ("envpool", "torch._dynamo", "baselines.pqn", "baselines.c51", "baselines.rainbow", "pyarrow.parquet")
@@ -32,7 +32,7 @@ OPTIONS = RunOptions(device="cpu", threads=1, emulator_threads=1, checkpoint_sec
 
 def tiny_pinned(name):
     pinned = load_pinned(name)
-    tiny = TINY[name]
+    tiny = TINY[pinned.algorithm]
     return dataclasses.replace(
         pinned, config=dataclasses.replace(pinned.config, **tiny), values={**pinned.values, **tiny}
     )
@@ -40,7 +40,7 @@ def tiny_pinned(name):
 
 def spec_of(baseline):
     pinned = tiny_pinned(baseline)
-    frames = UPDATES[baseline] * pinned.config.frames_per_update
+    frames = UPDATES[pinned.algorithm] * pinned.config.frames_per_update
     return run_spec(pinned, load_protocol("paper"), game="Breakout", frames=frames, seed=0)
 
 

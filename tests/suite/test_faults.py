@@ -11,6 +11,7 @@ import pytest
 from fault_children import TINY, Children, spec_of
 from file_faults import TAKEN
 
+from baselines.families import BASELINES, PINNED_NAMES
 from results.schema import ACTIONS_FILE, EPISODES_FILE, MANIFEST_FILE, METRICS_FILE
 from results.store import Run, open_run, read_manifest, run_directory
 from results.verify import verify_run
@@ -186,3 +187,26 @@ def test_damage_anywhere_in_an_unfinished_run_is_never_trained_on(children, whol
 @pytest.mark.parametrize("baseline", TINY)
 def test_a_run_struck_at_every_file_operation_ends_as_one_never_struck(children, whole, tmp_path, baseline, kind):
     strike(children, whole, tmp_path, baseline, kind=kind, strikes=10**6)
+
+
+def kill_in_the_middle(children, whole, folder, baseline):
+    """SIGKILL where a third and two thirds of the file operations are done, one life after another; then to the end."""
+    expected, operations = whole(baseline)
+    results = folder / "killed"
+    for _ in range(2):
+        code, _ = children.live(results, baseline=baseline, kind="after", at=len(operations) // 3)
+        assert code == -9
+    ends_as_if_never_struck(children, results, baseline, expected)
+    reasons = [entry["reason"] for entry in read_manifest(run_directory(results, spec_of(baseline)))["interruptions"]]
+    assert reasons == ["killed", "killed"]
+
+
+@pytest.mark.parametrize("baseline", ["hadamax-pqn-relu-bf16"])
+def test_a_variant_killed_twice_ends_as_one_never_struck(children, whole, tmp_path, baseline):
+    kill_in_the_middle(children, whole, tmp_path, baseline)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("baseline", [name for name in PINNED_NAMES if name not in BASELINES])
+def test_every_variant_killed_twice_ends_as_one_never_struck(children, whole, tmp_path, baseline):
+    kill_in_the_middle(children, whole, tmp_path, baseline)
