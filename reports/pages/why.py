@@ -31,6 +31,7 @@ from results.schema import format_frames
 from results.scores import human_normalised
 
 HADAMAX, PLAIN = "hadamax-pqn", "pqn"
+HADAMAX_TITLE = "Hadamax-PQN"
 CLAIMS = ("ablation", "rank", "dead-8")  # what the paper says of the reasons
 SHOWN_FIRST = "ablation"  # the family that stands with the two encoders themselves
 OTHER_AGENTS = ("hadamax-rainbow", "hadamax-rainbow-bf16")  # their scores say nothing of the parts of Hadamax-PQN
@@ -82,16 +83,35 @@ def _section(family: str, suffix: str, report: Report, site: Site) -> dict[str, 
     members = [info.name for info in report.catalogue.baselines if info.family == family]
     named = [PLAIN + suffix] if family == SHOWN_FIRST else []
     named += [name for name in members if name.endswith("-bf16") == bool(suffix) and name not in OTHER_AGENTS]
-    studied = [row for name in named if (row := _study(name, HADAMAX + suffix, report)) is not None]
-    reference = _reference(studied, HADAMAX + suffix, report)
-    if not studied or reference is None:
+    rows = _rows(named, HADAMAX + suffix, report, ATARI57)
+    if rows is None:
         return None
-    rows = [reference, *studied]
+    shared = _shared_games(rows)
+    if shared and any(_games_of(row) != shared for row in rows):
+        # A row over other games than the next one's would be told apart by the games.
+        rows = _rows(named, HADAMAX + suffix, report, shared) or rows
+    shared = _shared_games(rows)
+    over = f", on {games_title(shared)}, which all of them have played" if shared else ""
     return {
-        "caption": f"{reference.info.title} against what is changed in it",
+        "caption": f"{rows[0].info.title} against what is changed in it{over}",
         "rows": [_row(row, report) for row in rows],
         "figures": [figure for figure in _figures(rows, f"why-{family}{suffix}", report, site) if figure is not None],
     }
+
+
+def _rows(named: Sequence[str], reference: str, report: Report, games: tuple[str, ...]) -> list[Studied] | None:
+    """The reference and those of `named` that have runs in `games`; None where there are no two."""
+    studied = [row for name in named if (row := _study(name, reference, report, games)) is not None]
+    found = _reference(studied, reference, report, games)
+    return [found, *studied] if studied and found is not None else None
+
+
+def _games_of(row: Studied) -> tuple[str, ...]:
+    return tuple(game for game in ATARI57 if any(e.game == game for e in row.runs))
+
+
+def _shared_games(rows: Sequence[Studied]) -> tuple[str, ...]:
+    return tuple(game for game in _games_of(rows[0]) if all(game in _games_of(row) for row in rows))
 
 
 def _usable(report: Report) -> list[Entry]:
@@ -102,10 +122,11 @@ def _usable(report: Report) -> list[Entry]:
     ]
 
 
-def _study(name: str, reference: str, report: Report) -> Studied | None:
-    """`name` beside the reference, on the runs that the question who is ahead rests on; else its own longest runs."""
+def _study(name: str, reference: str, report: Report, games: tuple[str, ...]) -> Studied | None:
+    """`name` beside the reference in `games`, on the runs that the question who is ahead rests on; else its own longest
+    runs."""
     info = report.catalogue.find(name)
-    own = [e for e in _usable(report) if e.baseline == name]
+    own = [e for e in _usable(report) if e.baseline == name and e.game in games]
     if info is None or not own:
         return None
     claim = Claim(
@@ -117,7 +138,7 @@ def _study(name: str, reference: str, report: Report) -> Studied | None:
         baseline=reference,
         reference=name,
         measure="median",
-        games=ATARI57,
+        games=games,
         games_title="",
         frames=max(e.frames for e in own),
     )
@@ -132,9 +153,9 @@ def _study(name: str, reference: str, report: Report) -> Studied | None:
     return Studied(info, tuple(e for e in own if e.frames == frames), None, None)
 
 
-def _reference(studied: Sequence[Studied], name: str, report: Report) -> Studied | None:
+def _reference(studied: Sequence[Studied], name: str, report: Report, games: tuple[str, ...]) -> Studied | None:
     """Hadamax-PQN itself: its runs at the budget that most rows share with it, else its longest."""
-    own = [e for e in _usable(report) if e.baseline == name]
+    own = [e for e in _usable(report) if e.baseline == name and e.game in games]
     info = report.catalogue.find(name)
     if info is None or not own:
         return None
@@ -145,7 +166,7 @@ def _reference(studied: Sequence[Studied], name: str, report: Report) -> Studied
 
 def _row(row: Studied, report: Report) -> dict[str, Any]:
     is_reference = row.info.name.removesuffix("-bf16") == HADAMAX
-    games = tuple(game for game in ATARI57 if any(e.game == game for e in row.runs))
+    games = _games_of(row)
     seeds = Counter(e.game for e in row.runs)
     gain = row.gain
     return {
@@ -223,9 +244,11 @@ def _figures(rows: Sequence[Studied], prefix: str, report: Report, site: Site) -
         (rank, "rank", "Effective rank", over, (ceiling(ranked),) if ranked else ()),
         (dead, "dead", "Dead neurons", "share of dead neurons, mean of all layers", ()),
     )
+    is_comparable = len({_games_of(row) for row in rows}) == 1
     return [
         _figure(rows, curve, f"{prefix}-{short}", title, meaning, levels, report, site)
         for curve, short, title, meaning, levels in charts
+        if is_comparable or short != "score"
     ]
 
 
@@ -236,6 +259,12 @@ def _records(row: Studied) -> list[RunRecord]:
 def _mean_curve(runs: Sequence[RunRecord], names: Sequence[str]) -> Values | None:
     curves = [run.diagnostics[name] for run in runs for name in names if name in run.diagnostics]
     return np.mean(curves, axis=0) if curves else None
+
+
+def _label(title: str) -> str:
+    """What tells a row from the others of its section; whole titles are too long for a figure."""
+    short = title.removesuffix(" (bf16)")
+    return short.removeprefix(HADAMAX_TITLE).lstrip(", ") or short
 
 
 def _figure(
@@ -259,7 +288,7 @@ def _figure(
         is_main = row.info.name.removesuffix("-bf16") == HADAMAX
         series.append(
             Series(
-                row.info.title,
+                _label(row.info.title),
                 colour(report, row.info.name),
                 frames,
                 values,

@@ -62,6 +62,30 @@ def test_a_variant_is_compared_at_the_budget_and_in_the_games_that_both_have_pla
     assert (found["hadamax-pqn"]["gain"], found["hadamax-pqn"]["why_none"]) == ("", "")
 
 
+def test_all_rows_are_over_the_games_that_all_have_played(tmp_path: Path) -> None:
+    for name, hns in (("hadamax-pqn", 1.0), ("pqn", 0.5)):
+        play(tmp_path, name, hns)
+        play(tmp_path, name, 100 * hns, game="Pong")
+    play(tmp_path, "hadamax-pqn-no-maxpool", 0.8)
+    view = page(tmp_path)
+    found = rows(view, "ablation")
+    assert {row["runs"] for row in found.values()} == {"Breakout, 4M, 1 seed"}
+    assert [found[name]["score"] for name in ("hadamax-pqn", "pqn", "hadamax-pqn-no-maxpool")] == [
+        "1.00",
+        "0.50",
+        "0.80",
+    ]
+    assert found["pqn"]["gain"] == "+100\N{NO-BREAK SPACE}%"
+    assert "on Breakout, which all of them have played" in view["sections"][0]["caption"]
+
+
+def test_rows_over_different_games_have_no_figure_of_scores(tmp_path: Path) -> None:
+    play(tmp_path, "hadamax-pqn", 1.0)
+    play(tmp_path, "pqn", 0.5, game="Pong")
+    figures = [figure["id"] for figure in page(tmp_path)["sections"][0]["figures"]]
+    assert figures == ["why-ablation-rank", "why-ablation-dead"]
+
+
 def test_without_a_shared_budget_no_gain_is_told(tmp_path: Path) -> None:
     play(tmp_path, "hadamax-pqn", 1.0, frames=2_000_000)
     play(tmp_path, "pqn", 0.5, frames=4_000_000)
