@@ -25,9 +25,10 @@ from baselines.fast.block_shape import Norm, Pooling
 
 try:
     import triton
-    import triton.language as tl
 except ImportError:  # torch for a CPU comes without
     triton = None
+else:
+    from baselines.fast.triton_block_kernels import backward_kernel, forward_kernel
 
 BACKWARD_WARPS = 4
 BACKWARD_ELEMENTS = 512  # that a program takes at a time: with more, its numbers no longer fit into the registers
@@ -160,7 +161,7 @@ class _Block(torch.autograd.Function):
         programs = min(tiles, MAX_BACKWARD_PROGRAMS)
         normed = ctx.norm.per_image
         sums = None if normed else torch.empty((programs, 4, placed.channels), device=a.device)
-        _backward_kernel[(programs,)](
+        backward_kernel[(programs,)](
             *(placed.a, placed.b, *_or_any(learned, a), gradient, argmax, to.a, to.b, a if sums is None else sums),
             *(pixels, triton.cdiv(tiles, programs), programs, placed.height, placed.width),
             *(pooling.rows, pooling.padding, ctx.norm.epsilon),
@@ -186,7 +187,7 @@ def _forward(
     shape = (placed.images, placed.channels, rows, rows)
     out = torch.empty(shape, dtype=dtype, device=a.device, memory_format=torch.channels_last)
     window = triton.next_power_of_2(pooling.size**2)
-    _forward_kernel[(placed.images * rows * rows,)](
+    forward_kernel[(placed.images * rows * rows,)](
         *(a, placed.b, *_or_any(learned, a), out, out if argmax is None else argmax),
         *(placed.height, placed.width, rows, pooling.padding, norm.epsilon),
         SIZE=pooling.size,
@@ -214,176 +215,3 @@ def backward_pixels(channels: int) -> int:
 def _or_any(learned: Any, stand_in: Tensor) -> list[Tensor]:
     """Kernels take no None: a tensor that they never read stands in."""
     return [stand_in if tensor is None else tensor for tensor in learned]
-
-
-# Sizes of images are not specialised on: a kernel that was proven on small images is the very one that trains.
-if triton is not None:
-
-    @triton.jit
-    def _gate(y, NORMED: tl.constexpr):
-        """What GELU multiplies y by: the tanh form of the pixel norm, the exact one of the image norm."""
-        if NORMED:
-            return 0.5 * (1.0 + tl.erf(y * 0.7071067811865476))
-        return 1.0 / (1.0 + tl.exp(y * (1.0 + 0.044715 * y * y) * -1.5957691216057308))  # 2 sqrt(2 / pi)
-
-    @triton.jit
-    def _slope(y, gate, NORMED: tl.constexpr):
-        """The derivative of GELU."""
-        if NORMED:
-            return gate + y * tl.exp(-0.5 * y * y) * 0.3989422804014327
-        return gate + y * gate * (1.0 - gate) * (1.0 + 3.0 * 0.044715 * y * y) * 1.5957691216057308
-
-    @triton.jit
-    def _normed(x, epsilon, C: tl.constexpr, NORMED: tl.constexpr):
-        """[pixels, C] to mean 0 and variance 1 over channels, and the inverse deviation [pixels, 1]."""
-        if NORMED:
-            return x, tl.full((x.shape[0], 1), 1.0, tl.float32)
-        x -= tl.sum(x, axis=1, keep_dims=True) / C
-        inverse = 1.0 / tl.sqrt(tl.sum(x * x, axis=1, keep_dims=True) / C + epsilon)
-        return x * inverse, inverse
-
-    @triton.jit
-    def _affine(scale_at, bias_at, channels, NORMED: tl.constexpr):
-        if NORMED:
-            return tl.full(channels.shape, 1.0, tl.float32), tl.full(channels.shape, 0.0, tl.float32)
-        return tl.load(scale_at + channels).to(tl.float32), tl.load(bias_at + channels).to(tl.float32)
-
-    @triton.jit(do_not_specialize=["height", "width", "rows", "padding"])
-    def _forward_kernel(
-        a_at,
-        b_at,
-        scale_a_at,
-        bias_a_at,
-        scale_b_at,
-        bias_b_at,
-        out_at,
-        argmax_at,
-        height,
-        width,
-        rows,
-        padding,
-        epsilon,
-        SIZE: tl.constexpr,
-        STRIDE: tl.constexpr,
-        WINDOW: tl.constexpr,
-        C: tl.constexpr,
-        PITCH: tl.constexpr,
-        SHARE: tl.constexpr,
-        NORMED: tl.constexpr,
-        KEEP_ARGMAX: tl.constexpr,
-    ):
-        """One pooling window a program."""
-        window = tl.program_id(0)
-        image = window // (rows * rows)
-        place = window % (rows * rows)
-        k = tl.arange(0, WINDOW)[:, None]
-        channels = tl.arange(0, C)[None, :]
-        y = (place // rows) * STRIDE - padding + k // SIZE
-        x = (place % rows) * STRIDE - padding + k % SIZE
-        inside = (k < SIZE * SIZE) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        at = image.to(tl.int64) * (height * width * C * SHARE) + (y * width + x) * PITCH + channels
-        a, _ = _normed(tl.load(a_at + at, mask=inside, other=0.0).to(tl.float32), epsilon, C, NORMED)
-        b, _ = _normed(tl.load(b_at + at, mask=inside, other=0.0).to(tl.float32), epsilon, C, NORMED)
-        scale_a, bias_a = _affine(scale_a_at, bias_a_at, channels, NORMED)
-        scale_b, bias_b = _affine(scale_b_at, bias_b_at, channels, NORMED)
-        a = a * scale_a + bias_a
-        b = b * scale_b + bias_b
-        product = tl.where(inside, a * _gate(a, NORMED) * b * _gate(b, NORMED), float("-inf"))
-        best, where = tl.max(product, axis=0, return_indices=True, return_indices_tie_break_left=True)
-        to = window.to(tl.int64) * C + tl.arange(0, C)
-        tl.store(out_at + to, best)
-        if KEEP_ARGMAX:
-            tl.store(argmax_at + to, where.to(tl.uint8))
-
-    @triton.jit(do_not_specialize=["pixels", "tiles_each", "programs", "height", "width", "rows", "padding"])
-    def _backward_kernel(
-        a_at,
-        b_at,
-        scale_a_at,
-        bias_a_at,
-        scale_b_at,
-        bias_b_at,
-        gradient_at,
-        argmax_at,
-        grad_a_at,
-        grad_b_at,
-        sums_at,
-        pixels,
-        tiles_each,
-        programs,
-        height,
-        width,
-        rows,
-        padding,
-        epsilon,
-        SIZE: tl.constexpr,
-        STRIDE: tl.constexpr,
-        REACH: tl.constexpr,  # windows over a pixel along one axis, at most
-        C: tl.constexpr,
-        PITCH: tl.constexpr,
-        SHARE: tl.constexpr,
-        PIXELS: tl.constexpr,
-        NORMED: tl.constexpr,
-    ):
-        """Some tiles of pixels a program."""
-        program = tl.program_id(0)
-        channels = tl.arange(0, C)[None, :]
-        scale_a, bias_a = _affine(scale_a_at, bias_a_at, channels, NORMED)
-        scale_b, bias_b = _affine(scale_b_at, bias_b_at, channels, NORMED)
-        sum_scale_a = tl.zeros((PIXELS, C), tl.float32)
-        sum_bias_a = tl.zeros((PIXELS, C), tl.float32)
-        sum_scale_b = tl.zeros((PIXELS, C), tl.float32)
-        sum_bias_b = tl.zeros((PIXELS, C), tl.float32)
-        for tile in range(tiles_each):
-            pixel = (tile * programs + program) * PIXELS + tl.arange(0, PIXELS)[:, None]
-            there = pixel < pixels
-            image = pixel // (height * width)
-            y = pixel // width % height + padding
-            x = pixel % width + padding
-            came = tl.zeros((PIXELS, C), tl.float32)
-            for back_y in tl.static_range(REACH):
-                oy = y // STRIDE - back_y
-                dy = y - oy * STRIDE
-                for back_x in tl.static_range(REACH):
-                    ox = x // STRIDE - back_x
-                    dx = x - ox * STRIDE
-                    valid = there & (oy >= 0) & (oy < rows) & (dy < SIZE) & (ox >= 0) & (ox < rows) & (dx < SIZE)
-                    at = ((image.to(tl.int64) * rows + oy) * rows + ox) * C + channels
-                    where = tl.load(argmax_at + at, mask=valid, other=255).to(tl.int32)
-                    sent = tl.load(gradient_at + at, mask=valid, other=0.0).to(tl.float32)
-                    came += tl.where(valid & (where == dy * SIZE + dx), sent, 0.0)
-            if PITCH == C * SHARE:  # images follow each other without a gap
-                at = pixel.to(tl.int64) * PITCH + channels
-            else:
-                place = pixel % (height * width)
-                at = image.to(tl.int64) * (height * width * C * SHARE) + place * PITCH + channels
-            a, inverse_a = _normed(tl.load(a_at + at, mask=there, other=0.0).to(tl.float32), epsilon, C, NORMED)
-            b, inverse_b = _normed(tl.load(b_at + at, mask=there, other=0.0).to(tl.float32), epsilon, C, NORMED)
-            in_a = a * scale_a + bias_a
-            in_b = b * scale_b + bias_b
-            gate_a = _gate(in_a, NORMED)
-            gate_b = _gate(in_b, NORMED)
-            to_a = came * in_b * gate_b * _slope(in_a, gate_a, NORMED)
-            to_b = came * in_a * gate_a * _slope(in_b, gate_b, NORMED)
-            if NORMED:
-                tl.store(grad_a_at + at, to_a, mask=there)
-                tl.store(grad_b_at + at, to_b, mask=there)
-            else:
-                sum_scale_a += to_a * a
-                sum_bias_a += to_a
-                sum_scale_b += to_b * b
-                sum_bias_b += to_b
-                to_a *= scale_a
-                to_b *= scale_b
-                mean_a = tl.sum(to_a, axis=1, keep_dims=True) / C
-                mean_b = tl.sum(to_b, axis=1, keep_dims=True) / C
-                along_a = tl.sum(to_a * a, axis=1, keep_dims=True) / C
-                along_b = tl.sum(to_b * b, axis=1, keep_dims=True) / C
-                tl.store(grad_a_at + at, inverse_a * (to_a - mean_a - a * along_a), mask=there)
-                tl.store(grad_b_at + at, inverse_b * (to_b - mean_b - b * along_b), mask=there)
-        if not NORMED:
-            to = sums_at + program * 4 * C + tl.arange(0, C)
-            tl.store(to, tl.sum(sum_scale_a, axis=0))
-            tl.store(to + C, tl.sum(sum_bias_a, axis=0))
-            tl.store(to + 2 * C, tl.sum(sum_scale_b, axis=0))
-            tl.store(to + 3 * C, tl.sum(sum_bias_b, axis=0))

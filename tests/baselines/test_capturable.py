@@ -75,7 +75,7 @@ def kernels(monkeypatch):
     if triton_block.why_not() is not None:
         pytest.skip(triton_block.why_not())
     found = CountedKernel(), CountedKernel()
-    for name, kernel in zip(("_forward_kernel", "_backward_kernel"), found, strict=True):
+    for name, kernel in zip(("forward_kernel", "backward_kernel"), found, strict=True):
         monkeypatch.setattr(triton_block, name, kernel)
     return found
 

@@ -21,7 +21,7 @@ from block_cases import CASES, Case
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from baselines.fast import triton_block, triton_norm
+from baselines.fast import triton_block, triton_block_kernels, triton_norm
 
 ARCHITECTURES = (80, 90)  # A100, H100
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
@@ -125,7 +125,7 @@ def _forward(case: Case, dtype: torch.dtype, *, joint: bool) -> Source:
     fixed = {"SIZE": case.size, "STRIDE": case.stride, "WINDOW": window, **_lie(case, joint=joint)}
     fixed |= {"NORMED": case.norm.per_image, "KEEP_ARGMAX": True}
     warps = triton_block.forward_warps(window, case.channels)
-    return Source(_name(case, "forward", joint=joint), triton_block._forward_kernel, given, fixed, warps)
+    return Source(_name(case, "forward", joint=joint), triton_block_kernels.forward_kernel, given, fixed, warps)
 
 
 def _backward(case: Case, dtype: torch.dtype, *, joint: bool) -> Source:
@@ -140,7 +140,7 @@ def _backward(case: Case, dtype: torch.dtype, *, joint: bool) -> Source:
     fixed |= _lie(case, joint=joint)
     fixed |= {"PIXELS": triton_block.backward_pixels(case.channels), "NORMED": case.norm.per_image}
     name = _name(case, "backward", joint=joint)
-    return Source(name, triton_block._backward_kernel, given, fixed, triton_block.BACKWARD_WARPS)
+    return Source(name, triton_block_kernels.backward_kernel, given, fixed, triton_block.BACKWARD_WARPS)
 
 
 def _compile(source: Source, architecture: int) -> tuple[int, int, int]:
