@@ -12,10 +12,7 @@ def number(value: float | None, digits: int = 2) -> str:
     """A plain number with a real minus sign; an en dash for none."""
     if value is None:
         return "\N{EN DASH}"
-    text = f"{value:.{digits}f}"
-    if float(text) == 0:
-        text = text.lstrip("-")
-    return text.replace("-", MINUS)
+    return _minus(f"{value:.{digits}f}")
 
 
 def signed(value: float | None, digits: int = 2) -> str:
@@ -29,7 +26,12 @@ def score(value: float | None) -> str:
     if value is None:
         return "\N{EN DASH}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", MINUS)
+    return _minus(f"{value:,.{digits}f}").replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _minus(text: str) -> str:
+    """Digits with a real minus sign, and none where they say zero."""
+    return text.replace("-", MINUS if text.strip("-0.") else "")
 
 
 def percent(value: float | None, *, signed: bool = False, digits: int = 0) -> str:

@@ -58,10 +58,12 @@ def why_page(report: Report, site: Site) -> dict[str, Any]:
     judgements = [judgement for judgement in report.judgements if judgement.claim.id in CLAIMS]
     sections, lacking = [], []
     for family, title in report.catalogue.families.items():
+        found = []
         for suffix, precision in SUFFIXES.items():
             section = _section(family, suffix, report, site)
             if section is not None:
-                sections.append({"title": f"{_capital(title)}, {precision}", "id": f"{family}{suffix}", **section})
+                found.append({"title": f"{_capital(title)}, {precision}", "id": f"{family}{suffix}", **section})
+        sections += sorted(found, key=lambda section: -section["frames"])  # first what says most
         if not any(info.family == family for info in report.catalogue.baselines):
             what = f"--games breakout --frames 4M --baselines {HADAMAX},{family}{report.catalogue.protocol.flag}"
             command = f"{report.catalogue.command} run {what}"
@@ -93,6 +95,7 @@ def _section(family: str, suffix: str, report: Report, site: Site) -> dict[str, 
     shared = _shared_games(rows)
     over = f", on {games_title(shared)}, which all of them have played" if shared else ""
     return {
+        "frames": rows[0].runs[0].frames,
         "caption": f"{rows[0].info.title} against what is changed in it{over}",
         "rows": [_row(row, report) for row in rows],
         "figures": [figure for figure in _figures(rows, f"why-{family}{suffix}", report, site) if figure is not None],

@@ -7,7 +7,8 @@ function written(value) {
   if (value === null) return "–";
   const size = Math.abs(value);
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : 2;
-  return value.toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, digits ? "" : "\u202f").replace("-", "−");
+  const text = value.toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, digits ? "" : "\u202f");
+  return text.replace("-", /[1-9]/.test(text) ? "−" : "");
 }
 
 function percent(value) {

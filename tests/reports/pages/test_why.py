@@ -104,6 +104,14 @@ def test_precisions_are_never_in_one_table(tmp_path: Path) -> None:
     assert list(rows(view, "ablation-bf16")) == ["hadamax-pqn-bf16", "pqn-bf16"]
 
 
+def test_the_precision_with_the_longer_runs_comes_first_in_its_family(tmp_path: Path) -> None:
+    for name in ("hadamax-pqn", "pqn", *WIDTH):
+        play(tmp_path, name, 1.0, frames=200_000)
+    for name in ("hadamax-pqn-bf16", "pqn-bf16"):
+        play(tmp_path, name, 1.0)
+    assert [section["id"] for section in page(tmp_path)["sections"]] == ["ablation-bf16", "ablation", "width"]
+
+
 def test_ranks_tell_their_ceiling_and_the_figure_has_one_sample_size_alone(tmp_path: Path) -> None:
     play(tmp_path, "hadamax-pqn", 1.0, rank=300.0)
     play(tmp_path, "pqn", 1.0, rank=240.0, observations=256, dead=0.25)
