@@ -24,5 +24,6 @@ def fuse(network: nn.Module) -> None:
     """Lets every Hadamax layer of float32 `network` take the paths of a CPU."""
     require_native()
     paths = use_layer_paths(network, torch.device("cpu"), plain=False)
-    assert {FUSED_BLOCK, FOURIER, FUSED_INPUT} <= {*paths.taken}
+    assert {FUSED_BLOCK, FUSED_INPUT} <= {*paths.taken}
+    assert (FOURIER in paths.taken) == any(hasattr(layer, "fourier") for layer in network.modules())
     assert paths.missed == ()

@@ -1,9 +1,9 @@
 """The Hadamax block in one pass over memory, with its own gradient: norm -> GELU -> product -> max-pool.
 
-The plain compositions are `pqn_encoders.hadamax_block`, `distribution_network.HadamaxC51Conv` and, with ReLU or without
-the product, `pqn_variants.VariantBlock`. These give the same to rounding, several times as fast, for what is slow there
-is memory traffic. In bfloat16 they are more exact than the plain ones: everything between input and output is float32.
-On a CPU the work is done by kernels/hadamax_block.cpp, on a GPU by `triton_block`.
+The plain compositions are `pqn_encoders.hadamax_block`, `distribution_network.HadamaxC51Conv` and, without the product
+or without pooling, `pqn_variants.VariantBlock`. These give the same to rounding, several times as fast, for what is
+slow there is memory traffic. In bfloat16 they are more exact than the plain ones: all between input and output is
+float32. On a CPU the work is done by kernels/hadamax_block.cpp, on a GPU by `triton_block`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def fused_block(
     norm: Norm,
     pooling: Pooling,
 ) -> Tensor:
-    """max_pool(gelu(norm(a)) * gelu(norm(b))) of square images; on a CPU also without b, or with ReLU.
+    """max_pool(gelu(norm(a)) * gelu(norm(b))) of square images; or without b, or with ReLU.
 
     Args:
         branch_a, branch_b: [B, C, H, H] convolution outputs, float32 or bfloat16, C of `CHANNELS`. None for b leaves
@@ -66,8 +66,6 @@ def fused_block(
     if norm.per_image + norm.rectified + (branch_b is None) > 1:
         raise ValueError("a fused block has ReLU, or one branch, or the norm of whole images: one of them at most")
     if not branch_a.is_cpu:
-        if branch_b is None or norm.rectified:
-            raise ValueError("a block with ReLU or of one branch is fused on a CPU alone")
         return triton_block.triton_block(branch_a, branch_b, norm_a, norm_b, norm, pooling)
     learned = (*(norm_a or (None, None)), *(norm_b or (None, None)))
     tensors = [tensor for tensor in (branch_a, branch_b, *learned) if tensor is not None]

@@ -55,15 +55,10 @@ def use_layer_paths(network: nn.Module, device: torch.device, *, plain: bool) ->
 def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -> Paths:
     """Lets the Hadamax layers of `network` take the fused block, if it has any and the block proves itself on `device`.
 
-    A layer that has such a path has an attribute `fused` and says by `why_not_fused()` what keeps it from that. Where
-    there is but one kind of device that it has it on, `fused_on` names that. It is proven in the type that the network
-    computes in: call this after `use_precision`. `plain` leaves all as they are.
+    A layer that has such a path has an attribute `fused` and says by `why_not_fused()` what keeps it from that. It is
+    proven in the type that the network computes in: call this after `use_precision`. `plain` leaves all as they are.
     """
-    layers: dict[str, Any] = {
-        name: module
-        for name, module in network.named_modules()
-        if hasattr(module, "fused") and getattr(module, "fused_on", device.type) == device.type
-    }
+    layers: dict[str, Any] = {name: module for name, module in network.named_modules() if hasattr(module, "fused")}
     if not layers:
         return Paths()
     missed = "turned off" if plain else fused_block.why_not(device)
@@ -82,7 +77,11 @@ def use_fused_blocks(network: nn.Module, device: torch.device, *, plain: bool) -
 
 
 def _use_one_convolution(layers: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Paths:
-    """On a GPU, whose matrix units 32 channels starve: layers whose block is fused take both branches from one."""
+    """On a GPU, whose matrix units 32 channels starve: layers whose block is fused take both branches from one.
+
+    A layer that has such a path has an attribute `one_convolution`.
+    """
+    layers = {name: layer for name, layer in layers.items() if hasattr(layer, "one_convolution")}
     if device.type != "cuda" or not layers:
         return Paths()
     unfit = {n: reason for n, layer in layers.items() if (reason := why_not_one_convolution(layer, device, dtype))}

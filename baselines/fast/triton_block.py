@@ -8,7 +8,8 @@ The norm per image is torch's, in float32 whatever the branches are: rounded to 
 pixels would win.
 
 The branches come as two tensors, or as the two halves of one: what a single convolution with the weights of both gives.
-The kernels read either where it lies, and write gradients of the same form.
+The kernels read either where it lies, and write gradients of the same form. A block without a product has one branch;
+whatever stands for the other is never touched.
 """
 
 from __future__ import annotations
@@ -43,18 +44,15 @@ def why_not() -> str | None:
 
 def triton_block(
     branch_a: Tensor,
-    branch_b: Tensor,
+    branch_b: Tensor | None,
     norm_a: tuple[Tensor, Tensor] | None,
     norm_b: tuple[Tensor, Tensor] | None,
     norm: Norm,
     pooling: Pooling,
 ) -> Tensor:
     """As `fused_block.fused_block`."""
-    dtype = branch_a.dtype
-    if norm.per_image:
-        branch_a, branch_b = (_image_norm(images, norm.epsilon) for images in (branch_a, branch_b))
-    a, b = (images.contiguous(memory_format=torch.channels_last) for images in (branch_a, branch_b))
-    return _block(a, b, norm_a, norm_b, norm, pooling, dtype)
+    a, b = _rows(branch_a, norm), None if branch_b is None else _rows(branch_b, norm)
+    return _block(a, b, norm_a, norm_b, norm, pooling, branch_a.dtype)
 
 
 def triton_joint_block(
@@ -69,7 +67,7 @@ def triton_joint_block(
         halves = _joint_image_norm(both, norm.epsilon)
     else:
         halves = both.contiguous(memory_format=torch.channels_last)
-    return _block(halves, None, norm_a, norm_b, norm, pooling, both.dtype)
+    return _block(halves, None, norm_a, norm_b, norm, pooling, both.dtype, joint=True)
 
 
 def _block(
@@ -80,18 +78,23 @@ def _block(
     norm: Norm,
     pooling: Pooling,
     dtype: torch.dtype,
+    *,
+    joint: bool = False,
 ) -> Tensor:
-    """`a`, `b`: as `_placed` takes them."""
+    """`a`, `b`, `joint`: as `_placed` takes them."""
     learned = (*(norm_a or (None, None)), *(norm_b or (None, None)))
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (a, b, *learned)):
-        return _Block.apply(a, b, *learned, norm, pooling, dtype)
-    return _forward(_placed(a, b), learned, norm, pooling, dtype, argmax=None)
+        return _Block.apply(a, b, *learned, norm, pooling, dtype, joint)
+    return _forward(_placed(a, b, joint=joint), learned, norm, pooling, dtype, argmax=None)
 
 
-def _image_norm(images: Tensor, epsilon: float) -> Tensor:
-    """[B, C, H, W] -> float32 of mean 0 and variance 1 over all of an image; channels_last memory is not copied."""
+def _rows(images: Tensor, norm: Norm) -> Tensor:
+    """[B, C, H, W] in channels_last memory; of the norm per image, float32 of mean 0 and variance 1 over an image."""
+    if not norm.per_image:
+        return images.contiguous(memory_format=torch.channels_last)
     rows = images.permute(0, 2, 3, 1).float()
-    return F.layer_norm(rows, rows.shape[1:], eps=epsilon).permute(0, 3, 1, 2)
+    normed = F.layer_norm(rows, rows.shape[1:], eps=norm.epsilon)
+    return normed.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
 def _joint_image_norm(both: Tensor, epsilon: float) -> Tensor:
@@ -113,21 +116,23 @@ class _Placed:
     width: int
     pitch: int  # numbers from a pixel to the next one
     share: int  # of an image's memory one branch is 1 / share
+    single: bool = False  # there is no branch b, and a stands in
 
-    @property
-    def fixed(self) -> dict[str, int]:
+    def fixed(self, norm: Norm) -> dict[str, int]:
         """What the kernels are compiled for."""
-        return {"C": self.channels, "PITCH": self.pitch, "SHARE": self.share}
+        lie = {"C": self.channels, "PITCH": self.pitch, "SHARE": self.share}
+        return {**lie, "NORMED": norm.per_image, "RECTIFIED": norm.rectified, "SINGLE": self.single}
 
 
-def _placed(a: Tensor, b: Tensor | None) -> _Placed:
-    """Two branches [B, C, H, W]; or, with no `b`, one tensor of both: [B, 2C, H, W], or [B, 2, H, W, C] contiguous.
+def _placed(a: Tensor, b: Tensor | None, *, joint: bool) -> _Placed:
+    """One or two branches [B, C, H, W]; or `joint`: one tensor of both, [B, 2C, H, W] or [B, 2, H, W, C] contiguous.
 
     Four axes mean channels_last memory.
     """
-    if b is not None:
+    if not joint:
         images, channels, height, width = a.shape
-        return _Placed(a, b, images, channels, height, width, pitch=channels, share=1)
+        other = a if b is None else b
+        return _Placed(a, other, images, channels, height, width, pitch=channels, share=1, single=b is None)
     if a.ndim == 5:
         images, _, height, width, channels = a.shape
         return _Placed(a[:, 0], a[:, 1], images, channels, height, width, pitch=channels, share=2)
@@ -139,28 +144,28 @@ def _placed(a: Tensor, b: Tensor | None) -> _Placed:
 class _Block(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor | None, *rest: Any) -> Tensor:
-        *learned, norm, pooling, dtype = rest
-        placed = _placed(a, b)
+        *learned, norm, pooling, dtype, joint = rest
+        placed = _placed(a, b, joint=joint)
         shape = (placed.images, pooling.rows, pooling.rows, placed.channels)
         argmax = torch.empty(shape, dtype=torch.uint8, device=a.device)
         ctx.save_for_backward(a, b, argmax, *learned)
-        ctx.norm, ctx.pooling = norm, pooling
+        ctx.norm, ctx.pooling, ctx.joint = norm, pooling, joint
         return _forward(placed, learned, norm, pooling, dtype, argmax)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         a, b, argmax, *learned = ctx.saved_tensors
-        pooling, placed = ctx.pooling, _placed(a, b)
+        pooling, placed = ctx.pooling, _placed(a, b, joint=ctx.joint)
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         grad_a, grad_b = torch.empty_like(a), None if b is None else torch.empty_like(b)
-        to = _placed(grad_a, grad_b)
+        to = _placed(grad_a, grad_b, joint=ctx.joint)
         pixels = placed.images * placed.height * placed.width
         at_once = backward_pixels(placed.channels)
         tiles = triton.cdiv(pixels, at_once)
         programs = min(tiles, MAX_BACKWARD_PROGRAMS)
-        normed = ctx.norm.per_image
-        sums = None if normed else torch.empty((programs, 4, placed.channels), device=a.device)
+        shape = (programs, 2 if placed.single else 4, placed.channels)
+        sums = None if ctx.norm.per_image else torch.empty(shape, device=a.device)
         backward_kernel[(programs,)](
             *(placed.a, placed.b, *_or_any(learned, a), gradient, argmax, to.a, to.b, a if sums is None else sums),
             *(pixels, triton.cdiv(tiles, programs), programs, placed.height, placed.width),
@@ -169,15 +174,13 @@ class _Block(torch.autograd.Function):
             STRIDE=pooling.stride,
             REACH=triton.cdiv(pooling.size, pooling.stride),
             PIXELS=at_once,
-            NORMED=normed,
             num_warps=BACKWARD_WARPS,
-            **placed.fixed,
+            **placed.fixed(ctx.norm),
             **OPTIONS,
         )
-        if sums is None:
-            return grad_a, grad_b, None, None, None, None, None, None, None
-        totals = sums.sum(dim=0)
-        return grad_a, grad_b, *(totals[i].to(learned[i].dtype) for i in range(4)), None, None, None
+        totals = [] if sums is None else sums.sum(dim=0).unbind()
+        found = [total.to(of.dtype) for total, of in zip(totals, learned, strict=False)]
+        return grad_a, grad_b, *found, *[None] * (4 - len(found)), None, None, None, None
 
 
 def _forward(
@@ -193,10 +196,9 @@ def _forward(
         SIZE=pooling.size,
         STRIDE=pooling.stride,
         WINDOW=window,
-        NORMED=norm.per_image,
         KEEP_ARGMAX=argmax is not None,
         num_warps=forward_warps(window, placed.channels),
-        **placed.fixed,
+        **placed.fixed(norm),
         **OPTIONS,
     )
     return out

@@ -8,16 +8,20 @@ import triton.language as tl
 
 
 @triton.jit
-def _gate(y, NORMED: tl.constexpr):
-    """What GELU multiplies y by: the tanh form of the pixel norm, the exact one of the image norm."""
+def _gate(y, NORMED: tl.constexpr, RECTIFIED: tl.constexpr):
+    """What ReLU or GELU multiplies y by: of GELU, the exact form for the image norm, else the tanh form."""
+    if RECTIFIED:
+        return tl.where(y > 0.0, 1.0, 0.0)
     if NORMED:
         return 0.5 * (1.0 + tl.erf(y * 0.7071067811865476))
     return 1.0 / (1.0 + tl.exp(y * (1.0 + 0.044715 * y * y) * -1.5957691216057308))  # 2 sqrt(2 / pi)
 
 
 @triton.jit
-def _slope(y, gate, NORMED: tl.constexpr):
-    """The derivative of GELU."""
+def _slope(y, gate, NORMED: tl.constexpr, RECTIFIED: tl.constexpr):
+    """The derivative of the same."""
+    if RECTIFIED:
+        return gate
     if NORMED:
         return gate + y * tl.exp(-0.5 * y * y) * 0.3989422804014327
     return gate + y * gate * (1.0 - gate) * (1.0 + 3.0 * 0.044715 * y * y) * 1.5957691216057308
@@ -31,6 +35,14 @@ def _normed(x, epsilon, C: tl.constexpr, NORMED: tl.constexpr):
     x -= tl.sum(x, axis=1, keep_dims=True) / C
     inverse = 1.0 / tl.sqrt(tl.sum(x * x, axis=1, keep_dims=True) / C + epsilon)
     return x * inverse, inverse
+
+
+@triton.jit
+def _through_norm(gradient, normed, inverse, C: tl.constexpr):
+    """From the gradient of a norm's output to that of its input; [pixels, C]."""
+    mean = tl.sum(gradient, axis=1, keep_dims=True) / C
+    along = tl.sum(gradient * normed, axis=1, keep_dims=True) / C
+    return inverse * (gradient - mean - normed * along)
 
 
 @triton.jit
@@ -62,6 +74,8 @@ def forward_kernel(
     PITCH: tl.constexpr,
     SHARE: tl.constexpr,
     NORMED: tl.constexpr,
+    RECTIFIED: tl.constexpr,
+    SINGLE: tl.constexpr,
     KEEP_ARGMAX: tl.constexpr,
 ):
     """One pooling window a program."""
@@ -75,12 +89,15 @@ def forward_kernel(
     inside = (k < SIZE * SIZE) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
     at = image.to(tl.int64) * (height * width * C * SHARE) + (y * width + x) * PITCH + channels
     a, _ = _normed(tl.load(a_at + at, mask=inside, other=0.0).to(tl.float32), epsilon, C, NORMED)
-    b, _ = _normed(tl.load(b_at + at, mask=inside, other=0.0).to(tl.float32), epsilon, C, NORMED)
     scale_a, bias_a = _affine(scale_a_at, bias_a_at, channels, NORMED)
-    scale_b, bias_b = _affine(scale_b_at, bias_b_at, channels, NORMED)
     a = a * scale_a + bias_a
-    b = b * scale_b + bias_b
-    product = tl.where(inside, a * _gate(a, NORMED) * b * _gate(b, NORMED), float("-inf"))
+    product = a * _gate(a, NORMED, RECTIFIED)
+    if not SINGLE:
+        b, _ = _normed(tl.load(b_at + at, mask=inside, other=0.0).to(tl.float32), epsilon, C, NORMED)
+        scale_b, bias_b = _affine(scale_b_at, bias_b_at, channels, NORMED)
+        b = b * scale_b + bias_b
+        product = product * b * _gate(b, NORMED, RECTIFIED)
+    product = tl.where(inside, product, float("-inf"))
     best, where = tl.max(product, axis=0, return_indices=True, return_indices_tie_break_left=True)
     to = window.to(tl.int64) * C + tl.arange(0, C)
     tl.store(out_at + to, best)
@@ -117,12 +134,15 @@ def backward_kernel(
     SHARE: tl.constexpr,
     PIXELS: tl.constexpr,
     NORMED: tl.constexpr,
+    RECTIFIED: tl.constexpr,
+    SINGLE: tl.constexpr,
 ):
     """Some tiles of pixels a program."""
     program = tl.program_id(0)
     channels = tl.arange(0, C)[None, :]
     scale_a, bias_a = _affine(scale_a_at, bias_a_at, channels, NORMED)
-    scale_b, bias_b = _affine(scale_b_at, bias_b_at, channels, NORMED)
+    if not SINGLE:
+        scale_b, bias_b = _affine(scale_b_at, bias_b_at, channels, NORMED)
     sum_scale_a = tl.zeros((PIXELS, C), tl.float32)
     sum_bias_a = tl.zeros((PIXELS, C), tl.float32)
     sum_scale_b = tl.zeros((PIXELS, C), tl.float32)
@@ -151,32 +171,30 @@ def backward_kernel(
             place = pixel % (height * width)
             at = image.to(tl.int64) * (height * width * C * SHARE) + place * PITCH + channels
         a, inverse_a = _normed(tl.load(a_at + at, mask=there, other=0.0).to(tl.float32), epsilon, C, NORMED)
-        b, inverse_b = _normed(tl.load(b_at + at, mask=there, other=0.0).to(tl.float32), epsilon, C, NORMED)
         in_a = a * scale_a + bias_a
-        in_b = b * scale_b + bias_b
-        gate_a = _gate(in_a, NORMED)
-        gate_b = _gate(in_b, NORMED)
-        to_a = came * in_b * gate_b * _slope(in_a, gate_a, NORMED)
-        to_b = came * in_a * gate_a * _slope(in_b, gate_b, NORMED)
-        if NORMED:
-            tl.store(grad_a_at + at, to_a, mask=there)
-            tl.store(grad_b_at + at, to_b, mask=there)
+        gate_a = _gate(in_a, NORMED, RECTIFIED)
+        if SINGLE:
+            to_a = came * _slope(in_a, gate_a, NORMED, RECTIFIED)
         else:
+            b, inverse_b = _normed(tl.load(b_at + at, mask=there, other=0.0).to(tl.float32), epsilon, C, NORMED)
+            in_b = b * scale_b + bias_b
+            gate_b = _gate(in_b, NORMED, RECTIFIED)
+            to_a = came * in_b * gate_b * _slope(in_a, gate_a, NORMED, RECTIFIED)
+            to_b = came * in_a * gate_a * _slope(in_b, gate_b, NORMED, RECTIFIED)
+            if not NORMED:
+                sum_scale_b += to_b * b
+                sum_bias_b += to_b
+                to_b = _through_norm(to_b * scale_b, b, inverse_b, C)
+            tl.store(grad_b_at + at, to_b, mask=there)
+        if not NORMED:
             sum_scale_a += to_a * a
             sum_bias_a += to_a
-            sum_scale_b += to_b * b
-            sum_bias_b += to_b
-            to_a *= scale_a
-            to_b *= scale_b
-            mean_a = tl.sum(to_a, axis=1, keep_dims=True) / C
-            mean_b = tl.sum(to_b, axis=1, keep_dims=True) / C
-            along_a = tl.sum(to_a * a, axis=1, keep_dims=True) / C
-            along_b = tl.sum(to_b * b, axis=1, keep_dims=True) / C
-            tl.store(grad_a_at + at, inverse_a * (to_a - mean_a - a * along_a), mask=there)
-            tl.store(grad_b_at + at, inverse_b * (to_b - mean_b - b * along_b), mask=there)
+            to_a = _through_norm(to_a * scale_a, a, inverse_a, C)
+        tl.store(grad_a_at + at, to_a, mask=there)
     if not NORMED:
-        to = sums_at + program * 4 * C + tl.arange(0, C)
+        to = sums_at + program * (2 if SINGLE else 4) * C + tl.arange(0, C)
         tl.store(to, tl.sum(sum_scale_a, axis=0))
         tl.store(to + C, tl.sum(sum_bias_a, axis=0))
-        tl.store(to + 2 * C, tl.sum(sum_scale_b, axis=0))
-        tl.store(to + 3 * C, tl.sum(sum_bias_b, axis=0))
+        if not SINGLE:
+            tl.store(to + 2 * C, tl.sum(sum_scale_b, axis=0))
+            tl.store(to + 3 * C, tl.sum(sum_bias_b, axis=0))

@@ -138,13 +138,26 @@ class ConvNormRelu(nn.Module):
 
 
 class HadamaxConv(nn.Module):
-    """Two parallel stride-1 SAME convolutions of one input, joined by `hadamax_block`, or its fused equal."""
+    """Two parallel stride-1 SAME convolutions of one input, joined by `hadamax_block`, or its fused equal.
+
+    Args: `rectified`: ReLU in the place of GELU, as in one of the paper's ablations.
+    """
 
     fused = False  # `fast.use_fused_blocks` sets it, and then, on a GPU:
     one_convolution = False
 
-    def __init__(self, in_channels: int, channels: int, *, kernel_size: int, pool_size: int, pool_stride: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        kernel_size: int,
+        pool_size: int,
+        pool_stride: int,
+        rectified: bool = False,
+    ) -> None:
         super().__init__()
+        self.block_norm = Norm(per_image=False, epsilon=NORM_EPSILON, rectified=rectified)
         self.conv_a = nn.Conv2d(in_channels, channels, kernel_size)
         self.norm_a = nn.LayerNorm(channels, NORM_EPSILON)
         self.conv_b = nn.Conv2d(in_channels, channels, kernel_size)
@@ -165,11 +178,10 @@ class HadamaxConv(nn.Module):
 
     def join(self, branch_a: Tensor, branch_b: Tensor) -> Tensor:
         """What follows the convolutions, whose outputs [B, C, H, H] these are."""
-        norms = self._norms()
+        norms, windows = self._norms(), (self.pool_size, self.pool_stride)
         if self.fused:
-            pooling = Pooling.same(branch_a.shape[2], self.pool_size, self.pool_stride)
-            return fused_block(branch_a, branch_b, *norms, Norm(per_image=False, epsilon=NORM_EPSILON), pooling)
-        return hadamax_block(branch_a, branch_b, *norms, pool_size=self.pool_size, pool_stride=self.pool_stride)
+            return fused_block(branch_a, branch_b, *norms, self.block_norm, Pooling.same(branch_a.shape[2], *windows))
+        return hadamax_block(branch_a, branch_b, *norms, *windows, rectified=self.block_norm.rectified)
 
     def _block(self, padded: Tensor) -> Tensor:
         if getattr(self, "fourier", False) and fits(padded, self.conv_a):
@@ -178,7 +190,7 @@ class HadamaxConv(nn.Module):
             return self.join(self.conv_a(padded), self.conv_b(padded))
         both = one_convolution(padded, self.conv_a, self.conv_b)
         pooling = Pooling.same(both.shape[2], self.pool_size, self.pool_stride)
-        return joint_block(both, *self._norms(), Norm(per_image=False, epsilon=NORM_EPSILON), pooling)
+        return joint_block(both, *self._norms(), self.block_norm, pooling)
 
     def _norms(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         return (self.norm_a.weight, self.norm_a.bias), (self.norm_b.weight, self.norm_b.bias)
@@ -253,18 +265,21 @@ def hadamax_block(
     branch_b: Tensor,
     norm_a: tuple[Tensor, Tensor],
     norm_b: tuple[Tensor, Tensor],
-    *,
     pool_size: int,
     pool_stride: int,
+    *,
+    rectified: bool = False,
 ) -> Tensor:
     """max_pool(gelu(norm(a)) * gelu(norm(b))): the Hadamax block after its convolutions (arXiv 2505.15345, section 4).
 
     Args:
         branch_a, branch_b: [B, C, H, W] convolution outputs, channels_last.
         norm_a, norm_b: scale [C] and bias [C] of each branch's LayerNorm.
+        rectified: ReLU in the place of GELU.
     Returns: [B, C, ceil(H / pool_stride), ceil(W / pool_stride)], channels_last.
     """
-    product = gelu_tanh(channel_norm(branch_a, *norm_a)) * gelu_tanh(channel_norm(branch_b, *norm_b))
+    activation = F.relu if rectified else gelu_tanh
+    product = activation(channel_norm(branch_a, *norm_a)) * activation(channel_norm(branch_b, *norm_b))
     return same_max_pool(product, pool_size, pool_stride)
 
 

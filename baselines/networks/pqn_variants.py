@@ -36,7 +36,6 @@ _HADAMAX_WIDTHS = (32, 64, 64)
 _HADAMAX_BLOCKS = ((8, 4, 4), (4, 2, 2), (3, 3, 1))  # kernel, pool, stride: 84 -> 21 -> 11 -> 11
 _HADAMAX_SIDE = 11
 _NATURE_SIDE = 7
-_FUSED = (("single", gelu_tanh), ("product", F.relu))  # joins and activations, with max-pooling
 
 
 class VariantBlock(nn.Module):
@@ -59,11 +58,10 @@ class VariantBlock(nn.Module):
         pool_stride: int,
         join: str = "product",
         pool: str = "max",
-        activation: Callable[[Tensor], Tensor] = gelu_tanh,
         normed: bool = True,
     ) -> None:
         super().__init__()
-        self.joined_by, self.pool, self.activation, self.normed = join, pool, activation, normed
+        self.joined_by, self.pool, self.normed = join, pool, normed
         self.kernel_size, self.pool_size, self.pool_stride = kernel_size, pool_size, pool_stride
         self.conv_stride = pool_stride if pool == "stride" else 1
         if pool != "stride" and kernel_size in KERNELS:
@@ -73,12 +71,12 @@ class VariantBlock(nn.Module):
             self.add_module(f"conv_{name}", nn.Conv2d(in_channels, channels, kernel_size, self.conv_stride))
             if normed:
                 self.add_module(f"norm_{name}", nn.LayerNorm(channels, NORM_EPSILON))
-        if pool == "max" and normed and (join, activation) in _FUSED:
-            self.fused, self.fused_on = False, "cpu"  # `fast.use_fused_blocks` sets the first
+        if normed and join in ("product", "single") and pool in ("max", "stride"):
+            self.fused = False  # `fast.use_fused_blocks` sets it
         self.out_channels = channels * (2 if join == "concatenation" else 1)
 
     def why_not_fused(self) -> str | None:
-        """Why this layer can't take the fused block, in words; None if it can, or has no such path at all."""
+        """Why this layer can't take the fused block, in words; None if it can. Asked where there is `fused` alone."""
         convolution: Any = self.conv_a
         return why_not_shape(convolution.out_channels, self.pool_size)
 
@@ -106,8 +104,9 @@ class VariantBlock(nn.Module):
         return pooled(joined, self.pool_size, self.pool_stride)
 
     def _fused(self, branch_a: Tensor, branch_b: Tensor | None = None) -> Tensor:
-        norm = Norm(per_image=False, epsilon=NORM_EPSILON, rectified=self.activation is F.relu)
-        pooling = Pooling.same(branch_a.shape[2], self.pool_size, self.pool_stride)
+        norm = Norm(per_image=False, epsilon=NORM_EPSILON)
+        windows = (1, 1) if self.pool == "stride" else (self.pool_size, self.pool_stride)
+        pooling = Pooling.same(branch_a.shape[2], *windows)
         norm_b = None if branch_b is None else self._norm("b")
         return fused_block(branch_a, branch_b, self._norm("a"), norm_b, norm, pooling)
 
@@ -125,7 +124,7 @@ class VariantBlock(nn.Module):
     def _activated(self, name: str, hidden: Tensor) -> Tensor:
         if self.normed:
             hidden = channel_norm(hidden, *self._norm(name))
-        return self.activation(hidden)
+        return gelu_tanh(hidden)
 
 
 def same_pad(images: Tensor, kernel_size: int, stride: int) -> Tensor:
@@ -240,7 +239,7 @@ def _blocks(**changes: Any) -> Callable[..., nn.Module]:
 _VARIANTS: dict[str, Callable[[], Encoder]] = {
     "hadamax-no-maxpool": lambda: HadamaxVariant(_blocks(pool="stride")),
     "hadamax-no-product": lambda: HadamaxVariant(_blocks(join="single")),
-    "hadamax-relu": lambda: HadamaxVariant(_blocks(activation=F.relu), activation=F.relu),
+    "hadamax-relu": lambda: HadamaxVariant(partial(HadamaxConv, rectified=True), activation=F.relu),
     "hadamax-average-pool": lambda: HadamaxVariant(_blocks(pool="average")),
     "hadamax-sum": lambda: HadamaxVariant(_blocks(join="sum")),
     "hadamax-concatenation": lambda: HadamaxVariant(_blocks(join="concatenation"), outputs=2),

@@ -147,7 +147,11 @@ def test_an_update_reads_nothing_back_from_the_device(name):
         update_twice(agent)
 
 
-@pytest.mark.parametrize("name", [n for n in (*BASELINES, *VARIANTS) if n.startswith("hadamax")])
+FUSED = [name for name in (*BASELINES, *VARIANTS) if name.startswith("hadamax")]
+FUSED += ["hadamax-pqn-relu", "hadamax-pqn-relu-bf16"]
+
+
+@pytest.mark.parametrize("name", FUSED)
 @pytest.mark.parametrize("switches", [("fused",), ("fused", "one_convolution")], ids=["two", "one"])
 def test_an_update_with_fused_blocks_reads_nothing_back_from_the_device(name, switches, kernels):
     with agent_on_meta(name, *switches) as agent, OnTheDeviceAlone() as seen:
@@ -158,6 +162,14 @@ def test_an_update_with_fused_blocks_reads_nothing_back_from_the_device(name, sw
     assert forward.launches == networks * backward.launches
     convolutions = sum(operation == "aten.convolution.default" for operation in seen.operations)
     assert convolutions == forward.launches * (2 if len(switches) == 1 else 1)
+
+
+@pytest.mark.parametrize("name", ["hadamax-pqn-no-product", "hadamax-pqn-no-maxpool"])
+@pytest.mark.parametrize("precision", ["", "-bf16"])
+def test_an_update_without_product_or_pooling_reads_nothing_back_from_the_device(name, precision, kernels):
+    with agent_on_meta(name + precision, "fused") as agent, OnTheDeviceAlone():
+        update_twice(agent)
+    assert [kernel.launches for kernel in kernels] == [2 * 3] * 2
 
 
 PQN = [name for name in (*BASELINES, *VARIANTS) if "pqn" in name]

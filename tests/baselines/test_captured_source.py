@@ -31,7 +31,7 @@ CAPTURED = {
     "baselines.networks.precision": ("encode",),
     "baselines.networks.encoder": ("images", "scaled_images", "flatten_nhwc", "keep", "one_convolution"),
     "baselines.fast.triton_block": (
-        *("triton_block", "triton_joint_block", "_block", "_image_norm", "_joint_image_norm", "_placed"),
+        *("triton_block", "triton_joint_block", "_block", "_rows", "_joint_image_norm", "_placed"),
         *("_forward", "forward", "backward"),
     ),
     "baselines.fast.triton_norm": ("scaled_images", "norm_relu", "_forward", "forward", "backward"),

@@ -57,16 +57,21 @@ CASES = [
     Case(64, 11, 3, 1, IMAGE_NORM, padding=1),
     Case(32, 6, 4, 4, IMAGE_NORM),  # two rows in no window
 ]
-ABLATIONS = [  # of the paper: with ReLU, and without the product; on a CPU alone
+ABLATIONS = [  # of the paper: with ReLU, without the product, without pooling
     Case(32, 84, 4, 4, RECTIFIED),
+    Case(64, 21, 2, 2, RECTIFIED),
     Case(64, 11, 3, 1, RECTIFIED),
     Case(32, 9, 4, 4, RECTIFIED),
     Case(32, 84, 4, 4, PIXEL_NORM, single=True),
     Case(64, 21, 2, 2, PIXEL_NORM, single=True),
     Case(64, 11, 3, 1, PIXEL_NORM, single=True),
     Case(32, 9, 4, 4, PIXEL_NORM, single=True),
+    Case(32, 21, 1, 1, PIXEL_NORM),
+    Case(64, 11, 1, 1, PIXEL_NORM),
+    Case(32, 5, 1, 1, PIXEL_NORM),
 ]
-SMALL = [case for case in CASES if case.height <= 11]
+SMALL = [case for case in (*CASES, *ABLATIONS) if case.height <= 11]
+INTERPRETED = [case for case in SMALL if case in CASES or case.height < 11]  # what is slow but once
 
 
 def inputs(case: Case, *, dtype: torch.dtype = torch.float32, images: int = 3, seed: int = 0) -> list[Tensor]:
@@ -105,7 +110,7 @@ def plain(case: Case, tensors: list[Tensor]) -> Tensor:
     if case.norm.per_image:
         return F.max_pool2d(F.gelu(image_norm(a)) * F.gelu(image_norm(b)), case.size, case.stride, case.padding)
     norms = tuple(learned[:2]), tuple(learned[2:])
-    return hadamax_block(a, b, *norms, pool_size=case.size, pool_stride=case.stride)
+    return hadamax_block(a, b, *norms, case.size, case.stride)
 
 
 def with_gradients(output: Tensor, tensors: list[Tensor], seed: int = 1) -> list[Tensor]:

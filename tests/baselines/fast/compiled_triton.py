@@ -1,8 +1,8 @@
 """Compiles the Triton kernels for GPUs that are not here, and says what they take: run it for a table in Markdown.
 
-Every layer of the paper's two Hadamax networks, its branches from two convolutions and from one, and what is fused of
-PQN's own encoder, in both precisions. Triton brings NVIDIA's assembler and `cuobjdump`, which reads what the assembler
-decided.
+Every layer of the paper's two Hadamax networks, its branches from two convolutions and from one, its ablations' blocks,
+and what is fused of PQN's own encoder, in both precisions. Triton brings NVIDIA's assembler and `cuobjdump`, which
+reads what the assembler decided.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import triton
-from block_cases import CASES, Case
+from block_cases import ABLATIONS, CASES, Case
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -25,7 +25,7 @@ from baselines.fast import triton_block, triton_block_kernels, triton_norm
 
 ARCHITECTURES = (80, 90)  # A100, H100
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-LAYERS = [case for case in CASES if case.height in (84, 85, 21, 22) or (case.size, case.height) == (3, 11)]
+LAYERS = [case for case in (*CASES, *ABLATIONS) if case.height >= 11]
 WIDTHS = (32, 64, 512)  # of what PQN's encoder norms: channels of its convolutions, units of its dense layer
 
 
@@ -60,7 +60,7 @@ class Compiled:
 def sources(dtype: torch.dtype) -> Iterator[Source]:
     """Every kernel in one precision."""
     for case in LAYERS:
-        for joint in (False, True):
+        for joint in forms(case):
             yield _forward(case, dtype, joint=joint)
             yield _backward(case, dtype, joint=joint)
     number = f"*{PRECISIONS[dtype]}"
@@ -92,6 +92,11 @@ def sources(dtype: torch.dtype) -> Iterator[Source]:
         )
 
 
+def forms(case: Case) -> tuple[bool, ...]:
+    """Whether its branches come from one convolution: where both are tried, each."""
+    return (False,) if case.single or case.size == 1 else (False, True)
+
+
 def compiled(architecture: int) -> Iterator[Compiled]:
     """Every kernel in both precisions."""
     for dtype, precision in PRECISIONS.items():
@@ -111,6 +116,10 @@ def _lie(case: Case, *, joint: bool) -> dict[str, int]:
     return {"C": case.channels, "PITCH": case.channels * (1 + together), "SHARE": 1 + joint}
 
 
+def _kind(case: Case) -> dict[str, bool]:
+    return {"NORMED": case.norm.per_image, "RECTIFIED": case.norm.rectified, "SINGLE": case.single}
+
+
 def _name(case: Case, kernel: str, *, joint: bool) -> str:
     return f"{case}{', one convolution' if joint else ''}, {kernel}"
 
@@ -123,7 +132,7 @@ def _forward(case: Case, dtype: torch.dtype, *, joint: bool) -> Source:
     given |= dict.fromkeys(("height", "width", "rows", "padding"), "i32") | {"epsilon": "fp32"}
     window = triton.next_power_of_2(case.size**2)
     fixed = {"SIZE": case.size, "STRIDE": case.stride, "WINDOW": window, **_lie(case, joint=joint)}
-    fixed |= {"NORMED": case.norm.per_image, "KEEP_ARGMAX": True}
+    fixed |= {**_kind(case), "KEEP_ARGMAX": True}
     warps = triton_block.forward_warps(window, case.channels)
     return Source(_name(case, "forward", joint=joint), triton_block_kernels.forward_kernel, given, fixed, warps)
 
@@ -138,7 +147,7 @@ def _backward(case: Case, dtype: torch.dtype, *, joint: bool) -> Source:
     given |= {"epsilon": "fp32"}
     fixed = {"SIZE": case.size, "STRIDE": case.stride, "REACH": triton.cdiv(case.size, case.stride)}
     fixed |= _lie(case, joint=joint)
-    fixed |= {"PIXELS": triton_block.backward_pixels(case.channels), "NORMED": case.norm.per_image}
+    fixed |= {"PIXELS": triton_block.backward_pixels(case.channels), **_kind(case)}
     name = _name(case, "backward", joint=joint)
     return Source(name, triton_block_kernels.backward_kernel, given, fixed, triton_block.BACKWARD_WARPS)
 

@@ -11,7 +11,7 @@ import torch
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[3])]
 
 import torch.nn.functional as F  # noqa: E402
-from block_cases import SMALL, block, exact, inputs, largest_difference, with_gradients  # noqa: E402
+from block_cases import INTERPRETED, block, exact, inputs, largest_difference, with_gradients  # noqa: E402
 
 from baselines.fast import triton_norm  # noqa: E402
 from baselines.fast.trials import why_not_fused_norm, why_not_one_convolution, why_not_scaled  # noqa: E402
@@ -46,12 +46,13 @@ def joint(a, b, *rest):
     return triton_joint_block(torch.cat((a, b), dim=1), *rest)
 
 
-for case in SMALL:
+# The interpreter is slow: of overlapping windows, and of ablations on larger images, a smaller case is enough.
+for case in INTERPRETED:
     for dtype in ALLOWED:
         tensors = inputs(case, dtype=dtype, images=2)
         expected = exact(case, tensors)
-        # The interpreter is slow: of the overlapping windows, the smaller case is enough to tell halves apart.
-        forms = [("two tensors", triton_block), *([("one tensor", joint)] if case.height < 11 else [])]
+        halves = case.height < 11 and not case.single
+        forms = [("two tensors", triton_block), *([("one tensor", joint)] if halves else [])]
         for form, function in forms:
             found = with_gradients(block(function, case, tensors), tensors)
             with torch.no_grad():
@@ -89,6 +90,7 @@ for images in (every_byte, torch.randint(0, 256, (2, 4, 84, 84), dtype=torch.uin
 # What is tried out on a GPU before a path is taken, tried out here.
 hadamax = [HadamaxConv(4, 32, kernel_size=8, pool_size=4, pool_stride=4)]
 hadamax += [HadamaxC51Conv(32, 64, kernel_size=4, padding=2, pool=(2, 2, 0))]
+hadamax += [HadamaxConv(4, 32, kernel_size=8, pool_size=4, pool_stride=4, rectified=True)]
 rectified = [ConvNormRelu(4, 32, kernel_size=8, stride=4), DenseNorm(7, 512, F.relu)]
 float32 = torch.float32
 for layer in hadamax:

@@ -32,7 +32,7 @@ def plain_joint(both, norm_a, norm_b, norm, pooling):
         return F.max_pool2d(
             F.gelu(image_norm(a)) * F.gelu(image_norm(b)), pooling.size, pooling.stride, pooling.padding
         )
-    return hadamax_block(a, b, norm_a, norm_b, pool_size=pooling.size, pool_stride=pooling.stride)
+    return hadamax_block(a, b, norm_a, norm_b, pooling.size, pooling.stride)
 
 
 def norms_swapped(both, norm_a, norm_b, norm, pooling):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from block_cases import CASES, SMALL, block, exact, inputs, largest_difference, with_gradients
+from block_cases import ABLATIONS, CASES, INTERPRETED, block, exact, inputs, largest_difference, with_gradients
 
 from baselines.fast import triton_block
 from baselines.fast.fused_block import fused_block
@@ -18,14 +18,14 @@ def test_the_kernels_give_the_plain_composition_in_tritons_interpreter():
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert done.stdout.count("two tensors") == 2 * len(SMALL)  # in both types
-    assert done.stdout.count("one tensor") == 2 * sum(case.height < 11 for case in SMALL) == 8
-    assert done.stdout.count("trial of") == 5
+    assert done.stdout.count("two tensors") == 2 * len(INTERPRETED) == 18  # in both types
+    assert done.stdout.count("one tensor") == 2 * sum(case.height < 11 and not case.single for case in INTERPRETED)
+    assert done.stdout.count("trial of") == 6
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(("dtype", "allowed"), [(torch.float32, 5e-5), (torch.bfloat16, 5e-3)], ids=str)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *ABLATIONS], ids=str)
 def test_the_kernels_give_the_plain_composition_on_a_gpu(cuda, case, dtype, allowed):
     tensors = inputs(case, dtype=dtype)
     expected = exact(case, tensors)

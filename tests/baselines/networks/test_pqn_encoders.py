@@ -127,6 +127,6 @@ def test_the_hadamax_block_multiplies_its_two_branches():
     a = torch.tensor([1.0, 3.0], dtype=torch.float64).view(1, 2, 1, 1)
     b = torch.tensor([3.0, 1.0], dtype=torch.float64).view(1, 2, 1, 1)
     unit, zero = torch.ones(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    out = hadamax_block(a, b, (unit, zero), (unit, zero), pool_size=1, pool_stride=1)
+    out = hadamax_block(a, b, (unit, zero), (unit, zero), 1, 1)
     # both channels are gelu(1) * gelu(-1), with the tanh form: 0.8411920 and -0.1588080 (eps moves the 7th digit)
     assert out.flatten().tolist() == pytest.approx([-0.1335881, -0.1335881], abs=2e-6)
