@@ -116,6 +116,22 @@ def test_layers_take_one_convolution_where_it_is_proven_and_only_there(monkeypat
     assert not on_cpu.encoder.conv1.one_convolution
 
 
+@pytest.mark.parametrize(
+    ("encoder", "taken"),
+    [
+        ("hadamax-relu", (fast.FUSED_BLOCK, fast.ONE_CONVOLUTION)),
+        ("hadamax-no-product", (fast.FUSED_BLOCK,)),  # it has one convolution
+        ("hadamax-no-maxpool", (fast.FUSED_BLOCK,)),
+    ],
+)
+def test_the_papers_ablations_take_what_they_have(monkeypatch, encoder, taken):
+    monkeypatch.setattr(fast.fused_block, "why_not", lambda device: None)
+    for trial in ("why_not_fused", "why_not_one_convolution"):
+        monkeypatch.setattr(fast, trial, lambda layer, *_: None)
+    network = build_q_network(encoder, 6, torch.Generator().manual_seed(0))
+    assert fast.use_fused_blocks(network, CUDA, plain=False) == fast.Paths(taken=taken)
+
+
 # Norm and ReLU ----------------------------------------------------------------------------------------------------
 
 
