@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reports import numerals
 from reports.catalogue import BaselineInfo
-from reports.judging.claims import Claim
+from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.evidence import COUNTS, MEASURED, OFF_PROTOCOL, Entry, RunRecord
 from reports.judging.judge import estimate_claim
 from reports.judging.leaderboard import games_title
@@ -96,10 +96,16 @@ def _section(family: str, suffix: str, report: Report, site: Site) -> dict[str, 
     over = f", on {games_title(shared)}, which all of them have played" if shared else ""
     return {
         "frames": rows[0].runs[0].frames,
-        "caption": f"{rows[0].info.title} against what is changed in it{over}",
+        "caption": f"{rows[0].info.title} against what is changed in it{over}{_first_look(rows)}",
         "rows": [_row(row, report) for row in rows],
         "figures": [figure for figure in _figures(rows, f"why-{family}{suffix}", report, site) if figure is not None],
     }
+
+
+def _first_look(rows: Sequence[Studied]) -> str:
+    """What fewer seeds than a verdict needs are good for; "" where no game has so few."""
+    fewest = min(min(Counter(entry.game for entry in row.runs).values()) for row in rows)
+    return f". A first look: a verdict needs {MINIMUM_SEEDS} seeds of every game" if fewest < MINIMUM_SEEDS else ""
 
 
 def _rows(named: Sequence[str], reference: str, report: Report, games: tuple[str, ...]) -> list[Studied] | None:

@@ -62,6 +62,14 @@ def test_a_variant_is_compared_at_the_budget_and_in_the_games_that_both_have_pla
     assert (found["hadamax-pqn"]["gain"], found["hadamax-pqn"]["why_none"]) == ("", "")
 
 
+def test_fewer_seeds_than_a_verdict_needs_are_called_a_first_look(tmp_path: Path) -> None:
+    play(tmp_path, "hadamax-pqn", 1.0, seeds=3)
+    play(tmp_path, "pqn", 0.8, seeds=3)
+    assert "first look" not in page(tmp_path)["sections"][0]["caption"]
+    play(tmp_path, "hadamax-pqn-relu", 0.9, seeds=2)
+    assert page(tmp_path)["sections"][0]["caption"].endswith("A first look: a verdict needs 3 seeds of every game")
+
+
 def test_all_rows_are_over_the_games_that_all_have_played(tmp_path: Path) -> None:
     for name, hns in (("hadamax-pqn", 1.0), ("pqn", 0.5)):
         play(tmp_path, name, hns)
