@@ -76,7 +76,7 @@ class VariantBlock(nn.Module):
         self.out_channels = channels * (2 if join == "concatenation" else 1)
 
     def why_not_fused(self) -> str | None:
-        """Why this layer can't take the fused block, in words; None if it can. Asked where there is `fused` alone."""
+        """Why this layer can't take the fused block, in words; None if it can. Only for layers with `fused`."""
         convolution: Any = self.conv_a
         return why_not_shape(convolution.out_channels, self.pool_size)
 

@@ -63,7 +63,7 @@ def why_page(report: Report, site: Site) -> dict[str, Any]:
             section = _section(family, suffix, report, site)
             if section is not None:
                 found.append({"title": f"{_capital(title)}, {precision}", "id": f"{family}{suffix}", **section})
-        sections += sorted(found, key=lambda section: -section["frames"])  # first what says most
+        sections += sorted(found, key=lambda section: -section["frames"])  # the longer runs say more
         if not any(info.family == family for info in report.catalogue.baselines):
             what = f"--games breakout --frames 4M --baselines {HADAMAX},{family}{report.catalogue.protocol.flag}"
             command = f"{report.catalogue.command} run {what}"

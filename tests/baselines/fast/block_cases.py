@@ -71,7 +71,7 @@ ABLATIONS = [  # of the paper: with ReLU, without the product, without pooling
     Case(32, 5, 1, 1, PIXEL_NORM),
 ]
 SMALL = [case for case in (*CASES, *ABLATIONS) if case.height <= 11]
-INTERPRETED = [case for case in SMALL if case in CASES or case.height < 11]  # what is slow but once
+INTERPRETED = [case for case in SMALL if case in CASES or case.height < 11]  # the interpreter is slow
 
 
 def inputs(case: Case, *, dtype: torch.dtype = torch.float32, images: int = 3, seed: int = 0) -> list[Tensor]:
