@@ -75,7 +75,8 @@ class DryRun:
             "disk_free_bytes": self.disk_free_bytes,
             "memory_bytes": self.needed.memory_bytes,
             "gpus": [dataclasses.asdict(gpu) for gpu in self.gpus],
-            "seconds": self._seconds,
+            "seconds": None if self.needed.unmeasured else self._seconds,
+            "seconds_measured": self._seconds,
             "nodes": self.nodes,
             "frames_per_second": dict(self.needed.speeds),
             "unmeasured": list(self.needed.unmeasured),
@@ -165,11 +166,17 @@ class DryRun:
     def _time(self) -> str:
         needed = self.needed
         measured = ", ".join(f"{name} {display.count(speed)} frames/s" for name, speed in needed.speeds.items())
+        lacking = f"no run of {', '.join(needed.unmeasured)} on {self.device} has measured its speed yet"
         if self._seconds is None:
-            known = f" (measured: {measured})" if measured else ""
-            missing = ", ".join(needed.unmeasured)
-            return f"unknown: no run of {missing} on {self.device} has measured its speed yet{known}"
-        return f"about {display.duration(self._seconds)}, at the speeds of runs already there: {measured}"
+            return f"unknown: {lacking}"
+        known = f"at the speeds of runs already there: {measured}"
+        if not needed.unmeasured:
+            return f"about {display.duration(self._seconds)}, {known}"
+        rest = needed.runs_unmeasured
+        return (
+            f"about {display.duration(self._seconds)} for {needed.runs - rest} of the runs, {known}; "
+            f"unknown for the other {rest}: {lacking}"
+        )
 
 
 def _existing(folder: Path) -> Path:

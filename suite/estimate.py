@@ -33,9 +33,10 @@ class Estimate:
     frames: int  # of emulator, still to be played
     disk_bytes: int  # at most; of all runs together, while the last of them train
     memory_bytes: int  # of as many runs at once as there are jobs, the largest
-    seconds: float | None  # None unless every baseline has a measured speed
+    seconds: float | None  # of the runs whose baseline has a measured speed; None where none has
     speeds: Mapping[str, float]  # baseline -> measured frames/s, the median of runs on the same kind of device
     unmeasured: tuple[str, ...]  # baselines without one
+    runs_unmeasured: int  # of `runs`, theirs
 
 
 def estimate(states: Sequence[RunState], found: Iterable[Run | BrokenRun], *, jobs: int, device: str) -> Estimate:
@@ -43,8 +44,8 @@ def estimate(states: Sequence[RunState], found: Iterable[Run | BrokenRun], *, jo
     left = [(state, state.spec) for state in states if state.state not in ("done", "running") and state.spec]
     baselines = tuple(dict.fromkeys(spec.baseline for _, spec in left))
     speeds = measured_speeds(found, device)
-    unmeasured = tuple(name for name in baselines if name not in speeds)
-    work = [(spec.frames - state.frames_done) / speeds[spec.baseline] for state, spec in left if not unmeasured]
+    timed = [(state, spec) for state, spec in left if spec.baseline in speeds]
+    work = [(spec.frames - state.frames_done) / speeds[spec.baseline] for state, spec in timed]
     at_once = sorted((memory_bytes(spec) for _, spec in left), reverse=True)[:jobs]
     spare = sorted((_SPARE_CHECKPOINTS * checkpoint_bytes(spec) for _, spec in left), reverse=True)
     return Estimate(
@@ -55,7 +56,8 @@ def estimate(states: Sequence[RunState], found: Iterable[Run | BrokenRun], *, jo
         # Jobs work side by side, and a run is never split.
         seconds=max(sum(work) / jobs, max(work)) if work else None,
         speeds={name: speeds[name] for name in baselines if name in speeds},
-        unmeasured=unmeasured,
+        unmeasured=tuple(name for name in baselines if name not in speeds),
+        runs_unmeasured=len(left) - len(timed),
     )
 
 
@@ -63,13 +65,17 @@ def measured_speeds(found: Iterable[Run | BrokenRun], device: str) -> dict[str, 
     """Baseline -> median frames/s of runs on that kind of device, whatever the machine was."""
     by_baseline: dict[str, list[float]] = {}
     for run in found:
-        if (
-            isinstance(run, Run)
-            and run.manifest["frames_per_second"]
-            and run.manifest["hardware"].get("device") == device
-        ):
-            by_baseline.setdefault(run.spec.baseline, []).append(run.manifest["frames_per_second"])
+        if isinstance(run, Run) and run.manifest["hardware"].get("device") == device and (speed := _speed(run)):
+            by_baseline.setdefault(run.spec.baseline, []).append(speed)
     return {name: statistics.median(speeds) for name, speeds in by_baseline.items()}
+
+
+def _speed(run: Run) -> float | None:
+    """Frames/s: on a CPU by the less of wall time and processor time, for wall time has other work in it too."""
+    wall, processor = run.manifest["frames_per_second"], run.manifest.get("cpu_seconds")
+    if not wall or not processor or run.manifest["hardware"].get("device") != "cpu":
+        return wall
+    return max(wall, run.frames_done / processor)
 
 
 def disk_bytes(spec: RunSpec) -> int:

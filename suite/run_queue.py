@@ -70,8 +70,7 @@ def expected_seconds(states: Sequence[RunState], speeds: Mapping[str, float]) ->
 
 
 def plan_seconds(states: Sequence[RunState], speeds: Mapping[str, float], slots: int) -> float | None:
-    """Of the runs that are left, on so many places; None unless every baseline has a measured speed."""
+    """Of the runs that are left and whose baseline has a measured speed, on so many places; None without any."""
     left = [state.spec for state in states if state.spec and state.state not in ("done", "running")]
-    if any(spec.baseline not in speeds for spec in left):
-        return None
-    return time_to_end(left, expected_seconds(states, speeds), slots)
+    timed = [spec for spec in left if spec.baseline in speeds]
+    return time_to_end(timed, expected_seconds(states, speeds), slots) if timed else None

@@ -170,6 +170,19 @@ def test_a_dry_run_tells_what_is_done_and_needed_and_writes_nothing(call, tmp_pa
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_dry_run_tells_the_time_of_what_is_measured_and_what_is_not(call, tmp_path):
+    store_run(tmp_path / "runs", frames_per_second=1000.0)
+    arguments = [*RUN, "--games", "pong", "--frames", "200k", "--baselines", "pqn,c51", "--seeds", 2]
+    arguments += ["--results", "runs", "--dry-run"]
+    _, out, _ = call(*arguments)
+    assert (
+        "time:   about 3 min for 1 of the runs, at the speeds of runs already there: pqn 1,000 frames/s; "
+        "unknown for the other 2: no run of c51 on cpu has measured its speed yet"
+    ) in out.splitlines()
+    facts = json.loads(call(*arguments, "--json")[1])
+    assert (facts["seconds"], facts["seconds_measured"], facts["unmeasured"]) == (None, 200.0, ["c51"])
+
+
 def test_a_dry_run_of_150_runs_is_a_line_a_baseline(call):
     code, out, _ = call(*RUN, "--games", "atari10", "--frames", "40M", "--dry-run")
     assert code == 0

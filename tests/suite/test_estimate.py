@@ -33,12 +33,25 @@ def test_what_is_done_is_not_counted_and_what_is_part_done_only_for_its_rest(tmp
     assert found.seconds == pytest.approx(50.0)
 
 
+def test_a_run_beside_other_work_is_as_fast_as_its_processor_time_says(tmp_path):
+    busy = {"frames_per_second": 1000.0, "frames_done": 200_000}  # 200 s on the wall
+    store_run(tmp_path, seed=7, cpu_seconds=50.0, **busy)
+    assert measured_speeds(scan(tmp_path), "cpu") == {"pqn": 4000.0}
+    store_run(tmp_path, baseline="c51", cpu_seconds=800.0, **busy)  # of four threads: no clock but the wall's
+    assert measured_speeds(scan(tmp_path), "cpu")["c51"] == 1000.0
+    on_a_gpu = {"device": "cuda", "cpu": "", "gpu": "H200"}
+    store_run(tmp_path, baseline="rainbow", cpu_seconds=50.0, hardware=on_a_gpu, **busy)  # the GPU took the rest
+    assert measured_speeds(scan(tmp_path), "cuda") == {"rainbow": 1000.0}
+
+
 def test_no_time_is_made_up_where_a_baseline_has_no_measured_speed(tmp_path):
-    store_run(tmp_path, seed=9)
     found = needed(tmp_path, baselines=("pqn", "hadamax-pqn"))
-    assert found.seconds is None
-    assert found.unmeasured == ("hadamax-pqn",)
-    assert found.speeds == {"pqn": 9830.4}
+    assert (found.seconds, found.runs_unmeasured) == (None, 4)
+    store_run(tmp_path, seed=9, frames_per_second=1000.0)
+    found = needed(tmp_path, baselines=("pqn", "hadamax-pqn"))
+    assert found.seconds == needed(tmp_path).seconds == pytest.approx(400.0)
+    assert (found.unmeasured, found.runs_unmeasured) == (("hadamax-pqn",), 2)
+    assert found.speeds == {"pqn": 1000.0}
 
 
 def test_nothing_left_needs_nothing(tmp_path):
