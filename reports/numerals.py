@@ -26,7 +26,7 @@ def score(value: float | None) -> str:
     if value is None:
         return "\N{EN DASH}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return _minus(f"{value:,.{digits}f}").replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return _minus(f"{value:,.{digits}f}")
 
 
 def _minus(text: str) -> str:
@@ -54,7 +54,7 @@ def frames(value: float) -> str:
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """'1 seed', '3 seeds'."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def listed(items: Sequence[str]) -> str:

@@ -36,7 +36,7 @@ class Series:
     """One curve; arrays are [points]."""
 
     label: str
-    css: str  # colour class: s1...s8, or pub for published
+    css: str  # colour class: s1...s12, or pub for published
     x: Values
     y: Values
     low: Values | None = None

@@ -14,7 +14,7 @@ from reports.judging.evidence import NOT_COMPARABLE, Entry, RunRecord
 from reports.judging.published import PublishedCurve, dopamine_game_curves
 from reports.judging.run_figures import CURVE_POINTS
 from reports.pages.charts import Level, LineChart, Series
-from reports.pages.palette import colour
+from reports.pages.palette import colour, place
 from reports.pages.site import Site
 from reports.summary import Report
 from results.games import GAMES
@@ -105,7 +105,7 @@ def _bundles(entries: list[Entry], report: Report) -> list[_Bundle]:
     for entry in entries:
         if _is_drawn(entry) and entry.run is not None:
             found[entry.baseline, entry.frames].append(entry.run)
-    order = sorted(found, key=lambda key: (colour(report, key[0]), key[0], -key[1]))
+    order = sorted(found, key=lambda key: (place(report, key[0]), -key[1]))
     return [_Bundle(name, frames, tuple(found[name, frames])) for name, frames in order]
 
 
@@ -244,7 +244,7 @@ def _row(entry: Entry, report: Report) -> dict[str, Any]:
         "median": numerals.score(run.median_score if run and entry.score is not None else None),
         "hns": numerals.number(entry.hns),
         "greedy": numerals.score(run.greedy_score if run else None),
-        "games": numerals.counted(run.games, "game") if run else numerals.number(None),
+        "games": f"{run.games:,}" if run else numerals.number(None),
         "speed": numerals.score(run.frames_per_second if run else None),
         "proof": run.proof if run else "",
         "credit": run.credit if run else None,

@@ -24,7 +24,7 @@ from reports.pages.card import VERDICT_CSS
 from reports.pages.charts import Level, LineChart, Series, mini_interval, sparkline
 from reports.pages.claims_table import claims_table
 from reports.pages.lead import lead
-from reports.pages.palette import colour
+from reports.pages.palette import colour, place
 from reports.pages.site import Site
 from reports.pages.svg import frame_text, padded, tick_text
 from reports.statistics.aggregate import METRIC_TITLES, METRICS
@@ -372,7 +372,8 @@ def games(report: Report) -> list[dict[str, Any]]:
         shown = [e for e in runs if e.score is not None and e.standing != "not comparable" and e.run is not None]
         longest = max((e.frames for e in shown), default=0)
         curves = []
-        for name, budget in sorted({(e.baseline, e.frames) for e in shown}, key=lambda k: (colour(report, k[0]), k)):
+        budgets = {(e.baseline, e.frames) for e in shown}
+        for name, budget in sorted(budgets, key=lambda key: (place(report, key[0]), key)):
             stack = np.array([e.run.curve[4::5] for e in shown if e.run and (e.baseline, e.frames) == (name, budget)])
             known = ~np.isnan(stack)
             count = known.sum(axis=0)

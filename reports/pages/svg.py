@@ -60,7 +60,7 @@ def padded(values: Iterable[float], *, include: Sequence[float] = (), share: flo
 
 def tick_text(value: float) -> str:
     """A tick's label: at most four significant digits."""
-    return f"{value:,.6g}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", MINUS)
+    return f"{value:,.6g}".replace("-", MINUS)
 
 
 def frame_text(value: float) -> str:

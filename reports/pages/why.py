@@ -63,6 +63,7 @@ def why_page(report: Report, site: Site) -> dict[str, Any]:
             section = _section(family, suffix, report, site)
             if section is not None:
                 found.append({"title": f"{_capital(title)}, {precision}", "id": f"{family}{suffix}", **section})
+        found = [section for section in found if section["has_variants"]] or found  # PQN alone has no part taken out
         sections += sorted(found, key=lambda section: -section["frames"])  # the longer runs say more
         if not any(info.family == family for info in report.catalogue.baselines):
             what = f"--games breakout --frames 4M --baselines {HADAMAX},{family}{report.catalogue.protocol.flag}"
@@ -96,6 +97,7 @@ def _section(family: str, suffix: str, report: Report, site: Site) -> dict[str, 
     over = f", on {games_title(shared)}, which all of them have played" if shared else ""
     return {
         "frames": rows[0].runs[0].frames,
+        "has_variants": any(row.info.family == family for row in rows),
         "caption": f"{rows[0].info.title} against what is changed in it{over}{_first_look(rows)}",
         "rows": [_row(row, report) for row in rows],
         "figures": [figure for figure in _figures(rows, f"why-{family}{suffix}", report, site) if figure is not None],

@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+from reports.build import build
+from suite.catalogue import catalogue
+
+COMMITTED = Path(__file__).parents[2] / "results" / "runs"
+
 pytestmark = pytest.mark.browser
 
 PAGES = (
@@ -66,6 +71,22 @@ def test_open_tables_have_no_violation(visit: Callable[..., Any], full_site: Pat
 def test_no_page_scrolls_sideways(visit: Callable[..., Any], full_site: Path, name: str, width: int) -> None:
     page = visit(full_site / name, width=width).page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_on_a_usual_screen_no_table_of_the_suites_own_report_is_cut(visit: Callable[..., Any], tmp_path: Path) -> None:
+    site = build(results=COMMITTED, out=tmp_path, catalogue=catalogue()).index.parent
+    pages = [*site.glob("*.html"), *site.glob("claims/*.html"), *site.glob("baselines/*.html")]
+    pages += [
+        site / f"games/{name}.html" for name in sorted({folder.parent.name for folder in COMMITTED.glob("*/*/4M")})
+    ]
+    cut = {}
+    for path in pages:
+        cut[path.name] = visit(path, width=1280).page.eval_on_selector_all(
+            ".scroll:not(.numbers .scroll)",
+            "all => all.filter((s) => s.scrollWidth > s.clientWidth).map((s) => s.ariaLabel)",
+        )
+    assert len(cut) > 30
+    assert {name: tables for name, tables in cut.items() if tables} == {}
 
 
 @pytest.mark.parametrize("width", [390, 1600])

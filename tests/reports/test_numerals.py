@@ -18,7 +18,7 @@ from reports import numerals
         (numerals.number(None), "\N{EN DASH}"),
         (numerals.score(-0.003), "0.00"),
         (numerals.score(-12.5), "\N{MINUS SIGN}12.5"),
-        (numerals.score(12345.6), "12\N{NARROW NO-BREAK SPACE}346"),
+        (numerals.score(12345.6), "12,346"),
         (numerals.frames(1_800_000), "1.8M"),
         (numerals.frames(200_000), "200k"),
         (numerals.duration(45), "45 seconds"),

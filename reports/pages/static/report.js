@@ -7,7 +7,7 @@ function written(value) {
   if (value === null) return "–";
   const size = Math.abs(value);
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : 2;
-  const text = value.toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, digits ? "" : "\u202f");
+  const text = value.toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, digits ? "" : ",");
   return text.replace("-", /[1-9]/.test(text) ? "−" : "");
 }
 

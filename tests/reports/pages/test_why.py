@@ -112,6 +112,14 @@ def test_precisions_are_never_in_one_table(tmp_path: Path) -> None:
     assert list(rows(view, "ablation-bf16")) == ["hadamax-pqn-bf16", "pqn-bf16"]
 
 
+def test_two_encoders_alone_are_left_out_where_the_other_precision_has_a_variant(tmp_path: Path) -> None:
+    for name in ("hadamax-pqn", "pqn", "hadamax-pqn-bf16", "pqn-bf16", "hadamax-pqn-relu"):
+        play(tmp_path, name, 1.0)
+    view = page(tmp_path)
+    assert [section["id"] for section in view["sections"]] == ["ablation"]
+    assert list(rows(view, "ablation")) == ["hadamax-pqn", "pqn", "hadamax-pqn-relu"]
+
+
 def test_the_precision_with_the_longer_runs_comes_first_in_its_family(tmp_path: Path) -> None:
     for name in ("hadamax-pqn", "pqn", *WIDTH):
         play(tmp_path, name, 1.0, frames=200_000)
