@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -131,13 +132,7 @@ def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
         intervals = [row.metrics[metric] for row in group.rows]
         ends = [v for i in intervals for v in (i.estimate, i.low, i.high) if v is not None]
         scales[metric] = padded(ends, include=(0.0,))
-    best: dict[str, float | None] = {}
-    for metric in metrics:
-        known = [row.metrics[metric] for row in group.rows]
-        choose = min if metric == "optimality_gap" else max
-        # Of single seeds, or of figures without an interval, nobody can say which is best.
-        is_told = all(interval.is_complete for interval in known)
-        best[metric] = choose(i.estimate for i in known if i.estimate is not None) if is_told else None
+    best = {metric: _best([row.metrics[metric] for row in group.rows], metric) for metric in metrics}
     return {
         "title": group.title,
         "games": len(group.games),
@@ -147,7 +142,7 @@ def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
         "is_unscored": group.is_unscored,
         "metrics": [METRIC_TITLES[metric] for metric in metrics],
         "has_median57": any(row.median57 is not None for row in group.rows),
-        "rows": [_row(row, report, metrics, scales, best, many=len(group.rows) > 1) for row in group.rows],
+        "rows": [_row(row, report, metrics, scales, best) for row in group.rows],
         "notes": sorted({row.protocol for row in group.rows if row.protocol}),
         "origins": sorted({row.origin for row in group.rows if row.origin}),
         "has_unequal_seeds": any(row.seeds[0] != row.seeds[1] for row in group.rows),
@@ -155,13 +150,21 @@ def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
     }
 
 
+def _best(known: Sequence[Interval], metric: str) -> float | None:
+    """The best estimate; None where it can't be told: of one row, without an interval each, of two that read alike."""
+    estimates = [i.estimate for i in known if i.estimate is not None and i.is_complete]
+    if len(estimates) < max(len(known), 2):
+        return None
+    first, second = sorted(estimates, reverse=metric != "optimality_gap")[:2]
+    return None if numerals.number(first) == numerals.number(second) else first
+
+
 def _row(
     row: Row,
     report: Report,
     metrics: list[str],
     scales: dict[str, tuple[float, float]],
-    best: dict[str, Any],
-    many: bool,
+    best: dict[str, float | None],
 ) -> dict[str, Any]:
     css = colour(report, row.baseline) if row.source != PUBLISHED else "pub"
     return {
@@ -179,9 +182,7 @@ def _row(
                 "ends": ""
                 if not row.metrics[metric].is_complete
                 else f"{numerals.number(row.metrics[metric].low)} to {numerals.number(row.metrics[metric].high)}",
-                "is_best": many
-                and row.metrics[metric].estimate is not None
-                and row.metrics[metric].estimate == best[metric],
+                "is_best": best[metric] is not None and row.metrics[metric].estimate == best[metric],
                 "bar": Markup(mini_interval(row.metrics[metric], *scales[metric], css))
                 if row.metrics[metric].estimate is not None
                 else "",

@@ -6,12 +6,13 @@ many runs it has.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.bootstrap import TABLE_REPETITIONS, Interval, Scores, interval, run_counts
+from reports.statistics.bootstrap import TABLE_REPETITIONS, Interval, Scores, clipped, interval, run_counts
 
 METRICS = ("median", "iqm", "mean", "optimality_gap")
 METRIC_TITLES = {"median": "Median", "iqm": "IQM", "mean": "Mean", "optimality_gap": "Optimality gap"}
@@ -76,7 +77,8 @@ def all_metrics(scores: Scores) -> Scores:
 
 def aggregates(label: str, scores: Scores, repetitions: int = TABLE_REPETITIONS) -> dict[str, Interval]:
     """Median, IQM, mean and optimality gap of a score matrix, each with its interval."""
-    return dict(zip(METRICS, interval(label, (scores,), all_metrics, repetitions), strict=True))
+    found = dict(zip(METRICS, interval(label, (scores,), all_metrics, repetitions), strict=True))
+    return found | {"optimality_gap": clipped(found["optimality_gap"], math.inf)}
 
 
 def improvement_chance(scores_a: Scores, scores_b: Scores) -> Scores:

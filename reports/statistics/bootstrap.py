@@ -74,10 +74,10 @@ def run_counts(scores: Scores) -> NDArray[np.int64]:
     return counts
 
 
-def clipped(chance: Interval) -> Interval:
-    """A probability's interval, kept within 0 and 1."""
-    low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in (chance.low, chance.high))
-    return Interval(chance.estimate, low, high, chance.reason)
+def clipped(found: Interval, most: float = 1.0) -> Interval:
+    """The interval of a figure that lies within 0 and `most`, as a probability does: its ends are kept there."""
+    low, high = (None if end is None else min(max(end, 0.0), most) for end in (found.low, found.high))
+    return Interval(found.estimate, low, high, found.reason)
 
 
 def generator_of(label: str) -> np.random.Generator:

@@ -203,6 +203,16 @@ def test_of_single_seeds_no_winner_is_named(tmp_path: Path) -> None:
     assert "Probability of improvement" in board
 
 
+def test_of_two_that_read_alike_no_winner_is_named(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path / "runs", "pqn", "Pong", 1_000_000, seed, 0.501 + 0.1 * seed)
+        write_run(tmp_path / "runs", "hadamax-pqn", "Pong", 1_000_000, seed, 0.502 + 0.1 * seed)
+    page = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE).index.read_text()
+    board = page[page.index('id="group-1M-0"') : page.index('id="published"')]
+    assert "0.60" in board
+    assert "<strong>0." not in board
+
+
 def test_runs_that_ended_before_any_game_did_have_their_rows(tmp_path: Path) -> None:
     for name in ("rainbow", "pqn"):
         write_run(tmp_path / "runs", name, "Pong", 20_000, 0, 0.5, games=0)

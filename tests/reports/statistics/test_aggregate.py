@@ -31,6 +31,16 @@ def test_optimality_gap_counts_what_is_above_human_level_as_human_level() -> Non
     assert aggregate.optimality_gap(SCORES) == pytest.approx(0.5 / 8)
 
 
+def test_the_gaps_interval_ends_at_none() -> None:
+    nearly = np.array([[0.97], [1.2], [1.4]])  # drawn anew, and widened for three seeds, it would go below
+    found = aggregate.aggregates("a", nearly)["optimality_gap"]
+    assert found.estimate == pytest.approx(0.01)
+    assert found.low == 0.0
+    assert found.high > 0.01
+    far = aggregate.aggregates("b", nearly - 3.0)["optimality_gap"]  # a gap has no upper end
+    assert 2.0 < far.low < far.high
+
+
 def test_aggregates_are_rliables_where_games_have_equal_numbers_of_runs() -> None:
     scores = np.random.default_rng(0).lognormal(size=(5, 57))
     assert aggregate.median(scores) == pytest.approx(metrics.aggregate_median(scores), rel=1e-12)
