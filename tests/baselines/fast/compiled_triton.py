@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Source:
     given: dict[str, str]  # arguments and their types
     fixed: dict[str, Any]
     warps: int
+    joint: bool = False  # its branches come from one convolution
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,11 @@ def forms(case: Case) -> tuple[bool, ...]:
     return (False,) if case.single or case.size == 1 else (False, True)
 
 
-def compiled(architecture: int) -> Iterator[Compiled]:
-    """Every kernel in both precisions."""
-    for dtype, precision in PRECISIONS.items():
-        for source in sources(dtype):
-            yield Compiled(source.name, precision, architecture, *_compile(source, architecture))
+def compiled(architecture: int, dtype: torch.dtype, *, joint: bool | None = None) -> Iterator[Compiled]:
+    """Every kernel in one precision; `joint`: those alone whose branches come from one convolution, or the others."""
+    for source in sources(dtype):
+        if joint in (None, source.joint):
+            yield Compiled(source.name, PRECISIONS[dtype], architecture, *_compile(source, architecture))
 
 
 def _branches(case: Case, dtype: torch.dtype) -> tuple[str, str]:
@@ -134,7 +136,7 @@ def _forward(case: Case, dtype: torch.dtype, *, joint: bool) -> Source:
     fixed = {"SIZE": case.size, "STRIDE": case.stride, "WINDOW": window, **_lie(case, joint=joint)}
     fixed |= {**_kind(case), "KEEP_ARGMAX": True}
     warps = triton_block.forward_warps(window, case.channels)
-    return Source(_name(case, "forward", joint=joint), triton_block_kernels.forward_kernel, given, fixed, warps)
+    return Source(_name(case, "forward", joint=joint), triton_block_kernels.forward_kernel, given, fixed, warps, joint)
 
 
 def _backward(case: Case, dtype: torch.dtype, *, joint: bool) -> Source:
@@ -149,7 +151,7 @@ def _backward(case: Case, dtype: torch.dtype, *, joint: bool) -> Source:
     fixed |= _lie(case, joint=joint)
     fixed |= {"PIXELS": triton_block.backward_pixels(case.channels), **_kind(case)}
     name = _name(case, "backward", joint=joint)
-    return Source(name, triton_block_kernels.backward_kernel, given, fixed, triton_block.BACKWARD_WARPS)
+    return Source(name, triton_block_kernels.backward_kernel, given, fixed, triton_block.BACKWARD_WARPS, joint)
 
 
 def _compile(source: Source, architecture: int) -> tuple[int, int, int]:
@@ -192,4 +194,4 @@ def table(found: Sequence[Compiled]) -> str:
 
 
 if __name__ == "__main__":
-    print(table([kernel for architecture in ARCHITECTURES for kernel in compiled(architecture)]))
+    print(table([kernel for place, dtype in product(ARCHITECTURES, PRECISIONS) for kernel in compiled(place, dtype)]))
