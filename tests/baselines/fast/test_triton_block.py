@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,15 @@ from baselines.fast import triton_block
 from baselines.fast.fused_block import fused_block
 
 
+def release(package: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version(package).split(".")[:2])
+
+
 def test_the_kernels_give_the_plain_composition_in_tritons_interpreter():
     if triton_block.why_not() is not None:
         pytest.skip(triton_block.why_not())
+    if release("triton") < (3, 7) and release("numpy") >= (2, 4):
+        pytest.skip("Triton's interpreter before 3.7 makes numbers of arrays, which numpy refuses since 2.4")
     script = Path(__file__).parent / "interpreted_triton.py"
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=500)
