@@ -64,6 +64,9 @@ def run(parsed: argparse.Namespace) -> int:
     selection = flags.parse_selection(parsed)
     there = scan(results)
     found = [entry for entry in there if isinstance(entry, BrokenRun) or selection.holds(entry.spec)]
+    if not found:
+        why = f"no run below {results} is meant" if there else f"no runs in {results}"
+        raise UserError(f"{why}, so nothing was verified; see: python -m suite status --results {results}")
     checked = [(entry, [entry.reason] if isinstance(entry, BrokenRun) else verify_run(entry)) for entry in found]
     rows: dict[Path, dict[str, Any]] = {
         entry.directory: {"directory": str(entry.directory), "problems": problems} for entry, problems in checked

@@ -248,6 +248,16 @@ def test_list_has_games_sets_and_baselines_with_their_sources(call):
     assert len(facts["games"]) == 57
 
 
+def test_verifying_nothing_is_no_success(call, tmp_path):
+    code, out, err = call("verify", "--results", "rnus")
+    assert (code, out) == (2, "")
+    assert "no runs in rnus, so nothing was verified" in err
+    store_run(tmp_path / "runs")
+    code, _, err = call("verify", "--results", "runs", "--games", "qbert")
+    assert code == 2
+    assert "no run below runs is meant, so nothing was verified; see: python -m suite status --results runs" in err
+
+
 def test_verify_names_what_is_wrong_and_fails(call, tmp_path):
     store_run(tmp_path / "runs")
     assert call("verify", "--results", "runs")[:2] == (0, "1 run checked, 1 sound, 0 not\n")
@@ -343,6 +353,8 @@ LONG = "x" * 300
         (["report", "--out", "."], "holds the folder you are in"),
         (["report", "--out", ".."], "holds the folder you are in"),
         (["report", "--out", "link"], "is a link"),
+        (["report", "--results", "rnus"], "--results rnus: no such folder"),
+        (["report", "--results", ".", "--results", "mien", "--markdown"], "--results mien: no such folder"),
     ],
 )
 def test_a_path_that_cannot_be_used_is_one_line_and_nothing_is_written(call, tmp_path, arguments, words):
