@@ -63,7 +63,9 @@ def why_page(report: Report, site: Site) -> dict[str, Any]:
             section = _section(family, suffix, report, site)
             if section is not None:
                 found.append({"title": f"{_capital(title)}, {precision}", "id": f"{family}{suffix}", **section})
-        found = [section for section in found if section["has_variants"]] or found  # PQN alone has no part taken out
+        # The two encoders alone have no part taken out: short runs of them say nothing that the variants' don't.
+        longest = max((section["frames"] for section in found if section["has_variants"]), default=0)
+        found = [section for section in found if section["has_variants"] or section["frames"] >= longest]
         sections += sorted(found, key=lambda section: -section["frames"])  # the longer runs say more
         if not any(info.family == family for info in report.catalogue.baselines):
             what = f"--games breakout --frames 4M --baselines {HADAMAX},{family}{report.catalogue.protocol.flag}"
