@@ -46,7 +46,7 @@ def test_a_full_stderr_still_has_the_exit_code():
     [{"PYTHONIOENCODING": "latin-1"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}],
 )
 def test_markdown_goes_to_a_stream_that_lacks_its_characters(tmp_path, environment):
-    code, out, err = suite("report --markdown", f"--results {tmp_path}/runs", PYTHONUTF8="0", **environment)
+    code, out, err = suite("report --markdown", f"--results {tmp_path}", PYTHONUTF8="0", **environment)
     assert (code, err) == (0, b"")
     assert b"| claim" in out.lower() or b"claim" in out.lower()
 
