@@ -1,6 +1,6 @@
 """A baseline as a TOML that extends another one: the suite's own variants, and what a user brings.
 
-    name = "narrow-pqn"
+    name = "narrow"
     extends = "pqn"
     [values]
     encoder = { value = "my_net.py:NarrowEncoder", source = "ours" }

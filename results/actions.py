@@ -28,7 +28,7 @@ from results.hashing import sha256_hex
 from results.schema import ACTION_SCHEMA, ACTIONS_FILE, FULL_ACTIONS_FILE
 from results.store import Run, parse_table
 
-WHOLE_BYTES = 512 << 10  # a run of 4M frames has about 140 kB; a repository bears a thousand of these
+WHOLE_BYTES = 512 << 10  # a run of 4M frames has 120 to 260 kB; a repository bears a thousand of these
 WITNESS_SHARE = 0.03  # of each kind of environment; never fewer than one
 ALL, WITNESSES = "all", "witnesses"
 _LARGEST_LOG = 1 << 30  # bytes unpacked: fifteen times that of a run of 200M frames

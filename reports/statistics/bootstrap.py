@@ -7,7 +7,7 @@ Scores of one side are a matrix [runs, games] or [runs, games, points]; a game w
 in its last rows. Runs are resampled within each game, each side by itself.
 
 Two things differ from rliable's own percentile interval, because with the three seeds of the protocol that one covers
-the truth in 84 to 89 % of experiments where it says 95 % (docs/reports.md has the table):
+the truth in 82 to 87 % of experiments where it says 95 % (docs/reports.md has the table):
 
 - of n runs, n - 1 are drawn. The mean of n draws has (n - 1) / n of the variance it should have (Rao and Wu 1988);
 - the interval is widened about the middle of the draws from the normal's to Student's t quantile, for a spread that

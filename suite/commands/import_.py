@@ -1,11 +1,12 @@
 """Takes in what others measured: an archive of runs (.tar.gz, from `export`), or a table of scores (.csv).
 
-Runs are checked and put among yours. Of a submission (`export --submission`) some games are played again as well before
-anything lands, and who made the runs is kept; if a run is refused nothing lands, unless --partly takes the others.
-Scores, with the columns baseline, game, seed, frames, score (raw, not
-normalised), are kept beside the runs as external: reports label them and never mix them with measured runs. Their
-baselines are the suite's, or names of your own that `--new-baselines` announces: a misspelt one is refused.
-`--dopamine AGENT` takes in Dopamine's published scores, which come with the suite.
+Runs are checked and put among yours. Some games of a submission (`export --submission`) are played again too, before
+anything lands, and who made the runs is kept. If a run is refused nothing lands, unless --partly takes the others.
+
+Scores are a table with the columns baseline, game, seed, frames, score (raw, not normalised). They are kept beside the
+runs as external: reports label them and never mix them with measured runs. Their baselines are the suite's, or names of
+your own that `--new-baselines` announces: a misspelt one is refused. `--dopamine AGENT` takes in Dopamine's published
+scores, which come with the suite.
 """
 
 from __future__ import annotations

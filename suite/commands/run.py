@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--threads",
         metavar="N",
-        help="CPU threads of a run (default: cores / jobs; beside a GPU all cores)",
+        help="CPU threads of a run (default: cores / jobs; on a GPU: threads of its emulators, all cores)",
     )
     group.add_argument(
         "--groups",
@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hang-minutes",
         default="30",
         metavar="N",
-        help="a run without a sign of life for so long hangs (default: 30)",
+        help="a run without a sign of life for N minutes hangs (default: 30)",
     )
     cluster_flags.add_cluster(group)
     cluster_flags.add_needs(group)

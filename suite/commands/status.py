@@ -44,7 +44,7 @@ def run(parsed: argparse.Namespace) -> int:
     results = arguments.results_folder(parsed.results)
     if parsed.log is not None:
         return _print_log(results, parsed.log)
-    elsewhere = ""
+    elsewhere, found = "", []
     if selection.games is not None and selection.frames is not None:
         states = wanted_states(selection.matrix(), results)
     else:
@@ -56,7 +56,8 @@ def run(parsed: argparse.Namespace) -> int:
         print(json.dumps({"results": str(results), "counts": counts, "runs": [s.as_row() for s in states]}, indent=2))
         return 0
     if not states:
-        print(f"no runs in {results}; make some with: python -m suite run --games pong --frames 4M{_of(selection)}")
+        there = f"no run of the {len(found)} in {results} is meant" if found else f"no runs in {results}"
+        print(f"{there}; make some with: python -m suite run --games pong --frames 4M{_of(selection)}")
         if elsewhere:
             print(elsewhere)
         return 0

@@ -26,7 +26,7 @@ SUMMARY = "show a logged game as a video"
 EXAMPLES = """\
   python -m suite watch pqn-bf16/Qbert/4M/seed-0
   python -m suite watch results/runs/pqn-bf16/Qbert/4M/seed-0 --game last --out last.webm
-  python -m suite watch --baselines pqn-bf16 --games qbert --game 2179 --last 30
+  python -m suite watch --baselines pqn-bf16 --games qbert --seeds 0, --game 2179 --last 30
 """
 _MAX_SECONDS = 100_000
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=parse_path, metavar="FILE", help="NAME.mp4, NAME.webm or NAME.webp (default: named by the game)"
     )
-    parser.add_argument("--last", metavar="SECONDS", help="only so much of its end")
+    parser.add_argument("--last", metavar="SECONDS", help="only the last SECONDS of the game")
     parser.add_argument("--force", action="store_true", help="write over FILE if it exists")
     flags.add_selection(parser, "which run, instead of RUN")
     flags.add_results(parser)
