@@ -47,6 +47,13 @@ class ReplayConfig:
         """What of these values does not fit together; "" where all do."""
         if self.value_min >= self.value_max:
             return f"value_min must be below value_max, is {self.value_min:g} against {self.value_max:g}"
+        # Updates come after the learning start. The first one samples what is complete: n steps in every environment.
+        least = self.n_steps * self.train_environments
+        if self.learning_start_agent_steps < least:
+            return (
+                f"learning_start_agent_steps must be at least {least}, n_steps x train_environments, so that the first "
+                f"update has a transition to sample; is {self.learning_start_agent_steps}"
+            )
         return ""
 
     @property

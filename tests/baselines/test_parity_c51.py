@@ -6,15 +6,10 @@ import torch
 from fused import fuse
 from parity_fixtures import DTYPES
 
-from baselines.distributional import (
-    action_values,
-    c51_losses,
-    clipped_cross_entropy,
-    double_q_targets,
-    project,
-    support,
-)
+from baselines.c51 import c51_update
+from baselines.distributional import action_values, clipped_cross_entropy, double_q_targets, project, support
 from baselines.networks.distribution_network import C51_ENCODERS, DistributionNetwork
+from baselines.replay.memory import ReplayBatch
 
 # name in the fixtures -> name of the module here
 TRAINED_F32 = 2e-3  # float32 rounding after some updates; a ReLU or a maximum may flip on it
@@ -52,7 +47,7 @@ def batch_of(file, dtype):
         for stream in (file.generator.OBS, file.generator.NEXT_OBS)
     )
     rewards, dones = (torch.from_numpy(file[key]).to(dtype) for key in ("rewards", "dones"))
-    return observations, torch.from_numpy(file["actions"]), rewards, DISCOUNT * (1 - dones), following
+    return ReplayBatch(observations, torch.from_numpy(file["actions"]), rewards, DISCOUNT * (1 - dones), following)
 
 
 @pytest.mark.parity_files("c51_projection.npz")
@@ -82,7 +77,7 @@ def test_the_networks_are_the_official_ones(parity_file, precision, compare):
     atoms = support(-10, 10, network.atoms).to(dtype)
     activations = {}
     with torch.no_grad():
-        observations = batch_of(parity_file, dtype)[0]
+        observations = batch_of(parity_file, dtype).observations
         logits = network(observations, activations)
         edge = network(torch.from_numpy(parity_file.generator.edge_observations()))
     compare(name, "logits", precision, logits, parity_file[f"logits_{precision}"])
@@ -106,25 +101,22 @@ def test_five_updates_are_the_official_ones(parity_file, precision, compare):
     network, parameters = network_of(parity_file, precision)
     target, _ = network_of(parity_file, precision, stream_offset=parity_file.generator.TARGET_NET_OFFSET)
     atoms = support(-10, 10, network.atoms).to(dtype)
-    observations, actions, rewards, discounts, following = batch_of(parity_file, dtype)
+    batch = batch_of(parity_file, dtype)
     with torch.no_grad():
-        next_logits = target(following)
-    targets = double_q_targets(next_logits, action_values(next_logits, atoms), rewards, discounts, atoms)
+        next_logits = target(batch.next_observations)
+    next_values = action_values(next_logits, atoms)
+    targets = double_q_targets(next_logits, next_values, batch.rewards, batch.discounts, atoms)
     compare(name, "target_pmfs", precision, targets, parity_file[f"target_pmfs_{precision}"])
 
-    optimizer = torch.optim.Adam(network.parameters(), lr=2.5e-4, eps=0.01 / 32)
+    optimizer = torch.optim.Adam(network.parameters(), lr=2.5e-4, eps=0.01 / 32, fused=True)
     losses, tolerance = [], None if precision == "f64" else TRAINED_F32
     for update in range(5):
-        optimizer.zero_grad()
-        loss = c51_losses(network(observations), actions, targets).mean()
-        loss.backward()
-        losses.append(loss.item())
+        losses.append(c51_update(network, target, optimizer, batch, atoms).item())
         if update == 0:
             digest = parity_file.gradient_digest({key: p.grad.numpy() for key, p in parameters.items()})
             for key, value in digest.items():
                 compare(name, key, precision, value, parity_file[f"{key}_{precision}"], tolerance)
-        optimizer.step()
     with torch.no_grad():
-        after = action_values(network(observations), atoms)
+        after = action_values(network(batch.observations), atoms)
     compare(name, "adam_loss", precision, losses, parity_file[f"adam_loss_{precision}"], tolerance)
     compare(name, "adam_q_after_5", precision, after, parity_file[f"adam_q_after_5_{precision}"], tolerance)

@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from parity_fixtures import DTYPES, to_fixture_layout, to_torch_layout
+from parity_fixtures import DTYPES, ParityFile, to_fixture_layout, to_torch_layout
+from torch import Tensor
 
 from baselines.distributional import action_values, cross_entropy, double_q_targets, support
 from baselines.networks.rainbow_network import NatureTorso, RainbowNetwork
-from baselines.optim import clip_by_global_norm_
+from baselines.rainbow import rainbow_update
+from baselines.replay.memory import ReplayBatch
 
 MODULES = {"adv1": "advantage_hidden", "adv2": "advantage", "val1": "value_hidden", "val2": "value"}
 TRAINED_F32 = 2e-3  # float32 rounding after some updates; a ReLU or a maximum may flip on it
+
+network_file = pytest.mark.parity_files("rainbow_network.npz")
 
 
 def own_name(name: str) -> str:
@@ -43,28 +47,58 @@ def noise_of(file, network, call, dtype):
     return (row.sign() * row.abs().sqrt())[None]
 
 
-@pytest.mark.parity_files("rainbow_network.npz")
-def test_the_network_and_three_updates_are_the_official_ones(parity_file, precision, compare):
-    file, name, dtype = parity_file, parity_file.name, DTYPES[precision]
-    online, parameters = network_of(file, dtype)
-    target, _ = network_of(file, dtype, stream_offset=file.generator.TARGET_NET_OFFSET)
-    atoms = support(-10, 10, online.atoms).to(dtype)
-    compare(name, "support", "f64", atoms, file["support_f64"], 1e-6)
-    assert sum(p.numel() for p in online.parameters()) == file["param_count_total"]
-    actions = torch.from_numpy(file["a_tm1"])
-    s_tm1, s_t = (
-        torch.from_numpy(file.generator.observations(file.seed, len(actions), stream))
-        for stream in (file.generator.OBS, file.generator.NEXT_OBS)
-    )
-    noise = [noise_of(file, online, call, dtype) for call in range(3)]
+class Learner:
+    """Both networks with a fixture file's parameters, and everything else that an update takes."""
 
+    def __init__(self, file: ParityFile, precision: str) -> None:
+        dtype = DTYPES[precision]
+        self.online, self.parameters = network_of(file, dtype)
+        self.target, _ = network_of(file, dtype, stream_offset=file.generator.TARGET_NET_OFFSET)
+        self.optimizer = torch.optim.Adam(self.online.parameters(), lr=6.25e-5, eps=0.005 / 32, fused=True)
+        self.atoms = support(-10, 10, self.online.atoms).to(dtype)
+        self.noise = torch.cat([noise_of(file, self.online, call, dtype) for call in range(3)])
+        actions = torch.from_numpy(file["a_tm1"])
+        s_tm1, s_t = (
+            torch.from_numpy(file.generator.observations(file.seed, len(actions), stream))
+            for stream in (file.generator.OBS, file.generator.NEXT_OBS)
+        )
+        rewards, discounts, self.weights = (
+            torch.from_numpy(file[key]).to(dtype) for key in ("r_t", "discount_t", "weights")
+        )
+        self.batch = ReplayBatch(s_tm1, actions, rewards, discounts, s_t)
+
+    def update(self, max_gradient_norm: float) -> tuple[Tensor, Tensor]:
+        return rainbow_update(
+            self.online,
+            self.target,
+            self.optimizer,
+            self.batch,
+            self.weights,
+            self.noise,
+            self.atoms,
+            max_gradient_norm,
+        )
+
+
+@pytest.fixture
+def learner(parity_file: ParityFile, precision: str) -> Learner:
+    return Learner(parity_file, precision)
+
+
+@network_file
+def test_the_network_its_double_q_choice_and_its_targets_are_the_official_ones(
+    parity_file, precision, learner, compare
+):
+    file, name, atoms, batch = parity_file, parity_file.name, learner.atoms, learner.batch
+    compare(name, "support", "f64", atoms, file["support_f64"], 1e-6)
+    assert sum(p.numel() for p in learner.online.parameters()) == file["param_count_total"]
     with torch.no_grad():
         calls = {
-            "online_s_tm1": online(s_tm1, noise=noise[0]),
-            "online_s_t": online(s_t, noise=noise[1]),
-            "target_s_t": target(s_t, noise=noise[2]),
+            "online_s_tm1": learner.online(batch.observations, noise=learner.noise[0:1]),
+            "online_s_t": learner.online(batch.next_observations, noise=learner.noise[1:2]),
+            "target_s_t": learner.target(batch.next_observations, noise=learner.noise[2:3]),
         }
-        quiet = action_values(online(s_tm1), atoms)
+        quiet = action_values(learner.online(batch.observations), atoms)
     for call, logits in calls.items():
         compare(name, f"{call}/logits", precision, logits, file[f"{call}/logits_{precision}"])
         compare(name, f"{call}/q", precision, action_values(logits, atoms), file[f"{call}/q_{precision}"])
@@ -74,34 +108,30 @@ def test_the_network_and_three_updates_are_the_official_ones(parity_file, precis
     own = action_values(calls["target_s_t"], atoms).argmax(dim=1)
     compare(name, "double_q_action", precision, selector.argmax(dim=1), file[f"double_q_action_{precision}"], 0)
     compare(name, "target_own_argmax", precision, own, file[f"target_own_argmax_{precision}"], 0)
-    rewards, discounts, weights = (torch.from_numpy(file[key]).to(dtype) for key in ("r_t", "discount_t", "weights"))
-    targets = double_q_targets(calls["target_s_t"], selector, rewards, discounts, atoms)
+    targets = double_q_targets(calls["target_s_t"], selector, batch.rewards, batch.discounts, atoms)
     compare(name, "target_probs", precision, targets, file[f"target_probs_{precision}"])
 
-    optimizer = torch.optim.Adam(online.parameters(), lr=6.25e-5, eps=0.005 / 32)
-    before, tolerance = [], TRAINED_F32 if precision == "f32" else None
-    for update in range(3):
-        with torch.no_grad():
-            selector = action_values(online(s_t, noise=noise[1]), atoms)
-        targets = double_q_targets(calls["target_s_t"], selector, rewards, discounts, atoms)
-        optimizer.zero_grad()
-        losses = cross_entropy(online(s_tm1, noise=noise[0]), actions, targets)
-        loss = (losses * weights).mean()
-        loss.backward()
-        before.append(losses.detach())
-        if update == 0:
-            compare(name, "losses", precision, losses, file[f"losses_{precision}"])
-            compare(name, "loss", precision, loss, file[f"loss_{precision}"])
-            compare(name, "priorities", precision, losses.abs().clamp(max=100), file[f"priorities_{precision}"])
-            digest = file.gradient_digest({key: to_fixture_layout(p.grad) for key, p in parameters.items()})
-            for key, value in digest.items():
-                compare(name, key, precision, value, file[f"{key}_{precision}"], tolerance)
-        norm = clip_by_global_norm_(online.parameters(), 10.0)
-        if update == 0:
-            compare(name, "grad_global_norm", precision, norm, file[f"grad_global_norm_{precision}"], tolerance)
-        optimizer.step()
+
+@network_file
+def test_losses_and_gradients_of_an_update_are_the_official_ones(parity_file, precision, learner, compare):
+    file, name = parity_file, parity_file.name
+    losses, norm = learner.update(max_gradient_norm=1e9)  # so that the gradients stay as they are
+    compare(name, "losses", precision, losses, file[f"losses_{precision}"])
+    compare(name, "priorities", precision, losses, file[f"priorities_{precision}"])  # the agent's cap is far above
+    tolerance = TRAINED_F32 if precision == "f32" else None
+    digest = file.gradient_digest({key: to_fixture_layout(p.grad) for key, p in learner.parameters.items()})
+    for key, value in digest.items():
+        compare(name, key, precision, value, file[f"{key}_{precision}"], tolerance)
+    compare(name, "grad_global_norm", precision, norm, file[f"grad_global_norm_{precision}"], tolerance)
+
+
+@network_file
+def test_three_clipped_updates_are_the_official_ones(parity_file, precision, learner, compare):
+    file, name, tolerance = parity_file, parity_file.name, TRAINED_F32 if precision == "f32" else None
+    before = [learner.update(max_gradient_norm=10.0)[0] for _ in range(3)]
     with torch.no_grad():
-        after = action_values(online(s_tm1, noise=noise[0]), atoms)
+        logits = learner.online(learner.batch.observations, noise=learner.noise[0:1])
+    after = action_values(logits, learner.atoms)
     compare(name, "adam_losses", precision, torch.stack(before), file[f"adam_losses_{precision}"], tolerance)
     compare(name, "adam_q_after_3", precision, after, file[f"adam_q_after_3_{precision}"], tolerance)
 

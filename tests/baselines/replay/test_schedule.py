@@ -94,6 +94,31 @@ def test_learning_never_starts_before_there_is_something_to_sample(name):
     assert first >= layout.n_steps  # that many vector steps are stored when it begins
 
 
+@pytest.mark.parametrize("environments", [1, 4, 16])
+@pytest.mark.parametrize("n_steps", [1, 3, 5])
+@pytest.mark.parametrize("agent_steps_per_update", [1, 3, 4, 8])
+def test_the_least_learning_start_leaves_a_transition_to_sample_in_every_budget(
+    environments, n_steps, agent_steps_per_update
+):
+    config = dataclasses.replace(
+        pinned("rainbow"),
+        train_environments=environments,
+        n_steps=n_steps,
+        agent_steps_per_update=agent_steps_per_update,
+        batch=1,
+    )
+    least = n_steps * environments
+    too_early = dataclasses.replace(config, learning_start_agent_steps=least - 1)
+    assert f"must be at least {least}, " in too_early.fault
+    for start in range(least, least + 10):
+        config = dataclasses.replace(config, learning_start_agent_steps=start)
+        assert config.fault == ""
+        for blocks in (1, 2, 10, 100, 1000):
+            plan = schedule(config, blocks * config.frames_per_update)
+            first = next(k for k in range(plan.total_agent_steps // environments) if plan.updates_in(k))
+            assert first >= n_steps  # that many vector steps are stored when it begins
+
+
 def test_the_memory_of_a_full_run_holds_a_million_transitions():
     assert replay_layout(pinned("rainbow"), 40_000_000).capacity == 1_000_000
     assert replay_layout(pinned("c51"), 20_000).capacity == 4864
