@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from baselines.agent import FinishedGame, Progress, Task, Tick
-from baselines.config import Fraction
+from baselines.config import Fraction, PositiveFraction
 from baselines.distributional import action_values, c51_losses, double_q_targets, support
 from baselines.emulator.envs import AtariEnvironments
 from baselines.emulator.frame_stacks import why_not_stacked
@@ -43,7 +44,7 @@ class C51Config(ReplayConfig):
     encoder: str
     epsilon_start: Fraction
     epsilon_end: Fraction
-    epsilon_decay_fraction: Fraction
+    epsilon_decay_fraction: PositiveFraction
 
 
 def c51_update(
@@ -125,13 +126,14 @@ class C51Agent:
                 for seed in range(2)
             ],
         )
-        acting = acting_path(task.device, plain=task.plain, why_not_stacked=why_not_stacked)
+
+        def evaluate(observations: Tensor) -> tuple[Tensor, Tensor]:
+            return greedy_actions(self.network, observations, self.atoms)
+
+        stacks = partial(why_not_stacked, evaluate=evaluate, environments=self.environments)
+        acting = acting_path(task.device, plain=task.plain, why_not_stacked=stacks)
         self.paths += captured_paths + acting
-        self._evaluate = self._play.evaluator(
-            lambda observations: greedy_actions(self.network, observations, self.atoms),
-            task.device,
-            stacked=bool(acting.taken),
-        )
+        self._evaluate = self._play.evaluator(evaluate, task.device, stacked=bool(acting.taken))
 
     # The algorithm ------------------------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ CountFromZero = Annotated[int, Bounds(0)]
 Positive = Annotated[float, Bounds(0.0, LARGEST, is_open=True)]
 NotNegative = Annotated[float, Bounds(0.0, LARGEST)]
 Fraction = Annotated[float, Bounds(0.0, 1.0)]
+PositiveFraction = Annotated[float, Bounds(0.0, 1.0, is_open=True)]
 Decay = Annotated[float, Bounds(0.0, 0.999999)]  # of a moving average whose bias is corrected
 Finite = Annotated[float, Bounds(-LARGEST, LARGEST)]
 

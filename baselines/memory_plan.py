@@ -27,6 +27,7 @@ _PROCESS_BYTES = 600_000_000  # measured 0.56 GB: python, torch, envpool with 16
 _OWN_AGENT_BYTES = 2_000_000_000  # a guess: nothing is known of an agent of a user's own
 _FLOATS_PER_PARAMETER = 5  # weights, gradients, two moments, target network
 _DIAGNOSED = 256  # observations in the largest forward pass
+_UPDATED = 3  # a graph of an update takes as much as diagnostics of so many of its batches
 # Activations of one observation, forward only: measured at the peak of diagnostics, whose largest are ranks over 2,048
 # observations of one layer at a time.
 _BYTES_PER_OBSERVATION = {
@@ -44,9 +45,10 @@ _MINIBATCH_BYTES_PER_SAMPLE = {
     "hadamax": 10_000_000,
     "hadamax-double-width": 20_000_000,
 }  # activations, gradients
+_WITH_GRADIENTS = 3  # times the memory of a forward pass alone, at least
 _RANKED_BYTES = 310_000_000  # ranks over 2,048 observations with PQN's encoder; Hadamax's minibatch takes more
-# What CUDA keeps for a process before the first tensor: context, libraries, workspaces, graphs. Not measured: no GPU
-# has been here. 0.5 to 0.8 GB are usual.
+# What CUDA keeps for a process before the first tensor: context, libraries, workspaces, graphs. A guess: on the H200
+# of docs/gpu.md nobody measured it. 0.5 to 0.8 GB are usual.
 _CUDA_BYTES = 1_000_000_000
 
 
@@ -58,6 +60,7 @@ class MemoryPlan:
     bookkeeping: int  # actions, rewards, ends, priorities; always on the host
     learner: int  # weights, gradients, moments, target network, activations
     process: int  # everything else on the host
+    graphs: int  # on a GPU alone, beside `learner`: graphs keep their memory while diagnostics take their own
 
     @property
     def total(self) -> int:
@@ -66,7 +69,7 @@ class MemoryPlan:
     @property
     def on_device(self) -> int:
         """Bytes of a GPU that the run learns on, what CUDA keeps for the process included."""
-        return self.frames + self.learner + _CUDA_BYTES
+        return self.frames + self.learner + self.graphs + _CUDA_BYTES
 
 
 def memory_plan(config: Any, budget_frames: int, *, actions: int = ALL_ACTIONS) -> MemoryPlan:
@@ -80,29 +83,32 @@ def memory_plan(config: Any, budget_frames: int, *, actions: int = ALL_ACTIONS) 
     if isinstance(config, PqnConfig):
         return _pqn_plan(config, actions)
     if not isinstance(config, ReplayConfig):
-        return MemoryPlan(frames=0, bookkeeping=0, learner=0, process=_OWN_AGENT_BYTES)
+        return MemoryPlan(frames=0, bookkeeping=0, learner=0, process=_OWN_AGENT_BYTES, graphs=0)
     layout = replay_layout(config, budget_frames)
     priorities = 9 * layout.slots * layout.environments if isinstance(config, RainbowConfig) else 0
     parameters = parameter_count(config, actions=actions)
-    kind = getattr(config, "encoder", "")
+    # An encoder that nobody measured is taken for the largest.
+    of_one = _BYTES_PER_OBSERVATION.get(getattr(config, "encoder", ""), max(_BYTES_PER_OBSERVATION.values()))
     return MemoryPlan(
         frames=layout.frame_bytes,
         bookkeeping=layout.bookkeeping_bytes + priorities,
-        learner=4 * _FLOATS_PER_PARAMETER * parameters
-        # An encoder that nobody measured is taken for the largest.
-        + _DIAGNOSED * _BYTES_PER_OBSERVATION.get(kind, max(_BYTES_PER_OBSERVATION.values())),
+        learner=4 * _FLOATS_PER_PARAMETER * parameters + _DIAGNOSED * of_one,
         process=_PROCESS_BYTES,
+        graphs=(_UPDATED * config.batch + config.train_environments) * of_one,
     )
 
 
 def _pqn_plan(config: PqnConfig, actions: int) -> MemoryPlan:
     of_a_sample = _MINIBATCH_BYTES_PER_SAMPLE.get(config.encoder, max(_MINIBATCH_BYTES_PER_SAMPLE.values()))
+    learned = config.minibatch * of_a_sample
+    forward = (_DIAGNOSED + config.train_environments + config.greedy_environments) * of_a_sample // _WITH_GRADIENTS
     return MemoryPlan(
         frames=config.rollout_agent_steps * config.train_environments * _STACK_BYTES,
         bookkeeping=0,
-        learner=max(config.minibatch * of_a_sample, _RANKED_BYTES)
+        learner=max(learned, _RANKED_BYTES)
         + (4 * _FLOATS_PER_PARAMETER * parameter_count(config, actions=actions) if is_reference(config.encoder) else 0),
         process=_PQN_PROCESS_BYTES,
+        graphs=min(learned, _RANKED_BYTES) + forward,
     )
 
 

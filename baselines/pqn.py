@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from baselines.agent import FinishedGame, Progress, Task, Tick
-from baselines.config import ConfigError, Count, CountFromZero, Decay, Fraction, Positive
+from baselines.config import ConfigError, Count, CountFromZero, Decay, Fraction, Positive, PositiveFraction
 from baselines.emulator.envs import FRAME_SKIP, number_of_actions
 from baselines.emulator.frame_stacks import why_not_stacked
 from baselines.emulator.group_choice import GROUP_NUMBERS, rollout_speed
@@ -67,7 +67,7 @@ class PqnConfig:
     trace_decay: Fraction
     epsilon_start: Fraction
     epsilon_end: Fraction
-    epsilon_decay_fraction: Fraction
+    epsilon_decay_fraction: PositiveFraction
 
     @property
     def fault(self) -> str:
@@ -190,8 +190,10 @@ class PqnAgent:
         network = build_q_network(config.encoder, self._num_actions, self._streams.torch_generator())
         self.network = network.to(task.device)
         use_precision(self.network, config.precision)
-        rollout = rollout_path(task.device, plain=task.plain, why_not_stacked=why_not_stacked)
-        self.paths = use_layer_paths(self.network, task.device, plain=task.plain) + rollout
+        self._evaluate = partial(greedy_policy, self.network)
+        self.paths = use_layer_paths(self.network, task.device, plain=task.plain)
+        stacks = partial(why_not_stacked, evaluate=self._evaluate, environments=self.environments)
+        self.paths += rollout_path(task.device, plain=task.plain, why_not_stacked=stacks)
         self.optimizer = RAdam(
             self.network.parameters(),
             lr=config.learning_rate,
@@ -199,12 +201,10 @@ class PqnAgent:
             eps=config.adam_epsilon,
             capturable=task.device.type != "cpu",
         )
-        stacked = ROLLOUT_GRAPH in rollout.taken
+        stacked = ROLLOUT_GRAPH in self.paths.taken
         self.group_speeds: dict[int, float] = {}  # agent steps a second by number of groups, where it was measured
-        if measures_groups(task):
-            for number in GROUP_NUMBERS:
-                start = partial(self._start_play, task, number, stacked=stacked)
-                self.group_speeds[number] = rollout_speed(start)
+        for number in GROUP_NUMBERS if measures_groups(task) else ():
+            self.group_speeds[number] = rollout_speed(partial(self._start_play, task, number, stacked=stacked))
         fastest = max(self.group_speeds, key=self.group_speeds.__getitem__, default=1)
         self.environment_groups = task.groups or fastest
         self._play = self._start_play(task, self.environment_groups, config.rollout_agent_steps, stacked=stacked)
@@ -222,7 +222,7 @@ class PqnAgent:
                 threads=task.emulator_threads,
                 groups=groups,
             ),
-            lambda observations: greedy_policy(self.network, observations),
+            self._evaluate,
             agent_steps=agent_steps,
             device=self.device,
             spans=self.spans,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -162,19 +163,26 @@ class RainbowAgent:
             batches=lambda: [self._made_up_batch(seed) for seed in range(2)],
         )
 
-        acting = acting_path(task.device, plain=task.plain, why_not_stacked=why_not_stacked)
-        self.paths = fused + captured_paths + acting
-        self._evaluate = self._play.evaluator(
-            lambda observations, noise: noisy_greedy_actions(self.network, observations, noise, self.atoms),
-            task.device,
-            stacked=bool(acting.taken),
+        def evaluate(observations: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+            return noisy_greedy_actions(self.network, observations, noise, self.atoms)
+
+        stacks = partial(
+            why_not_stacked,
+            evaluate=evaluate,
+            environments=self.environments,
+            more=lambda step: (self._made_up_noise(self.environments, step),),
         )
+        acting = acting_path(task.device, plain=task.plain, why_not_stacked=stacks)
+        self.paths = fused + captured_paths + acting
+        self._evaluate = self._play.evaluator(evaluate, task.device, stacked=bool(acting.taken))
 
     def _made_up_batch(self, seed: int) -> tuple[Tensor, ...]:
         """Noise in the shapes of what an update takes; touches no stream."""
         batch = ReplayBatch.made_up(self.config.batch, self._envs.num_actions, seed, self.device)
-        noise = torch.randn(3, self._noise_width, generator=torch.Generator().manual_seed(seed)).to(self.device)
-        return torch.ones_like(batch.rewards), noise, *batch.tensors()
+        return torch.ones_like(batch.rewards), self._made_up_noise(3, seed), *batch.tensors()
+
+    def _made_up_noise(self, rows: int, seed: int) -> Tensor:
+        return torch.randn(rows, self._noise_width, generator=torch.Generator().manual_seed(seed)).to(self.device)
 
     # The algorithm ------------------------------------------------------------------------------------------------
 

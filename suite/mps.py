@@ -25,8 +25,10 @@ FOLDERS = "hadamax-mps-"  # what the names of daemons' folders begin with
 OWNER_FILE = "owner"  # in such a folder: process and start time of the command that made it
 _PID_FILE = f"{CONTROL}.pid"  # the daemon's own
 _USUAL_PIPES = Path("/tmp/nvidia-mps")
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 # A daemon may start where its server can't; then every CUDA program that finds the daemon fails.
-_PROBE = (sys.executable, "-c", "import torch; torch.ones(8, device='cuda').sum().item()")
+_TRY_EACH = "import sys, torch; [torch.ones(8, device=name).sum().item() for name in sys.argv[1:]]"
+_PROBE = (sys.executable, "-c", _TRY_EACH)
 _TIMEOUT_SECONDS = 120
 _QUIT_SECONDS = 10
 
@@ -40,7 +42,7 @@ def shared_gpus(
     Args:
         devices: what each job computes on. Nothing happens unless two have the same GPU.
         tell: hears in one line whether MPS is used, and why not if it could have been.
-        probe: a command that exits with 0 if CUDA works.
+        probe: a command that exits with 0 if CUDA works on the devices that it is given as arguments.
     """
     gpus = [device for device in devices if device.startswith("cuda")]
     if len(set(gpus)) == len(gpus):
@@ -60,7 +62,7 @@ def shared_gpus(
     folder = Path(tempfile.mkdtemp(prefix=FOLDERS))
     try:
         (folder / OWNER_FILE).write_text(_identity(psutil.Process()))
-        problem = _start(folder, probe)
+        problem = _start(folder, (*probe, *sorted(set(gpus))))
         if problem is not None:
             _end(folder)  # before any run looks for it
             tell(f"note: runs take turns on a GPU: MPS did not start ({problem})")
@@ -84,7 +86,7 @@ def _environment(folder: Path) -> dict[str, str]:
 def _start(folder: Path, probe: Sequence[str]) -> str | None:
     """Starts a daemon and tries it out. Returns what was wrong, or None."""
     try:
-        _call([CONTROL, "-d"], folder, timeout=_TIMEOUT_SECONDS)
+        _call([CONTROL, "-d"], folder, timeout=_TIMEOUT_SECONDS, without=_hidden_from_daemon())
     except (OSError, subprocess.SubprocessError) as error:
         return " ".join(str(error).split())
     try:
@@ -94,9 +96,27 @@ def _start(folder: Path, probe: Sequence[str]) -> str | None:
     return None
 
 
-def _call(command: Sequence[str], folder: Path, *, timeout: float, told: bytes = b"") -> None:
-    """Runs `command`. A daemon inherits what it writes to: were that a pipe, we would wait for the daemon's end."""
+def _hidden_from_daemon() -> tuple[str, ...]:
+    """CUDA_VISIBLE_DEVICES, where it names GPUs by number.
+
+    A daemon's server that is told "0,2" gives the two GPUs the numbers 0 and 1, and a run that is told "0,2" then looks
+    for a third. A server that has all GPUs leaves their numbers as they are: CUDA_DEVICE_ORDER, by which CUDA numbers
+    them, is the same for both. So is what a UUID means.
+    """
+    numbered = any(name.strip().isdigit() for name in os.environ.get(_VISIBLE, "").split(","))
+    return (_VISIBLE,) if numbered else ()
+
+
+def _call(
+    command: Sequence[str], folder: Path, *, timeout: float, told: bytes = b"", without: Sequence[str] = ()
+) -> None:
+    """Runs `command`, `without` some variables of the environment.
+
+    A daemon inherits what it writes to: were that a pipe, we would wait for the daemon's end.
+    """
     environment = os.environ | _environment(folder)
+    for name in without:
+        del environment[name]
     nowhere = subprocess.DEVNULL
     subprocess.run(command, env=environment, input=told, stdout=nowhere, stderr=nowhere, check=True, timeout=timeout)
 

@@ -80,7 +80,12 @@ def check_machine(device: str, results: Path) -> Iterator[Check]:
     """Device, memory, disk and write access of the results folder (made if need be)."""
     try:
         names = parse_device(device)
-        yield Check("device", True, ", ".join(_device_name(name) for name in names))
+        detail = ", ".join(_device_name(name) for name in names)
+        unfit = [f"{name}: {why}" for name in names if (why := _why_not_computing(name)) is not None]
+        if unfit:
+            advice = "install a torch that is built for this GPU, free it if it is full, or use --device cpu"
+            detail += f": a small convolution failed on {'; '.join(unfit)}: {advice}"
+        yield Check("device", not unfit, detail)
     except UserError as error:
         yield Check("device", False, str(error))
     memory = psutil.virtual_memory()
@@ -182,6 +187,23 @@ def _device_name(device: str) -> str:
 
     facts = torch.cuda.get_device_properties(device)
     return f"{device}, {facts.name}, {display.size(facts.total_memory)}"
+
+
+def _why_not_computing(device: str) -> str | None:
+    """Why a small convolution with its gradient cannot be computed on a GPU, in one line; None if it can."""
+    if device == "cpu":
+        return None
+    import torch
+
+    try:
+        images = torch.ones((1, 4, 84, 84), device=device, requires_grad=True)
+        weights = torch.ones((8, 4, 8, 8), device=device, requires_grad=True)
+        torch.nn.functional.conv2d(images, weights, stride=4).sum().backward()
+        torch.cuda.synchronize(device)
+    except Exception as error:  # whatever torch, CUDA and cuDNN raise
+        lines = str(error).strip().splitlines()
+        return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    return None
 
 
 def _spell(wanted: SpecifierSet) -> str:

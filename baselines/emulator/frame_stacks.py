@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph
+from baselines.fast.trials import STEP_TOLERANCE, relative_difference
 
 
 class FrameStacks:
@@ -72,8 +73,14 @@ class StackedEvaluation:
 
     def __init__(self, evaluate: Work, environments: int, device: torch.device, record: Record = cuda_graph):
         """`evaluate`: [n, 4, 84, 84] uint8 (and more inputs) -> tensors; it reads nothing else that moves in memory."""
-        self._stacks = FrameStacks(environments, device)
-        self._graph = Captured(self._push_and(evaluate), self._stacks.remember, record)
+        self._stacks = stacks = FrameStacks(environments, device)
+
+        # It holds the stacks and not `self`: a graph and what it records would keep each other, and a GPU's memory.
+        def push_and_evaluate(planes: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+            stacks.push(planes)
+            return evaluate(stacks.images, *more)
+
+        self._graph = Captured(push_and_evaluate, stacks.remember, record)
         self._vector_steps = -1  # of the group, at the call before
 
     def __call__(self, group: Seen, *more: Tensor) -> tuple[Tensor, ...]:
@@ -89,43 +96,56 @@ class StackedEvaluation:
         self._vector_steps = group.vector_steps
         return self._stacks.images, *self._graph(planes, *more)
 
-    def _push_and(self, evaluate: Work) -> Work:
-        def work(planes: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
-            self._stacks.push(planes)
-            return evaluate(self._stacks.images, *more)
-
-        return work
-
 
 class _MadeUpGroup:
-    """Stands for a group of three environments in a proof: noise that runs on by a frame a step, one of them reset."""
+    """Stands for a group of environments in a proof: noise that runs on by a frame a step, the last of them reset."""
 
-    def __init__(self) -> None:
+    def __init__(self, environments: int) -> None:
         self._generator = np.random.default_rng(0)
-        self.observations = self._generator.integers(0, 256, (3, 4, 84, 84), dtype=np.uint8)
-        self.resets = np.ones(3, dtype=bool)
+        self.observations = self._generator.integers(0, 256, (environments, 4, 84, 84), dtype=np.uint8)
+        self.resets = np.ones(environments, dtype=bool)
         self.vector_steps = 0
 
     def step(self) -> None:
-        newest = self._generator.integers(0, 256, (3, 1, 84, 84), dtype=np.uint8)
+        newest = self._generator.integers(0, 256, (len(self.resets), 1, 84, 84), dtype=np.uint8)
         self.observations = np.concatenate((self.observations[:, 1:], newest), axis=1)
-        self.observations[1] = newest[1]  # a new game: one frame four times
-        self.resets = np.array([False, True, False])
+        self.observations[-1] = newest[-1]  # a new game: one frame four times
+        self.resets = np.arange(len(self.resets)) == len(self.resets) - 1
         self.vector_steps += 1
 
 
-def why_not_stacked(device: torch.device, record: Record = cuda_graph) -> str | None:
-    """Why stacking and evaluation in one graph can't be trusted on `device`; None if it gave the emulator's own bytes.
+def why_not_stacked(
+    device: torch.device,
+    evaluate: Work,
+    environments: int,
+    *,
+    more: Callable[[int], Sequence[Tensor]] = lambda step: (),
+    record: Record = cuda_graph,
+) -> str | None:
+    """Why stacking and `evaluate` in one graph can't be trusted on `device`.
+
+    None if the graph had the emulator's own bytes and gave what `evaluate` does without a graph.
+
+    Args:
+        more: further inputs of `evaluate` at a step of the proof.
 
     Raises: whatever the device makes of it.
     """
-    group = _MadeUpGroup()
-    evaluation = StackedEvaluation(lambda images: (images.sum(dim=(1, 2, 3)),), len(group.resets), device, record)
+    group = _MadeUpGroup(environments)
+    evaluation = StackedEvaluation(
+        lambda images, *given: (images.sum(dim=(1, 2, 3)), *evaluate(images, *given)), environments, device, record
+    )
     for step in range(4):
-        images, sums = evaluation(group)
+        wanted = evaluate(torch.from_numpy(group.observations).to(device), *more(step))
+        images, sums, *found = evaluation(group, *more(step))
         if not np.array_equal(images.cpu().numpy(), group.observations):
             return f"the stacks are not the emulator's after {step} steps"
         if sums.tolist() != group.observations.sum(axis=(1, 2, 3)).tolist():
             return f"what was evaluated is not what was stacked after {step} steps"
+        # Values alone: where two are nearly the same, rounding decides which action is greedy.
+        values, exact = ([output for output in outputs if output.is_floating_point()] for outputs in (found, wanted))
+        off = relative_difference(values, exact)
+        if not off < STEP_TOLERANCE:
+            return f"its values are off by {off:.1e} from eager ones after {step} steps"
         group.step()
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,17 +18,38 @@ Record = Callable[[Work, Sequence[Tensor], Callable[[], None]], tuple[Callable[[
 def cuda_graph(
     work: Work, inputs: Sequence[Tensor], undo: Callable[[], None]
 ) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
-    """Records `work` on the current CUDA device."""
+    """Records `work` on the current CUDA device.
+
+    Raises: what `work` raised; where that spoiled the recording, torch's own error would hide the reason.
+    """
+    current = torch.cuda.current_stream()
     aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
+    aside.wait_stream(current)
     with torch.cuda.stream(aside):
         for _ in range(WARM_UP_CALLS):
             work(*inputs)
-    torch.cuda.current_stream().wait_stream(aside)
+    current.wait_stream(aside)
     undo()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = work(*inputs)
+    # A graph that is destroyed while another is recorded spoils that one: no garbage may be collected then.
+    gc.collect()
+    collects = gc.isenabled()
+    gc.disable()
+    reason: Exception | None = None
+    try:
+        with torch.cuda.graph(graph):
+            try:
+                outputs = work(*inputs)
+            except Exception as error:
+                reason = error
+                raise
+    except Exception as error:
+        raise reason or error from None
+    finally:
+        reason = None  # its traceback holds this frame
+        torch.cuda.set_stream(current)  # torch leaves it only after a recording that succeeded
+        if collects:
+            gc.enable()
     return graph.replay, outputs
 
 

@@ -1,7 +1,7 @@
 """Trust at run time: a fast path is taken only after it gave what the plain one gives, on this very device.
 
 Each trial runs a path once on a small batch, when an agent is built. One that fails or raises is left out and the run
-goes on plain; the reason is told wherever paths are told.
+goes on plain; the reason is told wherever paths are told. Only a full GPU is an error.
 """
 
 from __future__ import annotations
@@ -43,12 +43,23 @@ class Trial:
 
 
 def attempt(check: Callable[[], str | None]) -> str | None:
-    """What `check` says is wrong (None for nothing), or what it raised, in one line."""
+    """What `check` says is wrong (None for nothing), or what it raised, in one line.
+
+    Raises:
+        torch.OutOfMemoryError: the GPU is full. That says nothing of the path, and a run without it could not be
+            resumed where there is room.
+    """
     try:
         return check()
     except Exception as error:  # compilers and drivers raise whatever they like; the run goes on without the path
         lines = str(error).strip().splitlines()
-        return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+        told = f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+        if isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in told:
+            raise torch.OutOfMemoryError(
+                "the GPU has too little free memory to try a fast path out: end what else uses it, or give fewer "
+                f"--jobs, and start again ({told})"
+            ) from error
+        return told
 
 
 def why_not_fused(layer: Any, device: torch.device, dtype: torch.dtype) -> str | None:
@@ -149,7 +160,7 @@ def why_not_one_convolution(layer: Any, device: torch.device, dtype: torch.dtype
         wanted, found = (_through(module, images.to(device, dtype)) for module in (two, one))
         values, gradients = max(OUTPUT_TOLERANCE, BLOCK_TOLERANCES[dtype]), STEP_TOLERANCE
         for name, allowed in zip(wanted, (values, *[gradients] * len(wanted)), strict=False):
-            off = _relative_difference([found[name]], [wanted[name]])
+            off = relative_difference([found[name]], [wanted[name]])
             if not off < allowed:
                 return f"its {name} is off by {off:.1e} from that of two convolutions"
         return None
@@ -261,7 +272,7 @@ def why_not_captured(
             ("outputs", outputs, eager_outputs, OUTPUT_TOLERANCE),
             ("steps", moves, eager_moves, STEP_TOLERANCE),
         ):
-            off = _relative_difference(found, wanted)
+            off = relative_difference(found, wanted)
             if not off < allowed:
                 return f"its {what} are off by {off:.1e} from eager ones"
         return None
@@ -272,7 +283,7 @@ def why_not_captured(
         undo()
 
 
-def _relative_difference(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+def relative_difference(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
     """|found - wanted| / |wanted| over all entries of all tensors."""
     there = torch.cat([tensor.flatten().double() for tensor in found])
     exact = torch.cat([tensor.flatten().double() for tensor in wanted])

@@ -16,8 +16,8 @@ from tiny_replay_agents import agent_of, train
 # Module -> functions and methods that are recorded; "*" for all but those that build or reset.
 CAPTURED = {
     "baselines.pqn": ("greedy_policy", "td_loss", "train_minibatch", "train_epoch", "epoch", "minibatch"),
-    "baselines.c51": ("c51_update", "greedy_actions"),
-    "baselines.rainbow": ("rainbow_update", "noisy_greedy_actions"),
+    "baselines.c51": ("c51_update", "greedy_actions", "evaluate"),
+    "baselines.rainbow": ("rainbow_update", "noisy_greedy_actions", "evaluate"),
     "baselines.returns": ("lambda_returns",),
     "baselines.distributional": (
         *("action_values", "project", "taken", "c51_losses"),
@@ -35,7 +35,7 @@ CAPTURED = {
         *("_forward", "forward", "backward"),
     ),
     "baselines.fast.triton_norm": ("scaled_images", "norm_relu", "_forward", "forward", "backward"),
-    "baselines.emulator.frame_stacks": ("push",),
+    "baselines.emulator.frame_stacks": ("push", "push_and_evaluate"),
 }
 BUILDS = ("__init__", "reset_parameters", "_reset", "why_not_fused")
 READS = {"item", "tolist", "cpu", "numpy", "nonzero", "synchronize", "pin_memory"}

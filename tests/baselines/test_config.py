@@ -94,6 +94,8 @@ def test_an_absent_file_is_refused(tmp_path):
         ("pqn", {"learning_rate": 0.0}, "x: learning_rate must be above 0 and at most 1e+38, is 0.0"),
         ("pqn", {"learning_rate": math.nan}, "x: learning_rate must be above 0 and at most 1e+38, is nan"),
         ("pqn", {"discount": 1.5}, "x: discount must be at least 0 and at most 1, is 1.5"),
+        ("pqn", {"epsilon_decay_fraction": 0.0}, "x: epsilon_decay_fraction must be above 0 and at most 1, is 0.0"),
+        ("c51", {"epsilon_decay_fraction": 0.0}, "x: epsilon_decay_fraction must be above 0 and at most 1, is 0.0"),
         ("pqn", {"adam_beta1": 1.0}, "x: adam_beta1 must be at least 0 and at most 0.999999, is 1.0"),
         ("c51", {"atoms": 1}, "x: atoms must be at least 2, is 1"),
         ("c51", {"value_min": 10.0}, "x: value_min must be below value_max, is 10 against 10"),

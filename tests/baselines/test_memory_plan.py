@@ -32,3 +32,23 @@ def test_bookkeeping_is_what_the_memory_allocates():
     memory = ReplayMemory(layout, discount=0.99, episodic_life=True, device=torch.device("cpu"))
     arrays = [value for value in vars(memory).values() if hasattr(value, "nbytes") and value.shape[0] == layout.slots]
     assert sum(value.nbytes for value in arrays) == layout.frame_bytes + layout.bookkeeping_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "learning", "diagnosing"),
+    [("pqn", 128 * 1_200_000, 310_000_000), ("hadamax-pqn", 128 * 10_000_000, 310_000_000)],
+)
+def test_on_a_gpu_what_a_graph_of_learning_keeps_and_what_ranks_take_add_up(name, learning, diagnosing):
+    """A graph's memory is its own for ever; on a CPU the larger of the two is the peak."""
+    plan = memory_plan(load_pinned(name).config, FULL)
+    assert plan.learner == max(learning, diagnosing)
+    assert plan.on_device > plan.frames + learning + diagnosing + 1_000_000_000
+    assert plan.total == plan.frames + plan.learner + plan.process
+
+
+def test_a_replay_agents_graphs_are_counted_on_a_gpu_alone():
+    plan = memory_plan(load_pinned("c51").config, SHORT)
+    batches, environments = 3 * 32, 16
+    assert plan.graphs == (batches + environments) * 1_200_000
+    assert plan.on_device == plan.frames + plan.learner + plan.graphs + 1_000_000_000
+    assert plan.total == plan.frames + plan.bookkeeping + plan.learner + plan.process

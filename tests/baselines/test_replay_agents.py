@@ -1,15 +1,15 @@
 """What C51 and Rainbow share: exact repetition and resume, counts, honest reports. On a real game, tiny."""
 
-from functools import partialmethod
+from functools import partial, partialmethod
 
 import pytest
 import torch
-from recorded_on_a_cpu import recorded_on_a_cpu
+from recorded_on_a_cpu import REFUSED, recorded_as_strictly_as_on_a_gpu, recorded_on_a_cpu
 from tiny_replay_agents import BLOCK_FRAMES, action_log, agent_of, assert_same_weights, checkpoint, retrace, train
 
 from baselines import c51, rainbow
 from baselines.agent import RetraceMismatch, Tick
-from baselines.fast.paths import ACTING_GRAPH, Paths
+from baselines.fast.paths import ACTING_GRAPH, Paths, acting_path
 from baselines.replay import background_play
 from baselines.replay.background_play import BackgroundPlay
 
@@ -28,6 +28,22 @@ def test_a_run_plays_its_budget_and_reports_it(name):
     assert {"loss", "value"} <= set(reports[-1].metrics)
     assert "loss" not in reports[0].metrics  # learning had not started
     assert len(agent.off_protocol) == 2  # target period and memory
+
+
+@pytest.mark.parametrize(("name", "least"), [("c51", 4), ("rainbow", 12)])  # 1 and 3 steps of 4 environments
+def test_learning_can_start_with_the_first_complete_transitions_and_no_sooner(name, least):
+    changes = {"blocks": 2, "agent_steps_per_update": 1, "short_budget_fraction": 1.0}
+    agent = agent_of(name, learning_start_agent_steps=least, **changes)
+    train(agent)
+    agent.close()
+    assert agent.config.fault == ""
+    assert agent.updates == agent.total_updates == 32 - least
+
+    agent = agent_of(name, learning_start_agent_steps=least - 1, **changes)
+    assert "learning_start_agent_steps" in agent.config.fault
+    with pytest.raises(ValueError, match="no complete transition to sample"):
+        train(agent)
+    agent.close()
 
 
 @BOTH
@@ -188,3 +204,32 @@ def test_acting_on_stacks_in_a_graph_gives_the_bytes_of_the_plain_path(monkeypat
     assert_same_weights(stacked, plain)
     for agent in (plain, stacked):
         agent.close()
+
+
+@pytest.mark.parametrize("can_be_recorded", [True, False])
+@pytest.mark.parametrize(
+    ("module", "name", "policy"),
+    [(c51, "c51", "greedy_actions"), (rainbow, "rainbow", "noisy_greedy_actions")],
+    ids=["c51", "rainbow"],
+)
+def test_acting_is_proven_with_the_agents_own_network(monkeypatch, module, name, policy, can_be_recorded):
+    """A network that no graph can hold acts plain, and the run says why: it used to end the run at its first step."""
+    record, evaluate = recorded_as_strictly_as_on_a_gpu, getattr(module, policy)
+
+    def brings_a_number_from_the_host(*arguments):
+        value, actions = evaluate(*arguments)
+        return value / torch.tensor(1.0), actions
+
+    def path(device, plain, why_not_stacked):
+        prove = partial(why_not_stacked, record=record)
+        return acting_path(torch.device("cuda"), plain=plain, why_not_stacked=lambda _: prove(torch.device("cpu")))
+
+    if not can_be_recorded:
+        monkeypatch.setattr(module, policy, brings_a_number_from_the_host)
+    monkeypatch.setattr(module, "acting_path", path)
+    monkeypatch.setattr(BackgroundPlay, "evaluator", partialmethod(BackgroundPlay.evaluator, record=record))
+    agent = agent_of(name, blocks=1)
+    assert (ACTING_GRAPH in agent.paths.taken) is can_be_recorded
+    assert (f"{ACTING_GRAPH}: RuntimeError: {REFUSED}" in agent.paths.missed) is not can_be_recorded
+    assert len(train(agent)) == 1
+    agent.close()

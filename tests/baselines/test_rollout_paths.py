@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from recorded_on_a_cpu import recorded_on_a_cpu
+from recorded_on_a_cpu import REFUSED, recorded_as_strictly_as_on_a_gpu, recorded_on_a_cpu
 
 from baselines import pqn
 from baselines.agent import FinishedGame, Progress, Task
+from baselines.config import ConfigError
 from baselines.emulator.envs import AtariEnvironments, number_of_actions
 from baselines.emulator.frame_stacks import FrameStacks, StackedEvaluation, why_not_stacked
-from baselines.emulator.group_choice import GROUP_NUMBERS, rollout_speed
+from baselines.emulator.group_choice import GROUP_NUMBERS, groups_of_few, rollout_speed
 from baselines.emulator.groups import all_observations, make_groups
 from baselines.emulator.rollout_play import RolloutPlay
 from baselines.fast.cuda_graph import Captured, cuda_graph, remember_learner
@@ -174,6 +177,19 @@ def test_groups_together_hold_every_environment_in_the_order_of_one_group():
         group.environments.close()
 
 
+@pytest.mark.parametrize("groups", [0, 4])
+def test_a_group_without_a_training_environment_is_refused(groups):
+    with pytest.raises(ConfigError, match=f"{groups} groups cannot share 3 training environments, one each at least"):
+        make_groups("Pong-v5", [1, 2, 3], [4, 5], PROTOCOL, threads=1, groups=groups)
+
+
+@pytest.mark.parametrize(("environments", "groups"), [(1, 1), (2, 2), (3, 3), (4, None), (128, None)])
+def test_environments_too_few_for_all_that_is_tried_are_a_group_each(environments, groups):
+    config = dataclasses.replace(load_pinned("pqn").config, train_environments=environments, minibatches=1)
+    assert groups_of_few(config) == groups
+    assert groups is None or groups <= environments
+
+
 def test_an_agent_can_be_closed_while_its_environments_step():
     agent = make()
     next(agent.train())  # a sign of life in the middle of a rollout
@@ -243,14 +259,85 @@ def test_the_number_of_actions_is_the_emulators_own(game):
     environments.close()
 
 
-def test_the_proof_of_stacks_tells_a_graph_that_works_from_one_that_does_not():
-    assert why_not_stacked(CPU, recorded_on_a_cpu) is None
+def brightness(images, *weights):
+    return images.float().mean(dim=(1, 2, 3)) * (weights[0] if weights else 1), images.sum(dim=(1, 2, 3)).argsort()
+
+
+@pytest.mark.parametrize("environments", [1, 5])
+def test_the_proof_of_stacks_tells_a_graph_that_works_from_one_that_does_not(environments):
+    def prove(record, evaluate=brightness):
+        return why_not_stacked(CPU, evaluate, environments, record=record)
+
+    assert prove(recorded_on_a_cpu) is None
 
     def replays_nothing(work, inputs, undo):
         _, outputs = recorded_on_a_cpu(work, inputs, undo)
         return lambda: None, outputs
 
-    assert "are not the emulator's" in why_not_stacked(CPU, replays_nothing)
+    assert "are not the emulator's" in prove(replays_nothing)
+
+
+def test_the_proof_of_stacks_notices_values_that_are_not_those_without_a_graph():
+    calls = []
+
+    def counts_its_calls(images):
+        calls.append(None)
+        return (brightness(images)[0] * len(calls),)
+
+    assert why_not_stacked(CPU, counts_its_calls, 3, record=recorded_on_a_cpu).startswith("its values are off by ")
+
+
+def test_the_proof_of_stacks_gives_further_inputs_anew_at_every_step():
+    def noise(step):
+        return (torch.full((3,), float(step + 1)),)
+
+    assert why_not_stacked(CPU, brightness, 3, more=noise, record=recorded_on_a_cpu) is None
+
+    def keeps_its_noise(work, inputs, undo):
+        return recorded_on_a_cpu(work, [inputs[0], *(tensor.clone() for tensor in inputs[1:])], undo)
+
+    found = why_not_stacked(CPU, brightness, 3, more=noise, record=keeps_its_noise)
+    assert found == "its values are off by 5.0e-01 from eager ones after 1 steps"
+
+
+@pytest.mark.parametrize("can_be_recorded", [True, False])
+def test_a_rollouts_graph_is_proven_with_the_agents_own_network(monkeypatch, can_be_recorded):
+    """A network that no graph can hold plays plain, and the run says why: it used to end the run at its first step."""
+    record, evaluate = recorded_as_strictly_as_on_a_gpu, pqn.greedy_policy
+
+    def brings_a_number_from_the_host(network, observations):
+        values, actions = evaluate(network, observations)
+        return values / torch.tensor(1.0), actions
+
+    def path(device, plain, why_not_stacked):
+        return rollout_path(
+            torch.device("cuda"), plain=plain, why_not_stacked=lambda _: why_not_stacked(CPU, record=record)
+        )
+
+    if not can_be_recorded:
+        monkeypatch.setattr(pqn, "greedy_policy", brings_a_number_from_the_host)
+    monkeypatch.setattr(pqn, "rollout_path", path)
+    monkeypatch.setattr(pqn, "RolloutPlay", partial(RolloutPlay, record=record))
+    agent = make(groups=2)
+    assert (ROLLOUT_GRAPH in agent.paths.taken) is can_be_recorded
+    assert (f"{ROLLOUT_GRAPH}: RuntimeError: {REFUSED}" in agent.paths.missed) is not can_be_recorded
+    assert len(history(agent, updates=1)[0]) == 1
+    agent.close()
+
+
+def test_stacks_that_nobody_needs_are_gone_at_once():
+    """A graph that waits for the garbage collector keeps a GPU's memory, and spoils the graph recorded meanwhile."""
+    (group,) = make_groups("Pong-v5", [1, 2], [], PROTOCOL, threads=1, groups=1)
+    evaluation = StackedEvaluation(brightness, 2, CPU, recorded_on_a_cpu)
+    evaluation(group)
+    gone = weakref.ref(evaluation)
+    gc.disable()
+    try:
+        del evaluation
+        assert gone() is None
+    finally:
+        gc.enable()
+    group.environments.close()
 
 
 @pytest.mark.gpu

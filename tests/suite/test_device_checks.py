@@ -48,3 +48,26 @@ def test_a_fast_path_is_a_row_that_never_fails(monkeypatch):
         ("fast path 2", True, "block: proven, 2.9 times the plain one's speed"),
         ("fast path 3", True, "stacks: proven"),
     ]
+
+
+def test_the_paths_of_a_second_gpu_are_tried_on_that_gpu(monkeypatch):
+    """Graphs and Triton's kernels go to the current device, whichever the tensors are on."""
+    current = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr("baselines.path_trials.trials", lambda device: [Trial("block", None)] if current else [])
+    (row,) = device_checks.check_paths("cuda:1")
+    assert current == [torch.device("cuda:1")]
+    assert row.passed
+
+
+def test_a_gpu_without_free_memory_is_a_failed_row(monkeypatch):
+    def trials(_device):
+        yield Trial("block", None)
+        raise torch.OutOfMemoryError("the GPU has too little free memory")
+
+    monkeypatch.setattr("baselines.path_trials.trials", trials)
+    rows = [(check.name, check.passed, check.detail) for check in device_checks.check_paths("cpu")]
+    assert rows == [
+        ("fast path 1", True, "block: proven"),
+        ("fast path 2", False, "the GPU has too little free memory"),
+    ]

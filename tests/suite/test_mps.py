@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from suite import mps
 
@@ -25,6 +26,7 @@ if [ "$1" = --serve ]; then trap 'exit 0' TERM; while :; do sleep 0.1; done; fi
 if [ "$1" = -d ]; then
     "$0" --serve & echo $! > "$CUDA_MPS_PIPE_DIRECTORY/nvidia-cuda-mps-control.pid"
     echo "-d in $CUDA_MPS_PIPE_DIRECTORY" >> TOLD
+    echo "${CUDA_VISIBLE_DEVICES-all}" > TOLD.visible
     exit 0
 fi
 echo "$(cat) in $CUDA_MPS_PIPE_DIRECTORY" >> TOLD
@@ -104,6 +106,34 @@ def test_a_daemon_under_which_cuda_does_not_work_is_given_up(daemon):
     assert said == ["note: runs take turns on a GPU: MPS did not start (no CUDA program ran under it)"]
 
 
+@pytest.mark.parametrize(("visible", "of_the_daemon"), [("0,2", "all"), (" 3", "all"), ("GPU-4a5c,GPU-01", None)])
+def test_gpus_named_by_number_are_all_the_daemons_and_keep_their_numbers_for_runs(
+    daemon, monkeypatch, visible, of_the_daemon
+):
+    """A daemon that is told "0,2" numbers the two anew, and a run that is told "0,2" finds no GPU 2."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    tried = (sys.executable, "-c", f"import os; assert os.environ['CUDA_VISIBLE_DEVICES'] == {visible!r}")
+    said = []
+    with mps.shared_gpus(["cuda:0", "cuda:0"], tell=said.append, probe=tried):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
+    assert daemon.with_name("told.visible").read_text().strip() == (of_the_daemon or visible)
+    assert said == ["note: runs share a GPU through MPS"]
+
+
+def test_every_gpu_in_use_is_tried_out_under_the_daemon(daemon):
+    tried = daemon.with_name("tried")
+    probe = (sys.executable, "-c", f"import sys; open({str(tried)!r}, 'w').write(' '.join(sys.argv[1:]))")
+    with mps.shared_gpus(["cuda:1", "cuda:0", "cuda:1", "cpu"], tell=print, probe=probe):
+        pass
+    assert tried.read_text() == "cuda:0 cuda:1"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")
+def test_the_probe_fails_where_a_gpu_does_not_work():
+    assert subprocess.run([*mps._PROBE, "cpu"], timeout=120).returncode == 0
+    assert subprocess.run([*mps._PROBE, "cpu", "cuda:0"], stderr=subprocess.DEVNULL, timeout=120).returncode != 0
+
+
 def test_a_daemon_of_the_users_own_is_left_alone(daemon, monkeypatch):
     monkeypatch.setenv(mps.PIPES, "/somewhere")
     said = []
@@ -133,7 +163,7 @@ def test_ctrl_c_while_the_daemon_is_tried_out_ends_it(daemon, monkeypatch):
     call = mps._call
 
     def interrupted(command, *arguments, **keywords):
-        if command == WORKS:
+        if command[: len(WORKS)] == WORKS:
             raise KeyboardInterrupt
         call(command, *arguments, **keywords)
 

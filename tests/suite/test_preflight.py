@@ -1,7 +1,9 @@
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from packaging.specifiers import SpecifierSet
 
 from results.games import ATARI57, GAMES
@@ -69,6 +71,40 @@ def test_a_device_or_folder_that_cannot_be_used_is_a_failed_row(tmp_path):
     assert not rows["device"].passed
     assert not rows["results"].passed
     assert "is not a folder" in rows["results"].detail
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Two devices that pass for GPUs; returns those that were waited for."""
+    waited_for = []
+    monkeypatch.setattr(preflight, "parse_device", lambda _: ("cpu:0", "meta"))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(name="H100", total_memory=8e10))
+    monkeypatch.setattr(torch.cuda, "synchronize", waited_for.append)
+    return waited_for
+
+
+def test_every_gpu_that_is_meant_computes_a_convolution(gpus, tmp_path):
+    device, *_ = preflight.check_machine("cuda", tmp_path)
+    assert (device.passed, device.detail) == (True, "cpu:0, H100, 80.0 GB, meta, H100, 80.0 GB")
+    assert gpus == ["cpu:0", "meta"]
+
+
+def test_a_gpu_that_can_not_compute_is_a_failed_row_with_its_error_in_one_line(gpus, tmp_path, monkeypatch):
+    """Its properties can be read all the same, and every fast path would only be missed."""
+    convolve = torch.nn.functional.conv2d
+
+    def fails(images, *arguments, **keywords):
+        if images.device.type == "meta":
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nCompile with ...")
+        return convolve(images, *arguments, **keywords)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", fails)
+    device, *_ = preflight.check_machine("cuda", tmp_path)
+    assert not device.passed
+    assert "convolution failed on meta: RuntimeError: CUDA error: no kernel image is available" in device.detail
+    assert "cpu:0: " not in device.detail
+    assert "install a torch that is built for this GPU" in device.detail
+    assert "\n" not in device.detail
 
 
 def test_too_little_memory_is_a_failed_row(tmp_path, monkeypatch):

@@ -1,3 +1,8 @@
+import gc
+import weakref
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+
 import pytest
 import torch
 from recorded_on_a_cpu import recorded_on_a_cpu
@@ -52,3 +57,100 @@ def test_recording_leaves_no_trace_in_what_is_learned(trained):
 @pytest.mark.parametrize("trained", [0, 3])
 def test_a_cuda_graph_learns_what_the_plain_update_does(cuda, trained):
     assert_the_same_updates(cuda, cuda_graph, trained, rtol=1e-4, atol=1e-6)
+
+
+SPOILED = "CUDA error: operation failed due to a previous error during capture"
+
+
+@pytest.fixture
+def streams(monkeypatch):
+    """Stands in for torch.cuda: which stream is the current one, and whether a graph is being recorded."""
+    found = SimpleNamespace(current="of the run", recording=False)
+
+    @contextmanager
+    def graph(_graph):
+        """As torch's: where its end raises, the stream stays the one of the recording."""
+        before, found.current, found.recording = found.current, "of the recording", True
+        try:
+            yield
+        except Exception:
+            raise RuntimeError(SPOILED)  # noqa: B904
+        finally:
+            found.recording = False
+        found.current = before
+
+    @contextmanager
+    def aside(_stream):
+        before, found.current = found.current, "aside"
+        yield
+        found.current = before
+
+    def stream():
+        return SimpleNamespace(name=found.current, wait_stream=lambda _: None)
+
+    def set_stream(given):
+        found.current = given.name
+
+    monkeypatch.setattr(torch.cuda, "Stream", stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", stream)
+    monkeypatch.setattr(torch.cuda, "stream", aside)
+    monkeypatch.setattr(torch.cuda, "set_stream", set_stream)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    return found
+
+
+def test_a_recording_that_fails_leaves_the_stream_as_it_was_and_raises_its_reason(streams):
+    def work():
+        if streams.recording:
+            raise ValueError("a number was read")
+        return ()
+
+    with pytest.raises(ValueError, match="a number was read"):
+        cuda_graph(work, (), lambda: None)
+    assert streams.current == "of the run"
+
+
+def test_a_recording_that_cuda_gives_up_raises_what_cuda_says(streams, monkeypatch):
+    @contextmanager
+    def graph(_graph):
+        yield
+        streams.current = "of the recording"
+        raise RuntimeError(SPOILED)
+
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    with pytest.raises(RuntimeError, match=SPOILED):
+        cuda_graph(lambda: (), (), lambda: None)
+    assert streams.current == "of the run"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("collects", [False, True])
+def test_no_garbage_is_collected_while_a_graph_is_recorded(streams, collects, fails):
+    """An old graph that is destroyed meanwhile would spoil the new one."""
+
+    class Graph:
+        pass
+
+    old = Graph()
+    old.itself = old
+    gone = weakref.ref(old)
+    seen = []
+
+    def work():
+        if streams.recording:
+            seen.append((gone() is None, gc.isenabled()))
+            if fails:
+                raise ValueError("a number was read")
+        return ()
+
+    was = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        del old
+        with pytest.raises(ValueError, match="a number was read") if fails else nullcontext():
+            cuda_graph(work, (), lambda: None)
+        assert gc.isenabled() is collects
+    finally:
+        (gc.enable if was else gc.disable)()
+    assert seen == [(True, False)]

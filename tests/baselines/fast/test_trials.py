@@ -157,6 +157,27 @@ def test_a_recording_that_does_something_else_is_left_out_with_its_reason(record
     assert proof(record).startswith(reason)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation"),
+        RuntimeError("CUDA error: out of memory\nCompile with ..."),
+    ],
+    ids=["torch", "cuda"],
+)
+def test_a_full_gpu_is_no_verdict_on_a_path_but_an_error_that_says_what_to_do(error):
+    """A run that began without the path, only because the GPU was full for a moment, could never be resumed."""
+
+    def full(work, inputs, undo):
+        raise error
+
+    with pytest.raises(torch.OutOfMemoryError, match="too little free memory") as raised:
+        proof(full)
+    assert "end what else uses it, or give fewer --jobs" in str(raised.value)
+    assert str(error).splitlines()[0] in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 def test_a_recording_that_loses_the_step_is_noticed():
     """Right outputs, and weights that stay: a graph that holds the memory of other weights."""
     network, optimizer, update = learner()
