@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Measured:
     fast_paths: tuple[str, ...]
     missed: tuple[str, ...]
     peak_bytes: int  # of a process
-    device_peak_bytes: int | None  # of its tensors on a GPU; None on a CPU
+    device_peak_bytes: int | None  # that torch reserved on a GPU; None on a CPU
     groups: int  # of environments
     group_speeds: dict[int, float]  # rollouts without learning, agent steps a second, where the number was chosen so
     cpu_seconds_per_agent_step: float  # processor time of a run while it trains, by the median of the repeats
@@ -230,12 +231,19 @@ def _measure(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
         raise
 
 
-def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
+def _peak_bytes() -> int:
+    """The most memory that this process has had."""
     import resource
 
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
     import torch
 
     from baselines.agent import Task, environment_groups
+    from baselines.emulator.group_choice import groups_of_few
     from baselines.registry import add_own, load_pinned, make_agent
     from baselines.speed import measure
     from suite.machine import prepare, thread_share
@@ -257,12 +265,13 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
         device=device,
         emulator_threads=emulator_threads,
         plain=job.path != FAST,
+        groups=groups_of_few(config) if device.type == "cuda" and job.path == FAST else None,
     )
     agent = make_agent(dataclasses.replace(pinned, config=config), task)
     speed = measure(agent, job.repeats, together=_barrier.wait)
     agent.close()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    on_device = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    peak = _peak_bytes()
+    on_device = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
     paths = prepared + agent.paths
     cpu = statistics.median(stretch.cpu_seconds / stretch.agent_steps for stretch in speed.loop)
     return (

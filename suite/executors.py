@@ -2,7 +2,7 @@
 
 `LocalExecutor` gives every run a process of its own, some at a time. The first Ctrl-C (or SIGTERM) asks the processes
 to stop at their next checkpoint, a second one kills them. A process whose parent died stops by itself. A run that
-crashes or hangs is started again a few times.
+crashes or hangs is started again, as often as `Supervision` allows (`--restarts N`, once by default).
 """
 
 from __future__ import annotations
@@ -52,14 +52,6 @@ class Audience(Protocol):
     def note(self, line: str) -> None: ...  # about no run in particular, or a warning
 
 
-class Executor(Protocol):
-    """What the command line needs of a place where runs run."""
-
-    def run(self, specs: Sequence[RunSpec], audience: Audience) -> list[Outcome]:
-        """Outcomes in the order of `specs`."""
-        ...
-
-
 @dataclass(frozen=True)
 class Supervision:
     """When a run is started again, from its last checkpoint."""
@@ -85,7 +77,7 @@ class LocalExecutor:
         self._execute = execute
 
     def run(self, specs: Sequence[RunSpec], audience: Audience) -> list[Outcome]:
-        """Call from the main thread: it takes over SIGINT and SIGTERM until it returns."""
+        """Outcomes in the order of `specs`. Call from the main thread: it takes over SIGINT and SIGTERM until then."""
         waiting = deque(specs)
         free = deque(self._slots)
         active: list[RunProcess] = []

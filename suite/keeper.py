@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from results.errors import ResultsError
-from results.lock import RunLock
+from results.lock import LockLost, RunLock
 from results.schema import CODE_FOLDER, MANIFEST_FILE, RunSpec
 from results.store import BrokenRun, open_run, run_directory, write_bytes
 from suite.run_files import ACTION_LOG_FILE, CHECKPOINT_NAME, RUN_LOG_FILE
@@ -27,6 +27,12 @@ from suite.run_files import ACTION_LOG_FILE, CHECKPOINT_NAME, RUN_LOG_FILE
 # Orders to a run: train, leave a node that is taken away, stop at a checkpoint, end at once.
 GO_ON, LEAVE, STOP, KILL = 0, 1, 2, 3
 _CODE_NAME = re.compile(rf"{CODE_FOLDER}/[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of a user's own, as a run keeps it
+
+
+class Held(str):
+    """Why a run cannot start now, in one line: another process writes it. That may end soon, so it is worth waiting."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Answer:
 
     order: int  # GO_ON, LEAVE, STOP or KILL
     trouble: str = ""  # why the parcel was not kept, one line
+    is_last: bool = False  # no later parcel will be kept either
 
 
 @dataclass
@@ -91,7 +98,7 @@ class Keeper:
         self._troubles: dict[RunSpec, str] = {}
 
     def open(self, spec: RunSpec, attempt: int, node: str) -> Luggage | str:
-        """What the run needs to go on, or one line on why it cannot start now: another process writes it.
+        """What the run needs to go on, or one line on why it cannot start; `Held` where another process writes it.
 
         `attempt` numbers the starts of a run. Only the latest is listened to: a node that was given up may come back.
         """
@@ -104,7 +111,10 @@ class Keeper:
                 directory.mkdir(parents=True, exist_ok=True)
                 lock.__enter__()
             except (ResultsError, OSError) as error:
-                return " ".join(str(error).split())
+                reason = " ".join(str(error).split())
+                # What the system refuses (a read-only folder, a full disk) is no other process, and waiting is no use.
+                refused = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
+                return reason if refused else Held(reason)
             self._locks[spec] = lock
         self._attempts[spec] = attempt
         self._orders[spec] = GO_ON
@@ -120,13 +130,21 @@ class Keeper:
         return self._order(spec)
 
     def keep(self, spec: RunSpec, attempt: int, parcel: Parcel) -> Answer:
-        """Writes a parcel. Where that fails, what was kept before is still whole and is gone on from."""
+        """Writes a parcel. Where that fails, what was kept before is still whole and is gone on from.
+
+        A run whose folder was removed, or taken over by another process, is ended: nothing more of it is written.
+        """
         if self._is_stale(spec, attempt):
             return Answer(KILL)
         directory = run_directory(self._results, spec)
+        is_lost = False
         try:
+            if spec in self._locks:
+                self._locks[spec].check()
             _write(directory, parcel)
             problems = _problems_of_finished(directory) if MANIFEST_FILE in parcel.files else []
+        except LockLost as error:
+            is_lost, problems = True, [str(error)]
         except OSError as error:
             problems = [f"{error.filename or directory}: {error.strerror or error}"]
         trouble = problems[0] if problems else ""
@@ -136,7 +154,7 @@ class Keeper:
         if not trouble:
             self._news.parcels += 1
             self._news.bytes_kept += parcel.sizes
-        return Answer(self._order(spec), trouble)
+        return Answer(KILL if is_lost else self._order(spec), trouble, is_last=is_lost)
 
     def close(self, spec: RunSpec) -> None:
         """The run is over for now: lets its lock go, and listens no more to whoever still sends for it."""

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from baselines.agent import Agent, Task
+from baselines.emulator.group_choice import groups_of_few
 from baselines.fast.paths import Paths
+from baselines.pqn import PqnConfig
 from baselines.registry import load_pinned, make_agent
 from results.errors import ResultsError
 from results.games import GAMES
@@ -64,14 +66,17 @@ def refuse_foreign(directory: Path, spec: RunSpec, previous: dict[str, Any] | No
 
 @contextmanager
 def opened(
-    spec: RunSpec, directory: Path, options: RunOptions, previous: dict[str, Any] | None, lock: RunLock
+    spec: RunSpec, directory: Path, options: RunOptions, previous: dict[str, Any] | None, lock: RunLock, *, home: Path
 ) -> Iterator[OpenRun]:
     """The run in `directory`, which this process holds by `lock`, with its agent; closed at the end.
+
+    `home`: the results folder where the run lies, or will be brought.
 
     What fails from here on, in opening or in the caller's block, is written into the manifest.
 
     Raises:
-        RunRefused: the run was begun with a fast path that is missing here.
+        RunRefused: the run was begun with a fast path that is missing here, or has too few environments for the groups
+            that are asked for.
         ResultsError: its checkpoints or its action log are damaged beyond use.
         Exception: whatever kept the agent from being built.
     """
@@ -85,11 +90,13 @@ def opened(
     # Sums split over threads round differently: a resumed run keeps the number it began with.
     threads = found.state["torch_threads"] if found.state else options.threads
     pinned, protocol = load_pinned(spec.baseline), load_protocol(spec.protocol)
+    _refuse_many_groups(spec, options.groups, pinned.config)
     manifest = RunManifest.begin(
         directory,
         spec,
         full_config(pinned, protocol),
         hardware(device, torch_threads=threads, emulator_threads=options.emulator_threads, jobs=options.jobs),
+        home=home,
         previous=previous if found.state else None,
         damaged=found.damaged,
         code=keep_code(directory, pinned),
@@ -102,7 +109,7 @@ def opened(
         device=device,
         emulator_threads=options.emulator_threads,
         plain=not found.state["fast_paths"] if found.state else options.plain,
-        groups=_groups(options, found.state),
+        groups=_groups(options, found.state, groups_of_few(pinned.config)),
     )
     try:
         with ExitStack() as stack:
@@ -123,12 +130,27 @@ def opened(
         raise
 
 
-def _groups(options: RunOptions, state: dict[str, Any] | None) -> int | None:
-    """How many groups PQN's environments step in; None lets the agent measure it, or take one on a CPU."""
+def _groups(options: RunOptions, state: dict[str, Any] | None, of_few: int | None) -> int | None:
+    """How many groups PQN's environments step in; None lets the agent measure it, or take one on a CPU.
+
+    `of_few`: as `groups_of_few` gives it.
+    """
     if options.groups or state:
         return options.groups or (state or {}).get("environment_groups")
-    shares_gpu = options.device.startswith("cuda") and options.jobs > 1 and not options.plain
-    return _SHARED_GROUPS if shares_gpu else None
+    if not options.device.startswith("cuda") or options.plain:
+        return None
+    return of_few or (_SHARED_GROUPS if options.jobs > 1 else None)
+
+
+def _refuse_many_groups(spec: RunSpec, groups: int | None, config: Any) -> None:
+    """Raises RunRefused for more groups than PQN's training environments, one of which each group needs."""
+    if groups is None or not isinstance(config, PqnConfig) or groups <= config.train_environments:
+        return
+    most = config.train_environments
+    raise RunRefused(
+        f"{spec}: --groups {groups} is more than the {most} training environments of {spec.baseline}; "
+        f"give from 1 to {most}, or leave it out"
+    )
 
 
 def _refuse_other_paths(directory: Path, paths: Paths, state: dict[str, Any] | None) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from results.actions import PackedLog, read_log
 from results.errors import ResultsError
 from results.games import GAMES
 from results.hashing import sha256_hex
-from results.proofs import Proof
+from results.proofs import Proof, write_proofs
 from results.schema import EPISODE_KINDS, EPISODES_FILE
 from results.store import Run, read_episodes
 from suite.protocol import Protocol, load_protocol
@@ -80,6 +81,15 @@ def proof_of(outcome: Replayed) -> Proof:
         versions={"suite": suite.__version__, "envpool": metadata.version("envpool")},
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def keep_proof(results: Path, outcome: Replayed) -> None:
+    """Notes in the folder `results` what agreed of a run; where something differs, the run's proof is undone."""
+    place = str(outcome.run.spec.directory)
+    if outcome.problems:
+        write_proofs(results, {}, refuted=[place])
+    elif outcome.agreed:  # nothing, of a run with fewer environments than there are parts
+        write_proofs(results, {place: proof_of(outcome)})
 
 
 def choose(run: Run, kept: Sequence[Environment], *, count: int, seed: int) -> list[Environment]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from results.schema import RunSpec
 from results.store import run_directory
 from suite.courier import Courier
 from suite.executors import Outcome, RunProcess
-from suite.keeper import GO_ON, KILL, LEAVE, STOP, Answer, Luggage, Parcel
+from suite.keeper import GO_ON, KILL, LEAVE, STOP, Answer, Held, Luggage, Parcel
 from suite.own_shipping import OwnBaseline, unpack_own
 from suite.run_files import RUN_LOG_FILE
 from suite.run_messages import RunOptions
@@ -79,6 +80,7 @@ def run_here(
         if not place.shared:
             results = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hadamax-run-")))
             courier = Courier(run_directory(results, spec), luggage)
+            execute = partial(execute, home=place.results)
         _say_where(run_directory(results, spec), place.node)
         if place.own:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hadamax-own-")))
@@ -101,7 +103,7 @@ def _watch(
     """From the start of the process to its end and the last parcel's arrival."""
     obeyed, told_at, status = GO_ON, 0.0, None
     unkept_since: float | None = None
-    trouble = ""
+    trouble = lost = ""  # why the last parcel was not kept; why no later one will be
     while not process.has_ended():
         connection.wait(process.handles(), _POLL_SECONDS)
         status = next(reversed(process.statuses()), status)
@@ -117,6 +119,7 @@ def _watch(
                 order, trouble = max(order, answer.order), answer.trouble
                 if not trouble:
                     courier.was_kept()
+                lost = trouble if answer.is_last else ""
                 unkept_since = (unkept_since or time.monotonic()) if trouble else None
             if unkept_since is not None and time.monotonic() - unkept_since > place.patience_seconds:
                 order = max(order, STOP)
@@ -127,7 +130,7 @@ def _watch(
     home.tell(status)
     if courier is not None:
         waited = 0.0 if unkept_since is None else time.monotonic() - unkept_since
-        trouble = _bring_home(courier, home, place.patience_seconds - waited)
+        trouble = lost or _bring_home(courier, home, place.patience_seconds - waited)
         if trouble and outcome.result != "failed":
             outcome = Outcome(outcome.spec, "failed", f"its last save cannot be kept: {trouble}")
     return Ending(outcome, crashed=process.crashed and not trouble, node_leaves=leaves())
@@ -149,7 +152,7 @@ def _bring_home(courier: Courier, home: Home, patience_seconds: float) -> str:
 
 def _opened(home: Home, node: str) -> Luggage | str:
     until = time.monotonic() + _LOCK_SECONDS
-    while isinstance(luggage := home.open(node), str) and "another process" in luggage and time.monotonic() < until:
+    while isinstance(luggage := home.open(node), Held) and time.monotonic() < until:
         time.sleep(1.0)
     return luggage
 

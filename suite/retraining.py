@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from baselines.agent import Progress, Task
+from baselines.config import ConfigError
 from baselines.families import PINNED_NAMES
 from baselines.registry import load_pinned, make_agent
 from results.actions import read_log
@@ -79,7 +80,8 @@ def retrain(run: Run, *, updates: int) -> Retrained:
     if run.spec != run_spec(pinned, protocol, game=run.spec.game, frames=run.spec.frames, seed=run.spec.seed):
         raise ResultsError(f"{run.spec}: its configuration is not the one that is pinned now, so it can't be trained")
     stated = run.manifest["hardware"]
-    device = torch.device(stated["device"] if stated["device"] == "cpu" or torch.cuda.is_available() else "cpu")
+    # A manifest says "cuda", whichever GPU it was; a process is prepared for one that has a number.
+    device = torch.device("cuda:0" if stated["device"] != "cpu" and torch.cuda.is_available() else "cpu")
     threads = stated["torch_threads"]
     plain = not stated.get("fast_paths")
     paths = prepare(device, threads=threads, plain=plain)
@@ -91,8 +93,12 @@ def retrain(run: Run, *, updates: int) -> Retrained:
         device=device,
         emulator_threads=available_cores(),
         plain=plain,
+        groups=stated.get("environment_groups", 1),  # of another number a GPU sums over other images at once
     )
-    agent = make_agent(pinned, task)
+    try:
+        agent = make_agent(pinned, task)
+    except ConfigError as error:  # groups that the manifest says and no agent of this configuration can have
+        raise ResultsError(f"{run.spec}: {error}") from error
     try:
         actions = []
         for event in agent.train():

@@ -43,10 +43,12 @@ def execute(
     options: RunOptions,
     report: Report,
     stop_requested: Callable[[], bool | str],
+    home: Path | None = None,
 ) -> str:
     """Brings one run to its end, or as far as it gets before `stop_requested`.
 
-    `stop_requested` may give the reason as a text; without one it is the user's will.
+    `stop_requested` may give the reason as a text; without one it is the user's will. `home` is the command's results
+    folder, where `results` is one of a node that the run only passes through.
 
     Returns: "done", "interrupted" (checkpointed; the same call goes on from there) or "skipped" (was done already).
 
@@ -67,7 +69,7 @@ def execute(
         if previous is not None and previous["status"] == "done":
             _drop_packed_log(directory, previous)
             return "skipped"
-        with opened(spec, directory, options, previous, lock) as run:
+        with opened(spec, directory, options, previous, lock, home=results if home is None else home) as run:
             if run.checkpoint is not None and not _resume(run, run.checkpoint, report, stop_requested):
                 return "interrupted"
             return _train(run, options.checkpoint_seconds, report, stop_requested)

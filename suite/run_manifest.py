@@ -49,14 +49,16 @@ class RunManifest:
         config: dict[str, Any],
         hardware: dict[str, Any],
         *,
+        home: Path,
         previous: dict[str, Any] | None,
         damaged: tuple[str, ...] = (),
         code: dict[str, Any] | None = None,
     ) -> RunManifest:
         """The manifest of a run that begins, or goes on from the manifest `previous`; nothing is written yet.
 
-        What only an agent knows (environments, fast paths) is there once `describe` has been called. `damaged` says
-        which checkpoints were passed over, `code` which code of a user's own the run keeps.
+        What only an agent knows (environments, fast paths) is there once `describe` has been called. `home` is the
+        results folder, whose runs make no checkout unclean. `damaged` says which checkpoints were passed over, `code`
+        which code of a user's own the run keeps.
         """
         values: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
@@ -73,7 +75,7 @@ class RunManifest:
             "environment": {},
             "versions": provenance.versions(),
             "hardware": hardware,
-            "revision": provenance.revision(directory.parents[3]),
+            "revision": provenance.revision(home),
             "started_at": _now(),
             "finished_at": None,
             "wall_seconds": 0.0,

@@ -6,7 +6,6 @@ Sources of an encoder of one's own are hashed and compared, and never executed.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,14 @@ from baselines.config import ConfigError
 from baselines.registry import Description, describe
 from results.actions import ALL
 from results.errors import shown
-from results.hashing import sha256_hex
-from results.schema import FULL_ACTIONS_FILE
+from results.kept_code import read_kept
+from results.schema import CODE_FOLDER, CODE_KEY, FULL_ACTIONS_FILE
 from results.store import Run
-from results.submissions import CODE_FOLDER, MAX_CODE_FILES, is_extra_member
+from results.submissions import MAX_CODE_FILES, is_extra_member
 from results.verify import verify_run
 from suite.checkpoint import ACTIONS_FILE as LOGGED_ACTIONS
 from suite.protocol import PROTOCOLS, full_config, load_protocol
 
-BASELINE_FILE = "baseline.toml"
 _NAMED = 3  # values that are named of a configuration that differs
 
 
@@ -70,12 +68,12 @@ def _differing_config(run: Run) -> list[str]:
         return _differences(
             found, full_config(pinned, load_protocol(run.spec.protocol))["baseline"], "configuration", "pinned"
         )
-    if run.manifest.get("code") is None:
+    if CODE_KEY not in run.manifest:
         return [
             f"{run.spec.baseline} is no baseline of this suite, and the run keeps no code of it ({CODE_FOLDER}/): "
             f"nobody could run it again"
         ]
-    return []  # compared with its own file, by `_differing_code`
+    return []  # compared with its own file, by `verify_run` and `_unfit_code`
 
 
 def _pinned(baseline: str) -> Description | None:
@@ -117,47 +115,19 @@ def code_files(run: Run) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
 
 
-def _differing_code(run: Run) -> list[str]:
-    """The files in `code/` are those that the manifest lists, and `baseline.toml` has the configuration's values."""
-    listed, files = run.manifest.get("code"), code_files(run)
-    if listed is None:
+def _unfit_code(run: Run) -> list[str]:
+    """What keeps sources out of a submission; that they are those of the manifest, `verify_run` has checked before."""
+    files = code_files(run)
+    if CODE_KEY not in run.manifest:
         return [f"{CODE_FOLDER}/: is there, and the manifest does not list it"] if files else []
-    names = {path.relative_to(run.directory / CODE_FOLDER).as_posix(): path for path in files}
-    for name, path in names.items():
+    for path in files:
+        name = path.relative_to(run.directory / CODE_FOLDER).as_posix()
         if path.is_symlink() or not is_extra_member(f"{run.spec.directory}/{CODE_FOLDER}/{name}", path.stat().st_size):
             return [f"{CODE_FOLDER}/{shown(name)[1:-1]}: is no .py or .toml file of at most 1 MB in plain letters"]
     if len(files) > MAX_CODE_FILES:
         return [f"{CODE_FOLDER}/: has {len(files)} files, at most {MAX_CODE_FILES} are taken"]
-    problems, known = [], {BASELINE_FILE}
-    for reference, entry in listed.items() if isinstance(listed, Mapping) else [("code", listed)]:
-        file, digest = (entry.get("file"), entry.get("sha256")) if isinstance(entry, Mapping) else (None, None)
-        if not isinstance(file, str) or file not in names:
-            problems.append(f"{CODE_FOLDER}/: has no file of {shown(reference)}, the manifest names {shown(file)}")
-            continue
-        known.add(file)
-        if sha256_hex(names[file].read_bytes()) != digest:
-            problems.append(f"{CODE_FOLDER}/{file}: its SHA-256 is not the one that the manifest says")
-    problems += [f"{CODE_FOLDER}/{name}: the manifest does not list it" for name in sorted(names.keys() - known)]
-    return problems or _differing_file(run, names.get(BASELINE_FILE))
-
-
-def _differing_file(run: Run, path: Path | None) -> list[str]:
-    """Every value that `baseline.toml` states is the configuration's."""
-    where = f"{CODE_FOLDER}/{BASELINE_FILE}"
-    if path is None:
-        return [f"{where}: is not there"]
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        stated = {key: entry["value"] for key, entry in document["values"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return [f"{where}: is no pinned file ({' '.join(str(error).split())[:100]})"]
-    found = run.manifest["config"]["baseline"]
-    try:
-        return _differences(
-            {key: found[key] for key in stated if key in found}, stated, "configuration", "its own file"
-        )
-    except (TypeError, ValueError):  # a date, an infinity
-        return [f"{where}: has a value that is no plain data"]
+    stated, found = read_kept(run).values, run.manifest["config"]["baseline"]
+    return _differences({key: found[key] for key in stated}, stated, "configuration", "its own file")
 
 
 Rule = Callable[[Run], list[str]]
@@ -167,6 +137,6 @@ RULES: tuple[tuple[str, Rule], ...] = (  # in the order in which they are asked,
     ("actions", _unlogged),
     ("protocol", _differing_protocol),
     ("configuration", _differing_config),
-    ("code", _differing_code),
+    ("code", _unfit_code),
     ("revision", _unclear_revision),
 )

@@ -5,7 +5,7 @@ frames, and its resets draw other no-ops. So this plays a game without ends of i
 console's screen, and does by hand what a reset step does: the no-ops that envpool drew, then FIRE.
 
 None of that is taken on trust. Whoever plays a game here compares memory and screen with the environment that it is a
-game of, after every agent step (`suite.screens`).
+game of, after every agent step (`suite.game_screens`).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,15 @@ from baselines.emulator.rollout_play import RolloutPlay
 
 GROUP_NUMBERS = (2, 3, 4)  # with one, CPU and GPU wait for each other at every step
 _STEPS, _ROLLOUTS = 16, 3
+
+
+def groups_of_few(config: Any) -> int | None:
+    """One group for each training environment, where there are too few for every number in `GROUP_NUMBERS`; else None.
+
+    `config`: of any agent; one of a user's own may have no training environments by that name.
+    """
+    environments = getattr(config, "train_environments", None)
+    return environments if environments is not None and environments < max(GROUP_NUMBERS) else None
 
 
 def rollout_speed(start: Callable[[int], RolloutPlay], clock: Callable[[], float] = time.perf_counter) -> float:
@@ -39,4 +49,4 @@ def rollout_speed(start: Callable[[int], RolloutPlay], clock: Callable[[], float
     finally:
         play.close()
         del play
-        gc.collect()  # a recorded graph and what it records hold each other, and memory of the GPU
+        gc.collect()  # before the next one is made: a recorded graph holds memory of the GPU

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from baselines.agent import FinishedGame
+from baselines.config import ConfigError
 from baselines.emulator.envs import FRAME_SKIP, AtariEnvironments, EnvironmentConfig, Step
 from baselines.emulator.scorekeeper import GameTracker
 
@@ -59,7 +60,15 @@ def make_groups(
     threads: int,
     groups: int,
 ) -> list[EnvironmentGroup]:
-    """Starts all environments, spread evenly over `groups`, each with `threads` of its own."""
+    """Starts all environments, spread evenly over `groups`, each with `threads` of its own.
+
+    Raises: ConfigError if a group would have no training environment.
+    """
+    if not 1 <= groups <= len(train_seeds):
+        raise ConfigError(
+            f"{groups} groups cannot share {len(train_seeds)} training environments, one each at least; "
+            f"take from 1 to {len(train_seeds)} groups"
+        )
     made = []
     for number in range(groups):
         train, greedy = (

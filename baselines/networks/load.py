@@ -25,8 +25,8 @@ def load_encoder(name: str, table: Table) -> Encoder:
     """A new encoder; its weights are those that `reset_parameters` draws next.
 
     Raises:
-        ConfigError: the code of one's own cannot be loaded or built, or is no encoder.
-        ValueError: a plain name that `table` does not have.
+        ConfigError: a plain name that `table` does not have; or code of one's own that cannot be loaded or built, or is
+            no encoder.
     """
     if name in table:
         return table[name]()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from baselines.registry import BASELINES
 from results.processors import processor
+from results.schema import FIRST_PROTOCOL
 from suite import arguments, display, flags
 from suite.errors import UserError
 from suite.own_code import tell, try_own
@@ -40,23 +41,33 @@ _COLUMNS = (
     *("baseline", "path", "whole", "from - to", "acting", "learning"),
     *("of emu", "of learn", "x plain", "x one env", "x one run"),
 )
+# What goes with measuring alone, and how each is where nobody gave it.
+_MEASURING = {
+    "baselines": None,
+    "protocol": FIRST_PROTOCOL,
+    "game": "breakout",
+    "device": "auto",
+    "threads": None,
+    "repeats": "5",
+    "jobs": "1",
+    "json": False,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_baselines(parser, "default: all")
     flags.add_protocol(parser)
-    parser.add_argument("--game", default="breakout", metavar="NAME", help="the game to play (default: breakout)")
-    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--game", metavar="NAME", help="the game to play (default: %(default)s)")
+    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
-    parser.add_argument("--repeats", default="5", metavar="N", help="measurements of everything (default: 5)")
-    parser.add_argument(
-        "--jobs", default="1", metavar="N", help="also measure N runs at once; on a CPU they share its threads"
-    )
+    parser.add_argument("--repeats", metavar="N", help="measurements of everything (default: %(default)s)")
+    parser.add_argument("--jobs", metavar="N", help="also measure N runs at once; on a CPU they share its threads")
     parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing: print FILE's tables in Markdown")
     parser.add_argument(
         "--compare", type=Path, nargs=2, metavar=("FILE", "FILE"), help="measure nothing: two measurements side by side"
     )
     flags.add_json(parser)
+    parser.set_defaults(**_MEASURING)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -183,6 +194,10 @@ def _show(parsed: argparse.Namespace) -> int:
 
     if parsed.show is not None and parsed.compare is not None:
         raise UserError("give --show or --compare, not both")
+    given = [f"--{name}" for name, default in _MEASURING.items() if getattr(parsed, name) != default]
+    if given:
+        flag = "--show" if parsed.compare is None else "--compare"
+        raise UserError(f"{flag} measures nothing and prints Markdown; leave out {', '.join(given)}")
     if parsed.compare is not None:
         before, after = map(bench_tables.read, parsed.compare)
         print(f"before: {bench_tables.machine(before)}\nafter: {bench_tables.machine(after)}\n")

@@ -49,6 +49,7 @@ def run(parsed: argparse.Namespace) -> int:
     games = arguments.parse_games(parsed.games)
     protocol = arguments.parse_protocol(parsed.protocol)
     if cluster_flags.parse_executor(parsed):
+        _refuse_local_flags(parsed)
         return _nodes(parsed, games)
     baselines = () if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
     from suite import device_checks, preflight
@@ -75,6 +76,24 @@ def run(parsed: argparse.Namespace) -> int:
     else:
         print(f"\nall {len(checks)} checks passed")
     return 1 if failed else 0
+
+
+def _refuse_local_flags(parsed: argparse.Namespace) -> None:
+    """Raises UserError for what no node of a cluster is asked."""
+    given = [
+        flag
+        for flag, is_given in (
+            ("--full", parsed.full),
+            ("--baselines", parsed.baselines is not None),
+            ("--results", parsed.results != flags.DEFAULT_RESULTS),
+        )
+        if is_given
+    ]
+    if given:
+        raise UserError(
+            f"--executor ray asks nodes for their versions, code, device and the emulator's bytes in its short form; "
+            f"leave out {', '.join(given)}, or leave out --executor ray and check this machine"
+        )
 
 
 def _nodes(parsed: argparse.Namespace, games: Sequence[str]) -> int:

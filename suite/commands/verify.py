@@ -2,7 +2,8 @@
 
 With --replay, plays games again: fresh emulators are stepped through the actions that a run keeps, and return, length,
 end and frame of every game of those environments must come out as in its table. What agrees is noted in proof.json,
-in the results folder. With --retrain, trains the beginning of a run again and compares the actions.
+in the results folder, after each run: Ctrl-C loses only what the run under way has shown. With --retrain, trains the
+beginning of a run again and compares the actions.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from suite.errors import UserError
 
 if TYPE_CHECKING:
     from results.store import Run
+    from suite.proof import Replayed
 
 NAME = "verify"
 SUMMARY = "recompute the checks of every run; play its games again"
@@ -132,45 +134,51 @@ def _replay(
     seed: int,
     part: tuple[int, int] | None,
 ) -> None:
-    from results.proofs import read_proofs, standing_of, write_proofs
-    from suite.proof import proof_of, replay
+    from results.proofs import PROOF_FILE, read_proofs, standing_of
+    from suite.proof import keep_proof, replay
     from suite.provenance import available_cores
     from suite.replay_progress import ReplayProgress
 
-    proofs, refuted = {}, []
+    played = 0
     logged = [entry for entry in sound if entry.is_done and entry.manifest["actions"] is not None]
     read_proofs(results)  # a table of proofs that cannot be read is told of before the work
     count = None if parsed.all or part else parsed.sample or _SAMPLE
-    with ReplayProgress(sys.stderr, logged, sample=count, parts=part[1] if part else 1) as progress:
-        for entry in logged:
-            outcome = replay(
-                entry,
-                sample=None if count is None else (count, seed),
-                part=part,
-                threads=parsed.threads or available_cores(),
-                tick=progress.tick,
-            )
-            progress.finished(outcome)
-            row = rows[entry.directory]
-            row["problems"] = outcome.problems
-            row["replayed"] = {
-                "games": outcome.games,
-                "games_replayed": outcome.games_agreed,
-                "environments": entry.manifest["actions"]["environments"],
-                "environments_replayed": len(outcome.agreed),
-                "escape_probability": outcome.escape_probability,
-                "seconds": round(outcome.seconds, 3),
-                "training_seconds": entry.manifest["wall_seconds"],
-            }
-            place = str(entry.spec.directory)
-            if outcome.problems:
-                refuted.append(place)
-            elif outcome.agreed:  # nothing, of a run with fewer environments than there are parts
-                proofs[place] = proof_of(outcome)
-    write_proofs(results, proofs, refuted=refuted)
+    try:
+        with ReplayProgress(sys.stderr, logged, sample=count, parts=part[1] if part else 1) as progress:
+            for entry in logged:
+                outcome = replay(
+                    entry,
+                    sample=None if count is None else (count, seed),
+                    part=part,
+                    threads=parsed.threads or available_cores(),
+                    tick=progress.tick,
+                )
+                keep_proof(results, outcome)
+                played += 1
+                progress.finished(outcome)
+                _note_replayed(rows[entry.directory], outcome)
+    except BaseException:  # Ctrl-C, or whatever ends it after hours
+        kept = f"what agreed is kept in {results / PROOF_FILE}" if played else "nothing new is kept"
+        print(f"stopped: {played} of {display.plural(len(logged), 'run')} played again; {kept}", file=sys.stderr)
+        raise
     known = read_proofs(results)
     for entry in sound:
         rows[entry.directory]["standing"] = standing_of(entry, known)
+
+
+def _note_replayed(row: dict[str, Any], outcome: Replayed) -> None:
+    """Adds to the row of a run what came of playing its games again."""
+    manifest = outcome.run.manifest
+    row["problems"] = outcome.problems
+    row["replayed"] = {
+        "games": outcome.games,
+        "games_replayed": outcome.games_agreed,
+        "environments": manifest["actions"]["environments"],
+        "environments_replayed": len(outcome.agreed),
+        "escape_probability": outcome.escape_probability,
+        "seconds": round(outcome.seconds, 3),
+        "training_seconds": manifest["wall_seconds"],
+    }
 
 
 def _retrain(sound: list[Run], rows: dict[Path, dict[str, Any]], parsed: argparse.Namespace) -> None:

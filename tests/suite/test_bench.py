@@ -3,17 +3,21 @@
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
-from baselines.speed import Stretch
+from baselines.fast.paths import Paths
+from baselines.speed import Speed, Stretch
 from suite import bench
 from suite.cli import main
 
@@ -74,6 +78,31 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, message):
     assert out == ""
     assert err.count("\n") == 1
     assert message in err
+
+
+@pytest.mark.parametrize(("platform", "peak"), [("linux", 5 * 1024), ("darwin", 5)])
+def test_memory_is_in_bytes_whatever_the_system_counts_in(monkeypatch, platform, peak):
+    monkeypatch.setattr(bench.sys, "platform", platform)
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=5))
+    assert bench._peak_bytes() == peak
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--show", "a.json", "--json"], "--show measures nothing and prints Markdown; leave out --json"),
+        (["--show", "a.json", "--game", "pong", "--jobs", "2"], "leave out --game, --jobs"),
+        (["--compare", "a.json", "b.json", "--baselines", "pqn"], "--compare measures nothing and prints Markdown; "),
+        (["--compare", "a.json", "b.json", "--device", "cpu", "--threads", "1"], "leave out --device, --threads"),
+        (["--show", "a.json", "--repeats", "2", "--protocol", "dopamine"], "leave out --protocol, --repeats"),
+    ],
+)
+def test_what_says_how_to_measure_is_refused_where_nothing_is_measured(capsys, given, words):
+    assert main(["bench", *given]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert words in err
 
 
 def test_the_emulator_and_an_agent_are_measured_for_real(monkeypatch, capsys):
@@ -185,3 +214,16 @@ def test_rollouts_by_number_of_groups_are_a_table_where_they_were_measured(capsy
     assert [line.split() for line in rows if "pqn" in line] == [["pqn", "20,000", "31,000", "29,000", "3"]]
     _print_groups([row("c51", {})])
     assert capsys.readouterr().out == ""
+
+
+def test_a_gpus_peak_counts_what_torch_keeps_of_it_and_not_only_what_tensors_fill(monkeypatch):
+    """Memory that graphs keep is nobody else's: a plan that is held against tensors alone would look too large."""
+    agent = SimpleNamespace(paths=Paths(), close=lambda: None)
+    monkeypatch.setattr("suite.machine.prepare", lambda *_, **__: Paths())
+    monkeypatch.setattr("baselines.registry.make_agent", lambda *_: agent)
+    monkeypatch.setattr("baselines.speed.measure", lambda *_, **__: Speed((Stretch(0.0, 1.0, 10, 0.5),), (), (), {}))
+    monkeypatch.setattr(bench, "_barrier", SimpleNamespace(wait=None), raising=False)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 5)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: 7)
+    found, _ = bench._measure_one(bench.Job("pqn", bench.FAST, "Pong", "cuda:0", 1, 1))
+    assert found.device_peak_bytes == 7

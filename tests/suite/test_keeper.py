@@ -1,6 +1,8 @@
 """What a node sends home, and what is kept of it. The runs are real ones, tiny; no cluster is needed."""
 
 import errno
+import json
+import pickle
 import shutil
 
 import pytest
@@ -14,7 +16,7 @@ from results.verify import verify_run
 from suite import keeper as keeper_module
 from suite import opening
 from suite.courier import Courier
-from suite.keeper import GO_ON, KILL, STOP, Keeper, Luggage, Parcel
+from suite.keeper import GO_ON, KILL, STOP, Held, Keeper, Luggage, Parcel
 from suite.run_files import ACTION_LOG_FILE
 from suite.run_messages import RunOptions
 
@@ -206,11 +208,53 @@ def test_an_order_reaches_one_run_or_all(tmp_path):
     assert keeper.tell(other, 1, None) == KILL
 
 
-def test_a_run_that_another_process_writes_is_not_opened(tmp_path):
+def test_a_run_that_another_process_writes_is_not_opened_and_may_be_waited_for(tmp_path):
     directory = run_directory(tmp_path, SPEC)
     directory.mkdir(parents=True)
     with RunLock(directory):
-        assert "another process" in Keeper(tmp_path).open(SPEC, 1, "node")
+        refusal = Keeper(tmp_path).open(SPEC, 1, "node")
+    assert "another process" in refusal
+    assert isinstance(pickle.loads(pickle.dumps(refusal)), Held)  # it travels to the node
+
+
+@pytest.mark.parametrize("blocked", ["another process", f"home/{SPEC.directory}", f"home/{SPEC.directory}/.lock/x"])
+def test_a_run_whose_folder_cannot_be_written_is_not_waited_for(tmp_path, blocked):
+    (tmp_path / blocked).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / blocked).touch()
+    home = tmp_path / ("another process" if blocked == "another process" else "home")
+    refusal = Keeper(home).open(SPEC, 1, "node")
+    assert isinstance(refusal, str)
+    assert not isinstance(refusal, Held)
+
+
+def test_a_folder_that_another_machine_took_over_is_not_written_and_its_run_is_ended(tmp_path):
+    """On a shared folder that does not carry locks from one machine to the other."""
+    keeper = Keeper(tmp_path / "home")
+    courier = Courier(run_directory(tmp_path / "node", SPEC), keeper.open(SPEC, 1, "node"))
+    train(tmp_path / "node", updates=2)
+    send_all(courier, keeper)
+    holder = run_directory(tmp_path / "home", SPEC) / ".holder.lock"
+    holder.write_text(json.dumps({"pid": 7, "since_boot": 1.0, "host": "elsewhere"}))
+    before = files_of(tmp_path / "home")
+    train(tmp_path / "node", updates=1)
+    answer = keeper.keep(SPEC, 1, courier.parcel())
+    assert (answer.order, answer.is_last) == (KILL, True)
+    assert "another process (pid 7 on elsewhere) has taken over" in answer.trouble
+    words_alone = Parcel(0, b"", {}, frozenset(before), b"a library chatters")
+    assert keeper.keep(SPEC, 1, words_alone).order == KILL
+    assert files_of(tmp_path / "home") == before
+    assert ["has taken over" in line for line in keeper.news().troubles] == [True]
+    keeper.close(SPEC)
+    assert json.loads(holder.read_text())["host"] == "elsewhere"
+
+
+def test_a_folder_that_was_removed_ends_its_run(tmp_path):
+    keeper = Keeper(tmp_path)
+    keeper.open(SPEC, 1, "node")
+    shutil.rmtree(run_directory(tmp_path, SPEC))
+    answer = keeper.keep(SPEC, 1, Parcel(0, b"", {}, frozenset(), b"a library chatters"))
+    assert (answer.order, answer.is_last) == (KILL, True)
+    assert "was removed while this run was written" in answer.trouble
 
 
 def test_a_kept_run_is_locked_until_it_is_closed(tmp_path):

@@ -1,10 +1,16 @@
 """What is asked before a run begins or goes on: its paths, its groups of environments."""
 
 import pytest
+from fault_children import tiny_pinned
+from tiny_runs import spec_of
 
+from baselines import registry
 from baselines.fast.paths import FOURIER, FUSED_BLOCK, Paths
+from suite import opening
 from suite.opening import RunRefused, _groups, _refuse_other_paths
-from suite.run import RunOptions
+from suite.run import RunOptions, execute
+
+SPEC = spec_of("pqn")
 
 
 def test_a_run_begun_without_a_fast_path_does_not_go_on_with_it(tmp_path):
@@ -28,4 +34,34 @@ def test_a_run_begun_without_a_fast_path_does_not_go_on_with_it(tmp_path):
     ],
 )
 def test_runs_that_share_a_gpu_do_not_measure_how_many_groups_are_fastest(options, state, groups):
-    assert _groups(RunOptions(threads=1, emulator_threads=1, **options), state) == groups
+    assert _groups(RunOptions(threads=1, emulator_threads=1, **options), state, of_few=None) == groups
+
+
+@pytest.mark.parametrize(
+    ("options", "groups"),
+    [
+        ({"device": "cuda", "jobs": 1}, 2),
+        ({"device": "cuda", "jobs": 5}, 2),
+        ({"device": "cuda", "jobs": 1, "groups": 1}, 1),
+        ({"device": "cuda", "jobs": 1, "plain": True}, None),
+        ({"device": "cpu", "jobs": 1}, None),
+    ],
+)
+def test_on_a_gpu_each_of_few_environments_is_a_group_and_nothing_is_measured(options, groups):
+    assert _groups(RunOptions(threads=1, emulator_threads=1, **options), None, of_few=2) == groups
+
+
+def test_more_groups_than_training_environments_are_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "load_pinned", tiny_pinned)
+    options = RunOptions(device="cpu", threads=1, emulator_threads=1, groups=5)
+    with pytest.raises(RunRefused) as refused:
+        execute(SPEC, results=tmp_path, options=options, report=lambda _: None, stop_requested=lambda: False)
+    assert str(refused.value) == (
+        f"{SPEC}: --groups 5 is more than the 4 training environments of pqn; give from 1 to 4, or leave it out"
+    )
+    assert [path.name for path in (tmp_path / SPEC.directory).iterdir()] == [".lock"]
+
+
+def test_groups_say_nothing_to_a_replay_agent():
+    config = registry.load_pinned("c51").config
+    opening._refuse_many_groups(SPEC, config.train_environments + 1, config)

@@ -2,6 +2,7 @@ import subprocess
 
 import pytest
 import torch
+from checkouts import checkout_of
 
 from suite import provenance
 
@@ -9,17 +10,9 @@ from suite import provenance
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A repository of one commit, taken for the suite's own."""
-
-    def git(*arguments):
-        identity = ("-c", "user.name=Nobody", "-c", "user.email=nobody@example.org")
-        return subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
-
-    git("init", "--quiet")
-    (tmp_path / "code.py").write_text("")
-    git("add", "code.py")
-    git("commit", "--quiet", "--message", "first")
-    monkeypatch.setattr(provenance, "_CHECKOUT", tmp_path)
-    return tmp_path, git("rev-parse", "HEAD").stdout.strip()
+    monkeypatch.setattr(provenance, "_CHECKOUT", checkout_of(tmp_path))
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    return tmp_path, head.stdout.strip()
 
 
 @pytest.mark.parametrize("results", ["results/runs", "elsewhere", "deeply/nested/runs"])

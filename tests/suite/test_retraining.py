@@ -58,6 +58,32 @@ def test_elsewhere_a_difference_is_told_and_is_no_fault(run):
     assert "here is another: cpu: another -> " in outcome.facts()["words"]
 
 
+def test_environments_step_in_as_many_groups_as_they_did(run, monkeypatch):
+    """On a GPU, of another number other images are summed at once: that would look like a fault of the run."""
+    groups, make_agent = [], retraining.make_agent
+
+    def made(pinned, task):
+        groups.append(task.groups)
+        return make_agent(pinned, task)
+
+    monkeypatch.setattr(retraining, "make_agent", made)
+    for number in (2, None):
+
+        def with_groups(manifest, number=number):
+            manifest["hardware"].pop("environment_groups")
+            if number is not None:  # else of a version that had one group
+                manifest["hardware"]["environment_groups"] = number
+
+        retrain(with_manifest(run, with_groups), updates=1)
+    assert groups == [2, 1]
+
+
+def test_more_groups_than_its_environments_can_have_are_told_of(run):
+    many = with_manifest(run, lambda manifest: manifest["hardware"].update(environment_groups=9))
+    with pytest.raises(ResultsError, match="9 groups cannot share 4 training environments, one each at least"):
+        retrain(many, updates=1)
+
+
 def test_more_updates_than_the_run_has_are_refused(run):
     with pytest.raises(ResultsError, match="has 12 updates; ask for no more"):
         retrain(run, updates=13)
@@ -67,3 +93,19 @@ def test_another_configuration_than_the_pinned_one_is_refused(run, monkeypatch):
     monkeypatch.undo()  # the pinned PQN has 128 environments
     with pytest.raises(ResultsError, match="is not the one that is pinned now"):
         retrain(run, updates=1)
+
+
+def test_a_run_of_a_gpu_is_trained_on_a_gpu_that_has_a_number(run, monkeypatch):
+    """torch refuses to make "cuda" the current device, which is all that a manifest says."""
+
+    class Prepared(Exception):
+        pass
+
+    def prepare(device, **_):
+        raise Prepared(str(device))
+
+    monkeypatch.setattr(retraining, "prepare", prepare)
+    monkeypatch.setattr(retraining.torch.cuda, "is_available", lambda: True)
+    of_a_gpu = with_manifest(run, lambda manifest: manifest["hardware"].update(device="cuda"))
+    with pytest.raises(Prepared, match="^cuda:0$"):
+        retrain(of_a_gpu, updates=1)

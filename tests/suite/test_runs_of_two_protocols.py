@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from checkouts import checkout_of
 from played_runs import copied, opened, play, tiny_pinned, with_games, with_manifest
 from submitted_runs import export, stated, take
 from test_commands import ROOT, start, suite, wait_for
@@ -14,7 +15,7 @@ from baselines.registry import describe
 from results.credits import read_credits
 from results.schema import RunSpec
 from results.store import run_directory, scan
-from suite import flags, submission_rules
+from suite import flags, provenance, submission_rules
 from suite.arguments import parse_baselines
 from suite.cli import main
 from suite.errors import UserError
@@ -78,6 +79,13 @@ def test_a_run_that_claims_another_protocol_than_it_was_played_under_is_found_ou
     forged = with_manifest(run, lambda m: m["environment"]["envpool_config"].update(repeat_action_probability=0.0))
     (problem,) = replay(forged, sample=None, threads=1, tick=lambda _: None).problems
     assert problem.startswith("envpool's repeat_action_probability is 0.25 here")
+
+
+def test_runs_of_either_protocol_in_one_folder_leave_their_checkout_clean(tmp_path, monkeypatch):
+    """A submission of a run that was made by changed code is refused."""
+    monkeypatch.setattr(provenance, "_CHECKOUT", checkout_of(tmp_path))
+    runs = [play(tmp_path / "mine", updates=1, protocol=name) for name in PROTOCOLS]
+    assert [run.manifest["revision"]["clean"] for run in runs] == [True] * len(PROTOCOLS)
 
 
 def test_status_shows_one_protocol_and_says_what_else_there_is(results, capsys):

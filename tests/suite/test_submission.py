@@ -14,7 +14,7 @@ from results.credits import read_credits
 from results.errors import ResultsError
 from results.hashing import config_hash, sha256_hex
 from results.proofs import read_proofs, standing_of
-from results.store import run_directory, scan, write_manifest
+from results.store import BrokenRun, open_run, read_manifest, run_directory, scan, write_manifest
 from results.submissions import SUBMISSION_FILE
 from suite import submission_rules
 from suite.cli import main
@@ -408,22 +408,46 @@ def test_the_markdown_of_a_hostile_name_is_text(mine, file, theirs, capsys):
 
 # Code of one's own ---------------------------------------------------------------------------------------------------
 
-TOML = '[values]\nlearning_rate = { value = 0.00025, source = "x" }\n'
 SOURCE = b"raise SystemExit('executed')\n"
+CODE = {"mine.py:Encoder": "mine.py"}
+
+
+def toml_of(name, values):
+    """A baseline's file, every value with a source."""
+    algorithm, *lines = (
+        f"{key} = {json.dumps(value)}"
+        if key == "algorithm"
+        else f'{key} = {{ value = {json.dumps(value)}, source = "x" }}'
+        for key, value in values.items()
+    )
+    header = f'name = "{name}"\ntitle = "Mine"\npaper = "none"\n{algorithm}\n[sources]\n[values]\n'
+    return header + "\n".join(lines) + "\n"
+
+
+def claim(folder, *, baseline="mine", code=CODE):
+    """Makes the run in `folder` one of a baseline with `code`, {reference: file}; every checksum fits."""
+    manifest = read_manifest(folder)
+    listed = {
+        reference: {"file": name, "sha256": sha256_hex((folder / "code" / name).read_bytes())}
+        for reference, name in code.items()
+    }
+    manifest["code"] = listed
+    manifest["config"]["code"] = {reference: entry["sha256"] for reference, entry in listed.items()}
+    manifest["spec"] |= {"baseline": baseline, "config_hash": config_hash(manifest["config"])}
+    write_manifest(folder, manifest)
 
 
 @pytest.fixture
-def own(runs):
-    """A run of a baseline that the suite does not have, with its code; nothing may execute it."""
-    run = runs[0]
-    folder = run.directory / "code"
-    folder.mkdir()
-    (folder / "baseline.toml").write_text(TOML)
-    (folder / "mine.py").write_bytes(SOURCE)
-    code = {"mine:Encoder": {"file": "mine.py", "sha256": sha256_hex(SOURCE)}}
-    return dataclasses.replace(
-        run, spec=dataclasses.replace(run.spec, baseline="mine"), manifest={**run.manifest, "code": code}
-    )
+def own(mine, runs):
+    """The folder of a run of a baseline that the suite does not have, with its code; nothing may execute it."""
+    folder = runs[0].directory
+    (folder / "code").mkdir()
+    (folder / "code" / "baseline.toml").write_text(toml_of("mine", runs[0].manifest["config"]["baseline"]))
+    (folder / "code" / "mine.py").write_bytes(SOURCE)
+    claim(folder)
+    place = mine / "mine" / folder.relative_to(mine / "pqn")
+    place.parent.mkdir(parents=True)
+    return folder.rename(place)
 
 
 @pytest.fixture
@@ -431,49 +455,103 @@ def only_ours_are_pinned(monkeypatch):
     monkeypatch.undo()
 
 
-def code_problem(run):
-    return submission_rules._differing_config(run) + submission_rules._differing_code(run)
+def problems_of(folder):
+    """Why the run cannot be sent in, as `export` and `import` ask."""
+    found = open_run(folder)
+    if isinstance(found, BrokenRun):
+        return [found.reason]
+    broken = first_problems(found)
+    return [] if broken is None else broken[1]
+
+
+def with_file(folder, name, data):
+    """Adds a source that the manifest lists."""
+    (folder / "code" / name).write_bytes(data)
+    claim(folder, code={**CODE, f"{name}:More": name})
+
+
+def with_many_files(folder):
+    for number in range(70):
+        (folder / "code" / f"a{number}.py").touch()
+    claim(folder, code={**CODE, **{f"a{number}.py:A": f"a{number}.py" for number in range(70)}})
+
+
+def with_a_link_to_its_own_bytes(folder):
+    (folder / "code" / "mine.py").rename(folder / "elsewhere")
+    (folder / "code" / "mine.py").symlink_to(folder / "elsewhere")
+
+
+def with_values(old, new):
+    def change(folder):
+        file = folder / "code" / "baseline.toml"
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new))
+
+    return change
 
 
 @pytest.mark.usefixtures("only_ours_are_pinned")
 def test_code_of_ones_own_is_compared_and_not_executed(own):
-    assert code_problem(own) == []
-    assert [path.name for path in submission_rules.code_files(own)] == ["baseline.toml", "mine.py"]
+    assert problems_of(own) == []
+    assert [path.name for path in submission_rules.code_files(opened(own))] == ["baseline.toml", "mine.py"]
 
 
 @pytest.mark.usefixtures("only_ours_are_pinned")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda folder: (folder / "mine.py").write_bytes(b"pass"), "code/mine.py: its SHA-256 is not"),
-        (lambda folder: (folder / "mine.py").unlink(), "has no file of 'mine:Encoder'"),
-        (lambda folder: (folder / "more.py").touch(), "code/more.py: the manifest does not list it"),
-        (lambda folder: (folder / "x.so").touch(), "code/x.so: is no .py or .toml file"),
-        (lambda folder: (folder / "l.py").symlink_to("/etc/passwd"), "code/l.py: is no .py or .toml file"),
-        (lambda folder: (folder / "big.py").write_bytes(bytes(2 << 20)), "at most 1 MB"),
-        (lambda folder: [(folder / f"a{i}.py").touch() for i in range(70)], "at most 64 are taken"),
-        (lambda folder: (folder / "baseline.toml").unlink(), "code/baseline.toml: is not there"),
-        (lambda folder: (folder / "baseline.toml").write_text("values = 3"), "is no pinned file"),
+        (lambda run: (run / "code/mine.py").write_bytes(b"pass"), "code/mine.py: SHA-256 is"),
+        (lambda run: (run / "code/mine.py").unlink(), "code/mine.py: cannot be read"),
+        (lambda run: (run / "code/more.py").touch(), "code/more.py: the manifest does not list it"),
+        (lambda run: (run / "code/x.so").touch(), "code/x.so: the manifest does not list it"),
+        (lambda run: (run / "code/l.py").symlink_to("/etc/passwd"), "code/l.py: the manifest does not list it"),
+        (lambda run: (run / "code/deep").mkdir(), "code/deep: the manifest does not list it"),
+        (lambda run: claim(run, code={}), "code/mine.py: the manifest does not list it"),
         (
-            lambda folder: (folder / "baseline.toml").write_text(TOML.replace("0.00025", "0.1")),
-            "configuration: learning_rate is 0.00025, its own file 0.1",
+            lambda run: write_manifest(run, {**read_manifest(run), "code": {}}),
+            "the manifest's list and its configuration name different code",
         ),
+        (lambda run: (run / "code/baseline.toml").unlink(), "code/baseline.toml: cannot be read"),
+        (lambda run: (run / "code/baseline.toml").write_text("values = 3"), "code/baseline.toml: lacks name, title"),
+        (with_values("0.00025", "0.1"), "code/baseline.toml: is not the configuration that the manifest has"),
+        # What only a submission asks: a run of the suite's own making may have it.
+        (with_a_link_to_its_own_bytes, "code/mine.py: is no .py or .toml file"),
+        (lambda run: with_file(run, "big.py", bytes(2 << 20)), "code/big.py: is no .py or .toml file of at most 1 MB"),
+        (
+            lambda run: with_file(run, f"{'x' * 150}.py", b""),
+            "is no .py or .toml file of at most 1 MB in plain letters",
+        ),
+        (with_many_files, "at most 64 are taken"),
+        (with_values("epochs = { value = 1,", "epochs = { value = 1.0,"), "epochs is 1, its own file 1.0"),
     ],
 )
 def test_code_that_is_not_what_the_manifest_says_is_refused(own, change, words):
-    change(own.directory / "code")
-    assert words in code_problem(own)[0]
+    change(own)
+    assert words in problems_of(own)[0]
 
 
 @pytest.mark.usefixtures("only_ours_are_pinned")
-@pytest.mark.parametrize("listed", [3, [], {"a": 1}, {"a": {"file": "../../manifest.json", "sha256": "x"}}, {}])
-def test_a_hostile_list_of_code_is_one_line_each(own, listed):
-    problems = code_problem(dataclasses.replace(own, manifest={**own.manifest, "code": listed}))
-    assert problems
-    assert all("\n" not in problem for problem in problems)
+@pytest.mark.parametrize("listed", [3, [], {"a": 1}, {"a": {"file": "../../manifest.json", "sha256": "x"}}])
+def test_a_hostile_list_of_code_is_one_line(own, listed):
+    manifest = json.loads((own / "manifest.json").read_text())
+    (own / "manifest.json").write_text(json.dumps({**manifest, "code": listed}))
+    (problem,) = problems_of(own)
+    assert "manifest.json: code" in problem
+    assert "\n" not in problem
 
 
 @pytest.mark.usefixtures("only_ours_are_pinned")
 def test_a_baseline_of_ones_own_without_its_code_is_refused(own):
-    alone = dataclasses.replace(own, manifest={k: v for k, v in own.manifest.items() if k != "code"})
-    assert "mine is no baseline of this suite, and the run keeps no code of it" in code_problem(alone)[0]
+    shutil.rmtree(own / "code")
+    manifest = read_manifest(own)
+    del manifest["code"], manifest["config"]["code"]
+    manifest["spec"]["config_hash"] = config_hash(manifest["config"])
+    write_manifest(own, manifest)
+    assert "mine is no baseline of this suite, and the run keeps no code of it" in problems_of(own)[0]
+
+
+def test_a_file_of_values_beside_a_run_of_the_suites_own_is_refused(runs):
+    run = runs[0]
+    (run.directory / "code").mkdir()
+    (run.directory / "code" / "baseline.toml").write_text(toml_of("pqn", run.manifest["config"]["baseline"]))
+    assert problems_of(run.directory) == ["code/: is there, and the manifest does not list it"]

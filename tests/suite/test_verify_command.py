@@ -5,8 +5,9 @@ import json
 import pytest
 from played_runs import copied, play, tiny_pinned, with_games, with_manifest
 
+from results.errors import ResultsError
 from results.proofs import PROOF_FILE, read_proofs
-from suite import retraining
+from suite import proof, retraining
 from suite.cli import main
 
 
@@ -72,6 +73,31 @@ def test_a_forged_game_ends_with_1_names_run_environment_and_game_and_undoes_the
     assert "standing: on its word" in lines[3]
     assert "DIFFERS" in said.err
     assert list(read_proofs(tmp_path)) == [str(runs[1].spec.directory)]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [(KeyboardInterrupt(), 130, ""), (ResultsError("the log went bad"), 2, "error: the log went bad\n")],
+)
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_agreed_before_ctrl_c_or_an_error_is_kept_and_said(
+    runs, tmp_path, monkeypatch, capsys, error, code, words, number
+):
+    replays, replay = [], proof.replay
+
+    def until_stopped(run, **how):
+        if len(replays) == number:
+            raise error
+        replays.append(run)
+        return replay(run, **how)
+
+    monkeypatch.setattr(proof, "replay", until_stopped)
+    assert verify(tmp_path, "--replay", "--all") == code
+    assert list(read_proofs(tmp_path)) == [str(run.spec.directory) for run in runs[:number]]
+    said = capsys.readouterr()
+    kept = f"what agreed is kept in {tmp_path / PROOF_FILE}" if number else "nothing new is kept"
+    assert said.err.endswith(f"stopped: {number} of 2 runs played again; {kept}\n{words}")
+    assert said.out == ""
 
 
 def test_a_run_without_a_log_is_on_its_word(runs, tmp_path, capsys):

@@ -1,0 +1,138 @@
+"""A run on a node, from beside it; the keeper is the real one, and no cluster is needed."""
+
+import json
+
+import pytest
+from checkouts import checkout_of
+from tiny_runs import live, spec_of
+
+from results.store import open_run, run_directory
+from suite import opening, provenance, remote_run
+from suite.executors import Outcome
+from suite.keeper import Held, Keeper, Luggage
+from suite.remote_run import Place, run_here
+from suite.run_messages import RunOptions
+
+SPEC = spec_of("pqn", updates=2)
+OPTIONS = RunOptions(device="cpu", threads=1, emulator_threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _pins_as_they_were(monkeypatch):
+    pinned = opening.load_pinned
+    monkeypatch.setattr(remote_run, "_TELL_SECONDS", 0.0)
+    monkeypatch.setattr(remote_run, "_POLL_SECONDS", 0.0)
+    yield
+    opening.load_pinned = pinned
+
+
+class HomeOf:
+    """The keeper, as the first start of the run reaches it."""
+
+    def __init__(self, keeper):
+        self._keeper = keeper
+
+    def open(self, node):
+        return self._keeper.open(SPEC, 1, node)
+
+    def tell(self, status):
+        return self._keeper.tell(SPEC, 1, status)
+
+    def keep(self, parcel):
+        return self._keeper.keep(SPEC, 1, parcel)
+
+
+class InThisProcess:
+    """In place of `suite.executors.RunProcess`: the whole run is over when it is made."""
+
+    crashed = False
+
+    def __init__(self, spec, results, options, execute):
+        result = execute(spec, results=results, options=options, report=lambda _: None, stop_requested=lambda: False)
+        self._outcome = Outcome(spec, result)
+        self._killed = False
+
+    def handles(self):
+        return []
+
+    def statuses(self):
+        return []
+
+    def end_if_silent(self, allowed_seconds):
+        pass
+
+    def has_ended(self):
+        return True
+
+    def outcome(self, *, was_stopped):
+        return self._outcome
+
+    def stop(self, *, at_once, preempted=False):
+        self._killed |= at_once
+
+    def abandon(self):
+        pass
+
+
+class UntilKilled(InThisProcess):
+    """It has saved, and goes on until it is killed."""
+
+    def __init__(self, spec, results, options, execute):
+        super().__init__(spec, results, options, execute)
+        self._log = run_directory(results, spec) / "run.log"
+
+    def has_ended(self):
+        if self._killed:  # in the middle of a save: it has nothing more to send
+            for path in self._log.parent.glob("*.parquet"):
+                path.write_bytes(b"half a table")
+        return self._killed
+
+    def outcome(self, *, was_stopped):
+        return Outcome(SPEC, "interrupted" if was_stopped else "done", "killed before it wrote a checkpoint")
+
+
+def test_results_inside_a_nodes_checkout_do_not_make_it_unclean(tmp_path, monkeypatch):
+    """On a node of the machine where the command runs; the run itself is written to a passing folder."""
+    monkeypatch.setattr(provenance, "_CHECKOUT", checkout_of(tmp_path / "suite"))
+    home = tmp_path / "suite" / "mine"
+    other = run_directory(home, spec_of("pqn", updates=2, seed=1))
+    other.mkdir(parents=True)
+    (other / "manifest.json").write_text("{}")
+    place = Place("node", home, shared=False, silent_seconds=600.0)
+    ending = run_here(SPEC, HomeOf(Keeper(home)), OPTIONS, place, live, InThisProcess)
+    assert ending.outcome.result == "done"
+    assert open_run(run_directory(home, SPEC)).manifest["revision"]["clean"] is True
+
+
+def test_a_run_whose_folder_another_command_took_over_is_killed_and_says_so(tmp_path):
+    class TakenOver(HomeOf):
+        def keep(self, parcel):
+            holder = run_directory(tmp_path, SPEC) / ".holder.lock"
+            holder.write_text(json.dumps({"pid": 7, "since_boot": 1.0, "host": "elsewhere"}))
+            return super().keep(parcel)
+
+    place = Place("node", tmp_path, shared=False, silent_seconds=600.0)
+    ending = run_here(SPEC, TakenOver(Keeper(tmp_path)), OPTIONS, place, live, UntilKilled)
+    assert ending.outcome.result == "failed"
+    assert "another process (pid 7 on elsewhere) has taken over" in ending.outcome.reason
+    assert not ending.crashed  # another start would take it back
+    assert [path.name for path in run_directory(tmp_path, SPEC).glob("[!.]*")] == []
+
+
+@pytest.mark.parametrize(
+    ("refusals", "asked"),
+    [
+        ([Held("pid 3 is writing it"), Held("pid 3 is writing it"), Luggage({})], 3),
+        (["/home/another process cannot be written", Luggage({})], 1),
+    ],
+)
+def test_a_start_waits_for_a_run_that_another_process_writes_and_for_nothing_else(monkeypatch, refusals, asked):
+    answers = iter(refusals)
+
+    class Home:
+        def open(self, node):
+            return next(answers)
+
+    monkeypatch.setattr(remote_run.time, "sleep", lambda seconds: None)
+    assert remote_run._opened(Home(), "node") == refusals[asked - 1]
+    assert list(answers) == refusals[asked:]
