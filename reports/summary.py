@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from reports.judging.leaderboard import Group, Row, build_groups, published_grou
 from reports.judging.missing import Missing
 from reports.statistics.aggregate import METRICS
 from reports.statistics.power import Seeds
+from results.store import external_directories
 
 FORMAT_VERSION = 3
 SCHEMA_FILE = Path(__file__).parent / "summary.schema.json"
@@ -71,13 +72,11 @@ def gather(
     """
     claims = load_claims(claims_file, with_built_in=catalogue.protocol.judges_the_paper)
     fractions = [claim.at_frames / claim.frames for claim in claims if claim.at_frames is not None]
-    imported = [imported_entries(root, catalogue) for root in (results, *more)]
+    imported = [imported_entries(root, catalogue) for root in external_directories((results, *more)).values()]
     external = [entry for entries, _ in imported for entry in entries]
     evidence = load(results, catalogue, fractions=fractions, external=external, more=more, reading=reading)
     broken_sets = [line for _, broken in imported for line in broken]
-    evidence = Evidence(
-        evidence.entries, (*evidence.broken, *broken_sets), evidence.results, submissions=evidence.submissions
-    )
+    evidence = replace(evidence, broken_files=(*evidence.broken_files, *broken_sets))
     shown = catalogue.shown_with(evidence.baselines)
     return Report(
         catalogue=shown,
@@ -96,7 +95,7 @@ def summarise(report: Report) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "protocol": report.catalogue.protocol.name,
         "results": {
-            "runs": len(runs) + sum(not place.startswith("external/") for place, _ in evidence.broken),
+            "runs": len(runs) + len(evidence.broken_runs),
             "counted": sum(entry.standing == COUNTS for entry in runs),
             "off_protocol": sum(entry.standing == OFF_PROTOCOL for entry in runs),
             "unfinished": sum(entry.standing == UNFINISHED for entry in runs),

@@ -27,7 +27,7 @@ from results.hashing import sha256_hex
 from results.manifest import load_json
 from results.reference import DOPAMINE, DOPAMINE_AGENTS, DOPAMINE_SOURCES, dopamine_curves
 from results.schema import parse_frames_directory
-from results.store import BrokenRun
+from results.store import BrokenRun, external_directory
 
 __all__ = [
     "ExternalScore",
@@ -112,11 +112,6 @@ def dopamine_scores(agent: str, *, source: str = "dopamine", frames: int = 199_0
         ExternalScore(baseline, str(game), int(run), frames, float(mean))
         for (game, run), mean in means["mean"].items()  # type: ignore[misc]
     )
-
-
-def external_directory(results: Path) -> Path:
-    """Where scores imported beside the results folder `results` are kept."""
-    return Path(results).absolute().parent / "external"
 
 
 def store_scores(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,6 +42,8 @@ __all__ = [
     "Run",
     "RunLock",
     "episode_table",
+    "external_directories",
+    "external_directory",
     "metric_table",
     "read_episodes",
     "read_manifest",
@@ -120,6 +122,19 @@ class BrokenRun:
 def run_directory(root: Path, spec: RunSpec) -> Path:
     """Where `spec` lives below the results folder `root`."""
     return Path(root) / spec.directory
+
+
+def external_directory(results: Path) -> Path:
+    """Where scores imported beside the results folder `results` are kept."""
+    return Path(results).absolute().parent / "external"
+
+
+def external_directories(folders: Iterable[Path]) -> dict[Path, Path]:
+    """The same of several results folders, with the first that each lies beside: two folders may share one."""
+    beside: dict[Path, Path] = {}
+    for folder in folders:
+        beside.setdefault(external_directory(folder).resolve(), folder)
+    return beside
 
 
 def episode_table(games: Sequence[Game]) -> pa.Table:
@@ -236,8 +251,9 @@ def scan(root: Path) -> list[Run | BrokenRun]:
 
     Reads manifests only.
 
-    A folder whose manifest cannot be used, or that has tables and no manifest, comes back as a `BrokenRun`. A `root`
-    that does not exist holds no runs.
+    A folder whose manifest cannot be used, that has tables and no manifest, or that is not the run's own place below
+    `root` (a copy would count as one more seed), comes back as a `BrokenRun`. A `root` that does not exist holds no
+    runs.
 
     Raises:
         ResultsError: `root` is no folder, or cannot be listed.
@@ -251,7 +267,7 @@ def scan(root: Path) -> list[Run | BrokenRun]:
         next(root.iterdir(), None)
     except OSError as error:
         raise ResultsError(f"{root}: cannot be listed ({error.strerror or error})") from None
-    found = list(_walk(root, depth=0))
+    found = [_in_place(run, root) for run in _walk(root, depth=0)]
     return sorted(found, key=lambda run: _order(run, root))
 
 
@@ -280,6 +296,20 @@ def _walk(directory: Path, depth: int) -> Iterator[Run | BrokenRun]:
         for name, is_folder in names:
             if is_folder and not name.startswith("."):
                 yield from _walk(directory / name, depth + 1)
+
+
+def _in_place(run: Run | BrokenRun, root: Path) -> Run | BrokenRun:
+    if isinstance(run, BrokenRun):
+        return run
+    wanted = run.spec.directory.parts
+    if run.directory.parts[len(root.parts) :] == wanted:
+        return run
+    above = run.directory.absolute().parents[len(wanted) - 1]  # `read_manifest` has compared the end of the path
+    return BrokenRun(
+        run.directory,
+        f"{run.directory}: belongs to the run {run.spec}, whose place below --results is {run.spec.directory}; delete "
+        f"it if it is a copy, or give the folder {above.name!r} that it lies in as --results",
+    )
 
 
 def _order(run: Run | BrokenRun, root: Path) -> tuple[str, str, str, int, int, str]:

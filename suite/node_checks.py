@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from results.schema import FIRST_PROTOCOL
+from results.shipped import ROOT, digest_of, shipped_files
 
 _PACKAGES = ("suite", "baselines", "results", "reports")
+_SUFFIXES = (".py", ".toml", ".cpp", ".h", ".csv", ".parquet")
 _COMPARED = ("python", "suite", "torch", "envpool", "envpool-assets", "numpy", "pandas", "pyarrow")
 
 
@@ -25,15 +26,9 @@ class NodeFacts:
     folder: bool = True  # whether the shared folder can be written there, where there is one
 
 
-def source_digest() -> str:
-    """Of every Python file, pinned file and reference table of this suite: which code runs here."""
-    root = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for package in _PACKAGES:
-        for path in sorted((root / package).rglob("*")):
-            if path.suffix in (".py", ".toml", ".cpp"):
-                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
+def source_digest(root: Path = ROOT) -> str:
+    """Of every Python file, kernel, pinned file and reference table of this suite: which code runs here."""
+    return digest_of(shipped_files(_PACKAGES, _SUFFIXES, root), root)[:12]
 
 
 def own_facts(

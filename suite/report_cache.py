@@ -55,7 +55,7 @@ class Made:
 
 
 def inputs_of(folders: Sequence[Path], files: Iterable[Path], choices: Any) -> Inputs:
-    """Of a report on `folders`. `files`: others that it reads; `choices`: its flags, as JSON can hold them."""
+    """Of a report on what is below `folders`. `files`: others that it reads; `choices`: its flags, fit for JSON."""
     digest, youngest = hashlib.sha256(), 0
     head = [choices, [str(folder) for folder in folders], platform.node(), platform.python_version(), _versions()]
     digest.update(json.dumps(head).encode())

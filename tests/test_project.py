@@ -23,6 +23,7 @@ from packaging.version import Version
 from baselines.fast.paths import KEPT_MEMORY
 from baselines.registry import BASELINES, load_pinned
 from reports.judging.timing import ALLOCATOR
+from results.shipped import DATA_FOLDERS, shipped_files
 from suite import preflight
 from suite.arguments import parse_games
 from suite.cli import build_parser
@@ -39,7 +40,7 @@ MAY_IMPORT = {
 GENERATED = (ROOT / "results/runs", ROOT / "results/external", ROOT / "reports/html")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
-MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+MODULES = shipped_files(PACKAGES, (".py",))  # and no code of a user's own that a run below results/runs keeps
 
 
 def name_of(path: Path) -> str:
@@ -278,6 +279,20 @@ def test_every_data_file_of_a_package_is_shipped_with_it():
         assert data <= shipped, f"not in package-data: {sorted(map(name_of, data - shipped))}"
 
 
+def test_code_and_data_that_compute_are_what_nodes_and_caches_are_told_apart_by():
+    """A folder that is no package and not among DATA_FOLDERS would be in no digest, and its modules in no test."""
+    suffixes = {".py", ".toml", ".cpp", ".h", ".csv", ".parquet"}
+    there = {
+        path
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.suffix in suffixes and not any(generated in path.parents for generated in GENERATED)
+    }
+    assert there == set(shipped_files(PACKAGES, suffixes))
+    shipped = [pattern for patterns in PROJECT["tool"]["setuptools"]["package-data"].values() for pattern in patterns]
+    assert {pattern.split("/")[-2] for pattern in shipped if "/" in pattern} <= {*DATA_FOLDERS, "statistics"}
+
+
 def test_the_version_is_one_that_packaging_tools_accept():
     text = (ROOT / "suite/__init__.py").read_text(encoding="utf-8")
     (version,) = re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)
@@ -338,6 +353,12 @@ def test_a_workflow_is_sound_yaml_whose_jobs_end(path: Path):
     for job in workflow["jobs"].values():
         assert job["timeout-minutes"] <= 120
         assert job["steps"][0]["uses"].startswith("actions/checkout@")
+
+
+def test_the_report_is_published_anew_when_anything_that_it_shows_or_is_made_by_changes():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/pages.yml").read_text(encoding="utf-8"))
+    paths = workflow[True]["push"]["paths"]  # YAML 1.1 reads `on` as true
+    assert {f"{folder}/**" for folder in (*PACKAGES, "docs")} <= set(paths)
 
 
 def test_every_tox_environment_that_is_named_anywhere_exists():

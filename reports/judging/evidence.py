@@ -56,7 +56,7 @@ class RunRecord(RunFigures):
     credit: Credit | None  # whose it is, of a run that was sent in
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself alone: their arrays have no one truth value
 class Entry:
     """One score of one baseline on one game: a measured run, or an imported row."""
 
@@ -85,10 +85,13 @@ class Evidence:
     """All entries, sorted, and what could not be read."""
 
     entries: tuple[Entry, ...]
-    broken: tuple[tuple[str, str], ...]  # folder below the results, reason
+    broken_runs: tuple[tuple[str, str], ...] = ()  # folder below the results, reason
+    broken_files: tuple[tuple[str, str], ...] = ()  # the same of proofs, submissions and imported sets of scores
     results: str = "results/runs"  # the folder, as given; of several, the one that new runs go to
     submissions: tuple[Credit, ...] = ()  # what was sent in, whether its runs are still here or not
-    _index: dict[tuple[str, int], list[Entry]] = field(default_factory=lambda: defaultdict(list), repr=False)
+    _index: dict[tuple[str, int], list[Entry]] = field(
+        init=False, default_factory=lambda: defaultdict(list), repr=False
+    )
 
     def __post_init__(self) -> None:
         for entry in self.entries:
@@ -101,6 +104,10 @@ class Evidence:
     def budgets(self, baseline: str) -> list[int]:
         """Budgets a baseline has entries at, largest first."""
         return sorted({frames for name, frames in self._index if name == baseline}, reverse=True)
+
+    @property
+    def broken(self) -> tuple[tuple[str, str], ...]:
+        return (*self.broken_runs, *self.broken_files)
 
     @property
     def runs(self) -> list[Entry]:
@@ -129,21 +136,23 @@ def load(
     more: Iterable[Path] = (),
     reading: Reading | None = None,
 ) -> Evidence:
-    """Reads every run below `results`, then below each of `more`.
+    """Reads every run below `results`, then below each of `more`. One that lies below several of them counts once.
 
     Args:
         fractions: of a budget, at which scores are wanted besides the grid.
         external: imported entries, taken as they are.
-        more: further folders. A run that an earlier folder has too is named in `broken` and not read again.
+        more: further folders. Of a run that an earlier folder has too, the copy is named in `broken` and not read.
         reading: how folders and runs are read, if not anew.
     Raises:
         ResultsError: a folder is none. A single run that cannot be read is named in `broken` instead.
     """
     reading = reading or Reading()
     roots = (results, *more)
-    found = [(root, run) for root in roots for run in reading.scan(root) if _is_of(run, root, catalogue)]
+    found = [(root, run) for root, run in _each_once(roots, reading.scan) if _is_of(run, root, catalogue)]
     hashes = _accepted_hashes([run for _, run in found if isinstance(run, Run)], catalogue)
-    entries, broken = list(external), []
+    entries = list(external)
+    broken_runs: list[tuple[str, str]] = []
+    broken_files: list[tuple[str, str]] = []
     proofs: dict[Path, Mapping[str, Proof]] = {}
     credits: dict[Path, Credits] = {}
     for root in roots:
@@ -151,9 +160,9 @@ def load(
             proofs[root] = read_proofs(root)
         except ResultsError as error:  # every run there is then on its word
             proofs[root] = {}
-            broken.append((PROOF_FILE, _without_root(str(error), root)))
+            broken_files.append((PROOF_FILE, _without_root(str(error), root)))
         credits[root] = read_credits(root)
-        broken += [(file, _without_root(reason, root)) for file, reason in credits[root].broken]
+        broken_files += [(file, _without_root(reason, root)) for file, reason in credits[root].broken]
     wanted = tuple(sorted(set(fractions)))
     seen: dict[str, Path] = {}
     configs: dict[str, Mapping[str, Any]] = {}  # one for all runs that share it: most of a manifest's memory
@@ -170,14 +179,29 @@ def load(
             entries.append(_entry(run, record, catalogue, hashes))
             seen[place] = root
         except ResultsError as error:
-            broken.append((place, _without_root(str(error), root)))
+            broken_runs.append((place, _without_root(str(error), root)))
     entries.sort(key=lambda entry: (entry.baseline, entry.game, entry.frames, entry.seed, entry.source, entry.origin))
     return Evidence(
         tuple(entries),
-        tuple(broken),
+        tuple(broken_runs),
+        tuple(broken_files),
         results=str(results),
         submissions=tuple(record for root in roots for record in credits[root].records),
     )
+
+
+def _each_once(
+    roots: Iterable[Path], scan: Callable[[Path], Sequence[Run | BrokenRun]]
+) -> list[tuple[Path, Run | BrokenRun]]:
+    """Each folder once, though it may lie below several roots: as a run, if it is in its place below one of them."""
+    once: dict[Path, tuple[Path, Run | BrokenRun]] = {}
+    for root in roots:
+        real = root.resolve()
+        for run in scan(root):
+            folder = real / run.directory.relative_to(root)
+            if folder not in once or (isinstance(run, Run) and isinstance(once[folder][1], BrokenRun)):
+                once[folder] = (root, run)
+    return list(once.values())
 
 
 def _is_of(run: Run | BrokenRun, root: Path, catalogue: Catalogue) -> bool:

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from reports.judging.run_figures import CURVE_POINTS, DIAGNOSTIC_POINTS, RunFigures, figures_of
 from results.schema import EPISODES_FILE, METRICS_FILE
+from results.shipped import ROOT, digest_of, shipped_files
 from results.store import Run
 
 # A table that is rewritten in place within the resolution of its times looks unchanged. So one that is younger than
@@ -87,16 +88,11 @@ def _is_settled(run: Run) -> bool:
 
 
 @cache
-def code_digest() -> str:
-    """Of the code that figures and pages come from, of what computes in it, and of the machine's name."""
-    root = Path(__file__).parents[2]
-    digest = hashlib.sha256()
-    for package in _PACKAGES:
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+def code_digest(root: Path = ROOT) -> str:
+    """Of the code that figures come from, of what computes in it, and of the machine's name."""
+    code = digest_of(shipped_files(_PACKAGES, (".py",), root), root)
     versions = (platform.python_version(), np.__version__, pa.__version__, platform.machine(), platform.node())
-    digest.update(repr(versions).encode())
-    return digest.hexdigest()
+    return hashlib.sha256(repr((code, versions)).encode()).hexdigest()
 
 
 def _store(place: Path, identity: bytes, figures: RunFigures) -> None:

@@ -25,6 +25,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.store import external_directories
 from suite import arguments, display, flags
 from suite.arguments import parse_path
 from suite.errors import UserError
@@ -81,7 +82,7 @@ def run(parsed: argparse.Namespace) -> int:
     given = [arguments.results_folder(folder) for folder in parsed.results or [flags.DEFAULT_RESULTS]]
     if lost := [folder for folder in parsed.results or () if not folder.is_dir()]:
         raise UserError(f"--results {lost[0]}: no such folder; give one that runs were written to")
-    results, *more = folders = list(dict.fromkeys(given))
+    results, *more = folders = _each_once(given)
     if parsed.markdown and (parsed.json or parsed.open):
         raise UserError("--markdown writes no report; leave out --json and --open")
     if parsed.baselines is not None and parsed.against is None:
@@ -97,12 +98,21 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _each_once(folders: Sequence[Path]) -> list[Path]:
+    """`folders` without those that are an earlier one under another name."""
+    once: dict[Path, Path] = {}
+    for folder in folders:
+        once.setdefault(folder.resolve(), folder)
+    return list(once.values())
+
+
 def _made(parsed: argparse.Namespace, folders: Sequence[Path], out: Path) -> Made:
     """The report at `out`, made unless it is there and nothing that it follows from has changed."""
     arguments.parse_protocol(parsed.protocol)
     choices = [str(out), parsed.no_clips, parsed.baselines, parsed.against, parsed.protocol]
     files = [] if parsed.claims is None else [parsed.claims]
-    inputs = inputs_of(folders, files, choices)
+    watched = [*folders, *external_directories(folders)]  # imported scores lie beside the runs
+    inputs = inputs_of(watched, files, choices)
     if not parsed.anew and (made := recall(out, inputs)) is not None:
         return replace(made, lines=(*made.lines, "nothing changed since this report was made; it stays as it is"))
     from reports.build import Other, build
@@ -136,7 +146,7 @@ def _made(parsed: argparse.Namespace, folders: Sequence[Path], out: Path) -> Mad
         "left_out": list(built.left_out),
     }
     made = Made(facts, (*chain(*map(_without, all_clips)), *(f"left out: {line}" for line in built.left_out)))
-    if inputs.are_settled and inputs_of(folders, files, choices).digest == inputs.digest:
+    if inputs.are_settled and inputs_of(watched, files, choices).digest == inputs.digest:
         remember(out, inputs, made)
     return made
 

@@ -15,6 +15,7 @@ from results.store import (
     BrokenRun,
     Run,
     episode_table,
+    external_directories,
     metric_table,
     read_episodes,
     read_manifest,
@@ -172,6 +173,36 @@ def test_a_run_copied_to_the_wrong_level_is_named(tmp_path: Path):
     shutil.copytree(directory, tmp_path / "runs" / "backup" / "seed-0")
     broken = [run for run in scan(tmp_path / "runs") if isinstance(run, BrokenRun)]
     assert [run.directory.parent.name for run in broken] == ["backup"]
+
+
+@pytest.mark.parametrize("protocol", ["paper", "dopamine"])
+def test_a_copy_of_a_run_is_named_and_the_run_is_found(tmp_path: Path, protocol: str):
+    directory = build_run(tmp_path / "runs", protocol=protocol)
+    copy = tmp_path / "runs" / "backup" / directory.relative_to(tmp_path / "runs")
+    shutil.copytree(directory, copy)
+    found = {run.directory: run for run in scan(tmp_path / "runs")}
+    assert isinstance(found[directory], Run)
+    assert isinstance(found[copy], BrokenRun)
+    assert "delete it if it is a copy, or give the folder 'backup' that it lies in as --results" in found[copy].reason
+
+
+@pytest.mark.parametrize("given", [".", "results/runs/pqn"])
+def test_runs_below_another_folder_than_theirs_are_named_with_the_folder_to_give(tmp_path: Path, given: str):
+    build_run(tmp_path / "results" / "runs")
+    (broken,) = scan(tmp_path / given)
+    assert isinstance(broken, BrokenRun)
+    assert "whose place below --results is pqn/Pong/200k/seed-0" in broken.reason
+    assert "give the folder 'runs' that it lies in as --results" in broken.reason
+
+
+def test_folders_side_by_side_share_one_folder_of_imported_scores(tmp_path: Path):
+    folders = [tmp_path / name for name in ("mine/runs", "yours/runs", "mine/runs2", "mine/../yours/runs")]
+    for folder in folders[:3]:
+        folder.mkdir(parents=True)
+    assert external_directories(folders) == {
+        tmp_path.resolve() / "mine/external": folders[0],
+        tmp_path.resolve() / "yours/external": folders[1],
+    }
 
 
 def test_a_run_that_left_no_manifest_yet_and_hidden_folders_are_passed_over(tmp_path: Path):

@@ -81,10 +81,10 @@ def test_a_swapped_table_is_noticed_though_it_can_be_read(tmp_path: Path):
 
 
 def test_a_run_killed_between_tables_and_manifest_is_still_read(tmp_path: Path):
-    directory = build_run(tmp_path, status="running", finished_at=None)
+    directory = build_run(tmp_path / "runs", status="running", finished_at=None)
     other = build_run(tmp_path / "later", games=[Game(10, episode_return=21.0)])
     (directory / EPISODES_FILE).write_bytes((other / EPISODES_FILE).read_bytes())
-    runs = load_runs(tmp_path / "pqn")
+    runs = load_runs(tmp_path / "runs")
     assert runs.broken == ()
     assert final_scores(runs.runs).iloc[0]["score_train"] == 21.0
 

@@ -46,6 +46,26 @@ def test_this_machine_is_fit_for_itself():
     assert facts.code == source_digest()
 
 
+@pytest.mark.parametrize(
+    ("name", "is_told"),
+    [
+        ("baselines/fast/kernels/vectors.h", True),
+        ("results/reference/environment_fingerprints.csv", True),
+        ("results/reference/dopamine_atari_curves.parquet", True),
+        ("results/runs/my-own/Pong/4M/seed-0/code/net.py", False),
+        ("results/runs/my-own/Pong/4M/seed-0/code/baseline.toml", False),
+    ],
+)
+def test_a_node_is_told_apart_by_what_computes_there_and_not_by_what_users_ran(tmp_path, name, is_told):
+    for package in ("suite", "baselines", "baselines/fast", "results", "reports"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    before = source_digest(tmp_path)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("changed")
+    assert (source_digest(tmp_path) != before) == is_told
+
+
 def test_a_node_without_the_suite_can_be_asked_and_says_so():
     """The question travels by its code: a Python without the suite, which has Ray's own pickler, answers it."""
     ray = pytest.importorskip("ray")
@@ -111,6 +131,20 @@ def test_what_cannot_be_used_is_one_line_and_writes_nothing(flags, said, tmp_pat
     assert said in error
     assert error.count("\n") == 1
     assert not list(tmp_path.rglob("manifest.json"))
+
+
+@pytest.mark.parametrize(
+    ("given", "left_out"),
+    [
+        (["--full"], "leave out --full, or"),
+        (["--baselines", "pqn", "--results", "elsewhere"], "leave out --baselines, --results, or"),
+    ],
+)
+def test_a_doctor_of_nodes_refuses_what_it_asks_this_machine_alone(capsys, given, left_out):
+    assert cli.main(["doctor", "--executor", "ray", "--address", "127.0.0.1:1", *given]) == 2
+    error = capsys.readouterr().err
+    assert left_out in error
+    assert error.count("\n") == 1
 
 
 def test_without_the_extra_one_line_says_how_to_install_it(tmp_path, capsys, monkeypatch):

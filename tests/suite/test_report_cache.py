@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,25 @@ def test_a_second_report_says_the_same_and_makes_nothing(capsys):
     assert main(["report", "--results", "runs", "--out", "site", "--no-clips", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"] == 1
     assert {path: path.stat().st_mtime_ns for path in Path("site").rglob("*.*")} == before
+
+
+def test_scores_that_were_imported_since_make_it_anew(capsys):
+    report = ["report", "--results", "runs", "--out", "site", "--no-clips"]
+    assert main(report) == 0
+    Path("scores.csv").write_text("baseline,game,seed,frames,score\npqn,Pong,5,200000,-19\n")
+    assert main(["import", "scores.csv", "--results", "runs", "--source", "a colleague", "--protocol", "paper"]) == 0
+    capsys.readouterr()
+    assert main(report) == 0
+    assert "nothing changed" not in capsys.readouterr().err
+    assert json.loads(Path("site/summary.json").read_text())["results"]["external_scores"] == 1
+
+
+def test_a_folder_given_twice_or_copied_into_itself_counts_its_runs_once(capsys):
+    shutil.copytree("runs/pqn", "runs/backup/pqn")
+    given = ("runs", "runs/../runs", str(Path("runs").absolute()), ".")
+    folders = [word for folder in given for word in ("--results", folder)]
+    assert main(["report", *folders, "--out", "site", "--no-clips"]) == 0
+    found = json.loads(Path("site/summary.json").read_text())["results"]
+    assert found["left_out"] == [line.removeprefix("left out: ") for line in capsys.readouterr().err.splitlines()]
+    (line,) = found["left_out"]
+    assert line.startswith("backup/pqn/Pong/200k/seed-0: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from made_up_runs import make_catalogue, raw, write_run
 
 from reports.judging.evidence import load
+from reports.summary import gather, summarise
+from results.external import ExternalScore, external_directory, store_scores
 
 CATALOGUE = make_catalogue()
 
@@ -85,3 +88,62 @@ def test_a_table_of_proofs_that_cannot_be_read_is_named_and_every_run_is_on_its_
     assert place == "proof.json"
     assert "no JSON" in reason
     assert [entry.run.proof for entry in evidence.entries if entry.run] == ["on its word"]
+
+
+@pytest.mark.parametrize("roots", [("y/runs", "y"), ("y", "y/runs"), ("y/runs", "link"), ("y/runs", "y/../y/runs")])
+def test_a_run_below_several_folders_counts_once_and_nothing_is_left_out(
+    tmp_path: Path, roots: tuple[str, str]
+) -> None:
+    write_run(tmp_path / "y/runs", "pqn", "Pong", 1_000_000, 0, 0.5)
+    write_run(tmp_path / "y/runs", "pqn", "Pong", 1_000_000, 0, 0.5, protocol="sticky")  # another report's
+    (tmp_path / "link").symlink_to(tmp_path / "y/runs")
+    first, second = (tmp_path / name for name in roots)
+    evidence = load(first, make_catalogue(others=("sticky",)), more=[second])
+    assert [entry.standing for entry in evidence.entries] == ["counts"]
+    assert evidence.broken == ()
+
+
+def test_a_copied_run_is_named_and_the_report_is_made(tmp_path: Path) -> None:
+    """It counted as a second seed, and the report ended in numpy's traceback about arrays without a truth value."""
+    write_run(tmp_path / "runs", "hadamax-pqn", "Pong", 1_000_000, 0, 0.5)
+    shutil.copytree(tmp_path / "runs/hadamax-pqn", tmp_path / "runs/backup/hadamax-pqn")
+    report = gather(results=tmp_path / "runs", catalogue=CATALOGUE)
+    assert [entry.seed for entry in report.evidence.entries] == [0]
+    ((place, reason),) = report.evidence.broken
+    assert place == "backup/hadamax-pqn/Pong/1M/seed-0"
+    assert "delete it if it is a copy" in reason
+    assert str(tmp_path) not in reason
+
+
+def test_two_entries_are_equal_only_if_they_are_one(tmp_path: Path) -> None:
+    write_run(tmp_path, "pqn", "Pong", 1_000_000, 0, 0.5)
+    one, other = (load(tmp_path, CATALOGUE).entries[0] for _ in range(2))
+    assert one == one
+    assert one != other
+    assert len({one, other}) == 2
+
+
+def test_scores_beside_two_folders_of_results_count_once(tmp_path: Path) -> None:
+    folders = [tmp_path / "runs", tmp_path / "runs2"]
+    for folder in folders:
+        folder.mkdir()
+    store_scores(folders[0], "theirs", [ExternalScore("pqn", "Pong", 0, 4_000_000, 1.0)], source="a table")
+    (external_directory(folders[0]) / "bad.csv").write_text("no scores")
+    report = gather(results=folders[0], more=folders[1:], catalogue=CATALOGUE)
+    assert [entry.source for entry in report.evidence.entries] == ["external"]
+    assert [place for place, _ in report.evidence.broken] == ["external/bad.csv"]
+
+
+def test_broken_files_beside_the_runs_are_named_and_are_no_runs(tmp_path: Path) -> None:
+    (tmp_path / "runs/submissions").mkdir(parents=True)
+    for place in ("runs/proof.json", "runs/submissions/a.json", "external/bad.csv"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text("[")
+    broken = write_run(tmp_path / "runs", "pqn", "Pong", 1_000_000, 0, 0.5)
+    (broken / "manifest.json").write_text("{")
+    report = gather(results=tmp_path / "runs", catalogue=CATALOGUE)
+    assert [place for place, _ in report.evidence.broken_runs] == ["pqn/Pong/1M/seed-0"]
+    files = ["proof.json", "submissions/a.json", "external/bad.csv"]
+    assert [place for place, _ in report.evidence.broken_files] == files
+    found = summarise(report)["results"]
+    assert (found["runs"], found["broken"], len(found["left_out"])) == (1, 4, 4)

@@ -109,6 +109,21 @@ def test_another_manifest_fractions_or_code_count_as_another_run(run, kept, monk
     assert is_read(run, kept)
 
 
+def test_code_that_a_run_keeps_is_no_code_of_reports(tmp_path):
+    for package in ("results", "reports", "reports/judging"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    before = figures_cache.code_digest(tmp_path)
+    own = tmp_path / "results/runs/my-own/Pong/4M/seed-0/code/net.py"
+    own.parent.mkdir(parents=True)
+    own.write_text("a user's own")
+    figures_cache.code_digest.cache_clear()
+    assert figures_cache.code_digest(tmp_path) == before
+    (tmp_path / "reports/judging/curves.py").write_text("ours")
+    figures_cache.code_digest.cache_clear()
+    assert figures_cache.code_digest(tmp_path) != before
+
+
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-1], lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda _: b""]
 )
