@@ -7,7 +7,8 @@ from reports.judging.claims import MINIMUM_SEEDS, Seen
 from reports.judging.judge import Judgement
 from reports.judging.leaderboard import SET_TITLES, games_title
 from reports.judging.missing import Missing, observations_of
-from reports.judging.verdicts import INSUFFICIENT, NOT_COMPARABLE
+from reports.judging.sides import Basis
+from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_COMPARABLE
 from reports.numerals import NBSP, between, counted, duration, frames, listed, number, seeds_text
 from reports.statistics.bootstrap import Interval
 from reports.statistics.power import Seeds
@@ -62,11 +63,17 @@ def rests_on(judgement: Judgement) -> str:
         if games in SET_TITLES.values() or len(basis.games) > 3
         else f"{counted(len(basis.games), 'game')} ({games})"
     )
-    where = f"on {basis.hardware}" if basis.hardware else f"at {frames(basis.frames)} frames"
+    where = f"{timed_runs(basis)}, on {basis.hardware}" if basis.hardware else f"at {frames(basis.frames)} frames"
     seeds = (
         f"{seeds_text(basis.seeds)} a game and side" if len(basis.sides) > 1 else f"{seeds_text(basis.seeds)} a game"
     )
     return f"{what}, {where}, {seeds}"
+
+
+def timed_runs(basis: Basis) -> str:
+    """Of what budgets the runs of a claim about time are: 'in runs of 200k frames'."""
+    budgets = sorted({e.frames for side in basis.sides for game in basis.games for e in side.entries[game]})
+    return f"in runs of {listed([frames(budget) for budget in budgets])} frames"
 
 
 def devices(judgement: Judgement, catalogue: Catalogue) -> str:
@@ -97,8 +104,10 @@ def what_was_seen(judgement: Judgement, catalogue: Catalogue) -> str:
     value = judgement.interval.estimate
     if value is None:
         return f"{other or title}: {judgement.interval.reason}."
-    seen = Seen(claim, value, interval_text(judgement), judgement.estimate.main, basis.frames, title, other)
-    return claim.kind.seen(seen)
+    ends = interval_text(judgement)
+    if claim.kind.is_timed and not judgement.is_preliminary:  # what a preliminary one rests on stands beside it
+        ends += f"; {timed_runs(basis)}"
+    return claim.kind.seen(Seen(claim, value, ends, judgement.estimate.main, basis.frames, title, other))
 
 
 def sentence(judgement: Judgement, catalogue: Catalogue) -> str:
@@ -111,6 +120,8 @@ def sentence(judgement: Judgement, catalogue: Catalogue) -> str:
         if judgement.interval.estimate is None:
             return f"{seen} The claim cannot be judged on these runs.{origin}"
         meaning = judgement.claim.kind.meanings[judgement.verdict].format(claimed=judgement.claim.claimed_text)
+        if judgement.verdict == INCONCLUSIVE and judgement.interval.low is judgement.interval.high is None:
+            meaning = "Without an interval nothing can be told from it."
         return f"{seen} {meaning}{origin}"
     if judgement.verdict == NOT_COMPARABLE:
         names = listed([catalogue.title(name) for name in judgement.not_comparable])
@@ -192,12 +203,20 @@ def power_text(judgement: Judgement) -> str:
     what = claim.kind.told(claim, power.smallest)
     text = f"The runs at hand could tell {what} from none (in 80{NBSP}% of experiments)."
     if power.needed is None:
-        return text
+        return f"{text} How many seeds would tell more is not known: {power.reason}." if power.reason else text
     goal = claim.kind.goal(claim)
-    text += f" By the spread seen so far, {goal} takes {_seeds_needed(power.needed)}."
+    text += f" By the spread {_seen_where(judgement)}, {goal} takes {_seeds_needed(power.needed)}."
     if power.confirming is not None:
         text += f' Telling it from half of that, as "reproduced" asks, takes {_seeds_needed(power.confirming)}.'
     return text
+
+
+def _seen_where(judgement: Judgement) -> str:
+    """Of what runs a spread over seeds is known: all of the claim's games, or some."""
+    basis, claim = judgement.basis, judgement.claim
+    if basis is None or claim.kind.is_timed or len(basis.games) == len(claim.games):
+        return "seen so far"
+    return f"of the seeds of {len(basis.games)} of the {len(claim.games)} games, the only ones played by every side"
 
 
 def further_text(judgement: Judgement, catalogue: Catalogue) -> str:

@@ -5,7 +5,7 @@ The kinds are in `kinds`, one entry each. Claims are read from TOML in `claims_f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reports.statistics.bootstrap import Interval, Scores, Statistic
@@ -90,7 +90,8 @@ class Kind:
     needs: tuple[str, ...]  # keys in TOML besides those of every claim
     measures: tuple[str, ...]  # names from `reports.measures`
     rule: str  # how it is judged, for the claim's page
-    statistic: Callable[[Claim], tuple[list[str], Statistic]]  # names of the parts, and what computes them
+    # Names of the parts, and what computes them from the scores of each side, and from resamples of those.
+    statistic: Callable[[Claim, Sequence[Scores]], tuple[list[str], Statistic]]
     decides: Callable[[Claim, Parts], str]  # the part that stands for the claim
     verdict: Callable[[Claim, Parts], str]
     meanings: Mapping[str, str]  # verdict -> what it says; {claimed} is replaced

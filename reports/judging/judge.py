@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from reports.catalogue import Catalogue
 from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.evidence import EXTERNAL, Entry, Evidence
 from reports.judging.missing import Missing, find_missing
+from reports.judging.score_kinds import LEAST_REFERENCE
 from reports.judging.sides import Basis, Side, find_basis, not_comparable_sides, sides_at, untimed_sides
 from reports.judging.verdicts import INSUFFICIENT, NOT_COMPARABLE, OPEN
 from reports.statistics.bootstrap import (
     CLAIM_REPETITIONS,
-    SINGLE_RUN,
     UNBOUNDED,
     Interval,
     Scores,
     clipped,
-    degrees_of_freedom,
-    ends,
-    finite,
     replicates,
+    why_unknown,
+    with_ends,
 )
 from reports.statistics.power import NEAR_ZERO, Design, Power, Seeds, power
 
-NO_REFERENCE = "the reference's score is not positive, so that a gain over it is undefined"
+NO_REFERENCE = f"the reference's score is not above {LEAST_REFERENCE}, and a gain over so little says nothing"
 MOST_FURTHER_SEEDS = 30  # of a game and side, that an open verdict asks for
+OTHER_BUDGET = "runs of another budget than the claim's do not say how its own will spread"
 NO_RUNS = "no game has been played by every side at one budget"
 
 
@@ -39,6 +37,7 @@ class Estimate:
     parts: Mapping[str, Interval]
     main: str  # key of `parts`
     draws: Scores | None  # [repetitions] of the main part
+    why_unknown: str  # why there are no draws
 
     @property
     def interval(self) -> Interval:
@@ -126,40 +125,27 @@ def _further(claim: Claim, verdict: str, found: Power, evidence: Evidence, catal
 
 def estimate_claim(claim: Claim, basis: Basis, repetitions: int = CLAIM_REPETITIONS) -> Estimate:
     """The claim's statistic on the runs of `basis`, with intervals."""
-    names, statistic = claim.kind.statistic(claim)
     scores = basis.matrices(claim)
-    point = statistic(*scores)
+    names, statistic = claim.kind.statistic(claim, scores)
     label = f"claim {claim.id} {basis.frames} {','.join(basis.games)}"
     drawn = replicates(label, scores, statistic, repetitions)
-    if drawn is None:
-        parts = {name: Interval(finite(value), reason=SINGLE_RUN) for name, value in zip(names, point, strict=True)}
-    else:
-        low, high = ends(drawn, degrees_of_freedom(scores))
-        parts = {
-            name: Interval(
-                finite(point[i]),
-                finite(low[i]),
-                finite(high[i]),
-                "" if np.isfinite([low[i], high[i]]).all() else UNBOUNDED,
-            )
-            for i, name in enumerate(names)
-        }
+    parts = dict(zip(names, with_ends(statistic(*scores), drawn, scores), strict=True))
     for name, interval in parts.items():
         if name in claim.kind.chances:
             parts[name] = clipped(interval)
         elif interval.estimate is None:
             parts[name] = Interval(None, reason=NO_REFERENCE)
-        elif claim.kind.is_ratio and interval.reason == UNBOUNDED:  # in some resamples the reference is not positive
-            parts[name] = Interval(None, reason=f"{NEAR_ZERO}: over its seeds it may not be positive at all")
+        elif claim.kind.is_ratio and interval.reason == UNBOUNDED:
+            parts[name] = Interval(None, reason=f"{NEAR_ZERO}: over its seeds it may lie below {LEAST_REFERENCE}")
     main = claim.kind.decides(claim, parts)
-    return Estimate(parts, main, None if drawn is None else drawn[:, names.index(main)])
+    return Estimate(parts, main, None if drawn is None else drawn[:, names.index(main)], why_unknown(scores))
 
 
 def _power(claim: Claim, basis: Basis | None, estimate: Estimate | None) -> Power:
     if basis is None or estimate is None:
         return Power(None, None, None, claim.claimed, NO_RUNS)
     contrast = claim.kind.contrast(claim, estimate.draws, estimate.interval.estimate)
-    return power(
+    found = power(
         contrast.draws,
         effect=contrast.effect,
         half=contrast.half,
@@ -172,4 +158,8 @@ def _power(claim: Claim, basis: Basis | None, estimate: Estimate | None) -> Powe
             claimed_games=len(basis.games) if claim.kind.is_timed else len(claim.games),
             least_seeds=MINIMUM_SEEDS,
         ),
+        why_unknown=estimate.why_unknown,
     )
+    if claim.kind.is_timed or basis.frames == claim.frames or found.needed is None:
+        return found
+    return replace(found, needed=None, confirming=None, reason=OTHER_BUDGET)

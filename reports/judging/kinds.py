@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -24,25 +24,37 @@ from reports.judging.verdicts import (
     REPRODUCED,
     SMALLER,
     below_verdict,
+    ends_of,
     higher_verdict,
+    is_too_small,
     ratio_verdict,
     reproduced_band,
 )
 from reports.measures import LAYER_MEASURES, SCORE_MEASURES, TIME_MEASURE
 from reports.numerals import counted, number, percent, signed
-from reports.statistics.aggregate import STATISTICS, game_means
+from reports.statistics.aggregate import game_means, statistics_of
 from reports.statistics.bootstrap import Interval, Scores, Statistic
 
 
-def _weakest(parts: Parts, names: list[str]) -> str:
-    """Of several parts that must all hold, the one with the lowest lower end."""
+def _deciding(parts: Parts, names: list[str], least: float = 0.0) -> str:
+    """Of several parts that must all hold, the one that the verdict of `higher_verdict` hangs on.
 
-    def weakness(name: str) -> float:
-        interval = parts[name]
-        value = interval.estimate if interval.low is None else interval.low
-        return float("inf") if value is None else value
+    Of those that refute the claim, or else of those that are too small, the one with the lowest upper end; without
+    any, the one with the lowest lower end.
+    """
+    lows = {name: ends_of(parts[name])[0] for name in names}
+    highs = {name: ends_of(parts[name])[1] for name in names}
+    refuting = [name for name in names if highs[name] < 0]
+    small = [name for name in names if is_too_small(parts[name], least)]
+    if refuting or small:
+        return min(refuting or small, key=lambda name: highs[name])
+    if all(parts[name].low is None for name in names):  # no intervals: the lowest estimate
+        return min(names, key=lambda name: _or_infinite(parts[name].estimate))
+    return min(names, key=lambda name: lows[name])
 
-    return min(names, key=weakness)
+
+def _or_infinite(value: float | None) -> float:
+    return float("inf") if value is None else value
 
 
 def _inmeasure_title(claim: Claim, value: float | None, *, is_difference: bool) -> str:
@@ -71,6 +83,25 @@ def _layer_means(a: Scores) -> Scores:
 
 def _least_text(claim: Claim) -> str:
     return "above" if claim.least is None else f"above, by {number(claim.least, 0)} at least"
+
+
+def _least(claim: Claim) -> float:
+    return 0.0 if claim.least is None else claim.least
+
+
+def _higher_contrast(claim: Claim, draws: Scores | None, value: float | None) -> Contrast:
+    """The verdict holds the difference against the least that counts, and so does its power."""
+    return Contrast(None if draws is None else draws - _least(claim), None if value is None else value - _least(claim))
+
+
+def _higher_told(claim: Claim, size: float) -> str:
+    if claim.least is None:
+        return f"a difference of {claim.written(size).lstrip('+')}"
+    return f"a distance of {claim.written(size).lstrip('+')} from the {number(claim.least, 0)} that count"
+
+
+def _higher_goal(claim: Claim) -> str:
+    return f"telling what is seen from {'none' if claim.least is None else 'the least difference that counts'}"
 
 
 def _higher_seen(seen: Seen) -> str:
@@ -104,22 +135,25 @@ HIGHER = Kind(
     rule=(
         "The difference of the final values, A less B (mean over the last 10 % of the budget), averaged over games, "
         "for each layer. Reproduced if every layer's whole interval is above zero and at or above the smallest "
-        "difference that counts, where one is stated; not reproduced if some layer's is below zero; otherwise "
-        "inconclusive. The layer with the lowest lower end stands for the claim."
+        "difference that counts, where one is stated; not reproduced if some layer's is below zero; smaller than "
+        "claimed if some layer's is above zero and wholly below that smallest difference; otherwise inconclusive. A "
+        "layer that refutes stands for the claim, or else the one with the lowest lower end."
     ),
-    statistic=lambda claim: (list(claim.layers), _layer_differences),
-    decides=lambda claim, parts: _weakest(parts, list(claim.layers)),
-    verdict=lambda claim, parts: higher_verdict([parts[layer] for layer in claim.layers], claim.least or 0.0),
+    statistic=lambda claim, sides: (list(claim.layers), _layer_differences),
+    decides=lambda claim, parts: _deciding(parts, list(claim.layers), _least(claim)),
+    verdict=lambda claim, parts: higher_verdict([parts[layer] for layer in claim.layers], _least(claim)),
     meanings={
         REPRODUCED: "It is higher in every layer the claim names.",
+        SMALLER: "In this layer it is certainly higher, and by less than the smallest difference that counts.",
         INCONCLUSIVE: "In one of the layers the interval holds no difference, or one too small to count.",
         NOT_REPRODUCED: "In one of the layers it is certainly lower.",
     },
     written=lambda claim, value: _inmeasure_title(claim, value, is_difference=True),
     claimed=_least_text,
     seen=_higher_seen,
-    contrast=as_drawn,
-    told=lambda claim, size: f"a difference of {claim.written(size).lstrip('+')}",
+    contrast=_higher_contrast,
+    told=_higher_told,
+    goal=_higher_goal,
     marks=lambda claim: [("equal", 0.0), *([] if claim.least is None else [("counts from", claim.least)])],
     options=("least", "observations"),
 )
@@ -133,7 +167,7 @@ BELOW = Kind(
         "weighing the same. Reproduced if the whole interval is under the bound, not reproduced if it is above it, "
         "else inconclusive."
     ),
-    statistic=lambda claim: (["all layers", *claim.layers], _layer_means),
+    statistic=lambda claim, sides: (["all layers", *claim.layers], _layer_means),
     decides=lambda claim, parts: "all layers",
     verdict=lambda claim, parts: below_verdict(parts["all layers"], claimed_of(claim)),
     meanings={
@@ -177,7 +211,7 @@ RATIO = Kind(
         "games. Reproduced if the whole interval lies within the shaded range around the claimed ratio; smaller if it "
         "lies below; not reproduced if above; otherwise inconclusive."
     ),
-    statistic=lambda claim: (["ratio"], _time_ratio),
+    statistic=lambda claim, sides: (["ratio"], _time_ratio),
     decides=lambda claim, parts: "ratio",
     verdict=lambda claim, parts: ratio_verdict(parts["ratio"], _ratio_band(claim)),
     meanings={
@@ -207,12 +241,13 @@ RATIO = Kind(
 # order: what each piece is worth --------------------------------------------------------------------------------------
 
 
-def _ordered_drops(claim: Claim) -> tuple[list[str], Statistic]:
+def _ordered_drops(claim: Claim, sides: Sequence[Scores]) -> tuple[list[str], Statistic]:
     """Differences of neighbours in the claimed order, then how far each removal lowers the measure."""
-    measure: Callable[[Scores], float] = STATISTICS[claim.measure]
+    measures = [statistics_of(scores)[claim.measure] for scores in sides]
 
-    def statistic(full: Scores, *without: Scores) -> Scores:
-        drops = [measure(full) - measure(scores) for scores in without]
+    def statistic(*drawn: Scores) -> Scores:
+        full, *without = (measure(scores) for measure, scores in zip(measures, drawn, strict=True))
+        drops = [full - lowered for lowered in without]
         return np.array([*(first - second for first, second in pairwise(drops)), *drops])
 
     return [*_steps(claim), *(f"drop of {name}" for name in claim.without)], statistic
@@ -232,10 +267,11 @@ ORDER = Kind(
     measures=SCORE_MEASURES,
     rule=(
         "How much each piece costs when it is taken out, and the difference between neighbours in the claimed order. "
-        "Reproduced if every difference's interval is above zero, not reproduced if some is below, else inconclusive."
+        "Reproduced if every difference's interval is above zero, not reproduced if some is below, else inconclusive. "
+        "A difference that refutes stands for the claim, or else the one with the lowest lower end."
     ),
     statistic=_ordered_drops,
-    decides=lambda claim, parts: _weakest(parts, _steps(claim)),
+    decides=lambda claim, parts: _deciding(parts, _steps(claim)),
     verdict=lambda claim, parts: higher_verdict(_steps_of(claim, parts)),
     meanings={
         REPRODUCED: "Every neighbouring pair stands in the claimed order.",
@@ -245,7 +281,7 @@ ORDER = Kind(
     written=lambda claim, value: number(value),
     claimed=lambda claim: "in this order",
     seen=lambda seen: (
-        f"The closest neighbours in the order, {seen.part}, differ by {seen.claim.written(seen.value)} ({seen.ends})."
+        f"The neighbours that decide, {seen.part}, differ by {seen.claim.written(seen.value)} ({seen.ends})."
     ),
     contrast=as_drawn,
     told=lambda claim, size: f"a difference of {claim.written(size)}",

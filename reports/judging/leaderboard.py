@@ -27,9 +27,8 @@ from reports.statistics.aggregate import (
     Band,
     aggregates,
     band,
+    curves_of,
     improvement_chance,
-    iqm_curve,
-    median_curve,
     profile,
 )
 from reports.statistics.atari5 import WEIGHTS, median57
@@ -240,8 +239,9 @@ def _better_first(a: str, b: str, chance: Interval) -> tuple[str, str, Interval]
 
 def _curves(label: str, by_game: Mapping[str, list[Entry]], games: tuple[str, ...]) -> dict[str, Band]:
     scores = curve_matrix(by_game, games)
-    statistics = {"median": median_curve, "iqm": iqm_curve}
-    return {name: band(f"{name} curve {label}", (scores,), f, CURVE_REPETITIONS) for name, f in statistics.items()}
+    curves = curves_of(scores)
+    names = ("median", "iqm")
+    return {name: band(f"{name} curve {label}", (scores,), curves[name], CURVE_REPETITIONS) for name in names}
 
 
 @cache

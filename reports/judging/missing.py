@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, count, islice
@@ -17,7 +17,7 @@ from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.claims_file import GAME_SETS, find_claim, load_claims
 from reports.judging.evidence import COUNTS, MEASURED, UNFINISHED, Entry, Evidence, load
 from reports.judging.run_figures import OBSERVATIONS
-from reports.judging.sides import find_basis, side_at, value_of
+from reports.judging.sides import Basis, find_basis, side_at, value_of
 from results.schema import RANK_OBSERVATIONS, RunSpec, format_frames, parse_frames_directory, rank_rows
 
 DEFAULT_RESULTS = Path("results/runs")
@@ -143,24 +143,52 @@ def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue, seeds: int)
         basis = find_basis(evidence, claim)
         if basis is not None and not basis.is_preliminary:
             return ()
+        timed = timed_together(evidence, claim, basis)
     lacking = []
     for name in claim.sides:
         pinned = catalogue.find(name)
         if pinned is None:
             continue
         side = side_at(evidence, claim, name, claim.frames)
-        if side.seeds(claim.games)[0] >= seeds:
+        if not claim.kind.is_timed and side.seeds(claim.games)[0] >= seeds:
             continue
         taken, begun = _occupied(evidence, name, claim)
         for game in claim.games:
             # Imported scores give way to the first measured run, so they save none.
             have = len(side.entries.get(game, ())) if side.source == MEASURED else 0
+            if claim.kind.is_timed:
+                have = timed[name, game]
             free = chain(begun[game], (seed for seed in count() if seed not in taken[game]))
             lacking += [
                 RunSpec(name, game, claim.frames, seed, pinned.config_hash, catalogue.protocol.name)
                 for seed in islice(free, max(0, seeds - have))
             ]
     return tuple(sorted(lacking))
+
+
+def timed_together(evidence: Evidence, claim: Claim, basis: Basis | None) -> Counter[tuple[str, str]]:
+    """How many runs of each side and game may be compared with the other side's: those in the basis's place, with its
+    paths.
+
+    Where no place has both sides, runs of one side count if the other has none at all, those of the place that has the
+    most. If both were timed, but apart, none count: nobody knows which of the places the next runs will be on.
+    """
+    found: dict[str, dict[tuple[object, ...], list[str]]] = {name: defaultdict(list) for name in claim.sides}
+    for entry in evidence.runs:
+        timing = entry.run.timing if entry.run else None
+        if entry.baseline not in found or timing is None or entry.standing != COUNTS:
+            continue
+        if claim.on in ("", "gpu" if timing.is_gpu else "cpu"):
+            found[entry.baseline][timing.place, timing.taken, timing.missed].append(entry.game)
+    there: dict[str, list[str]] = {name: [] for name in claim.sides}
+    if basis is not None and not basis.has_off_protocol:
+        for side in basis.sides:
+            timing = next(e.run.timing for entries in side.entries.values() for e in entries if e.run)
+            if timing is not None:
+                there[side.baseline] = found[side.baseline][timing.place, timing.taken, timing.missed]
+    elif sum(bool(places) for places in found.values()) == 1:
+        there |= {name: max(places.values(), key=len) for name, places in found.items() if places}
+    return Counter((name, game) for name, games in there.items() for game in games)
 
 
 def _occupied(evidence: Evidence, baseline: str, claim: Claim) -> tuple[dict[str, set[int]], dict[str, list[int]]]:

@@ -36,7 +36,8 @@ class RunFigures:
     ]  # [CURVE_POINTS] raw score at each 0.5 % of the budget; nan before a game, or not reached
     greedy_curve: NDArray[np.float64]
     at_fraction: Mapping[float, float]  # raw score at the fractions of the budget that claims ask for
-    diagnostics: Mapping[str, NDArray[np.float64]]  # "effective_rank/conv2" -> [DIAGNOSTIC_POINTS], nan where unknown
+    # "effective_rank/conv2" -> [DIAGNOSTIC_POINTS], nan where nothing was measured since the point before
+    diagnostics: Mapping[str, NDArray[np.float64]]
     final_diagnostics: Mapping[str, float]
     observations: int  # that ranks were taken over: none is above it
 
@@ -81,8 +82,10 @@ def _diagnostics(run: Run, tables: RunTables) -> tuple[dict[str, NDArray[np.floa
         if name.split("/")[0] not in LAYER_MEASURES or "/" not in name:
             continue
         last = np.searchsorted(at, grid, side="right") - 1
-        known = (last >= 0) & ((grid <= run.frames_done) | run.is_done)
-        curves[name] = np.where(known, value[np.maximum(last, 0)], np.nan)
+        reached = (last >= 0) & ((grid <= run.frames_done) | run.is_done)
+        last = np.maximum(last, 0)
+        since = grid - budget / DIAGNOSTIC_POINTS  # a rank that is taken at a few marks is drawn at these alone
+        curves[name] = np.where(reached & (at[last] > since), value[last], np.nan)
         late = value[at > (1 - FINAL_FRACTION) * budget]
         if run.is_done and len(late):
             final[name] = float(late.mean())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,20 +12,14 @@ from reports.judging.evidence import MEASURED
 from reports.judging.leaderboard import curve_matrix
 from reports.judging.published import PublishedCurve, paper_curves
 from reports.judging.run_figures import CURVE_POINTS
+from reports.judging.score_kinds import LEAST_REFERENCE
 from reports.judging.sides import Basis
 from reports.measures import SCORE_MEASURES
-from reports.statistics.aggregate import Band, band, game_means, iqm_curve, median_curve
-from reports.statistics.bootstrap import CURVE_REPETITIONS, Scores
+from reports.statistics.aggregate import Band, band, curves_of
+from reports.statistics.bootstrap import CURVE_REPETITIONS, Scores, why_unknown
 
 EVERY = 5  # of the curves' points one in so many is taken: 40 of 200
-LEAST_REFERENCE = 0.02  # human-normalised: over a smaller score a gain says nothing
 WIDEST = 4.0  # an interval that is wider (400 %) is not drawn
-
-CURVES: Mapping[str, Callable[[Scores], Scores]] = {
-    "median": median_curve,
-    "iqm": iqm_curve,
-    "mean": lambda scores: game_means(scores).mean(axis=0),
-}
 
 
 @dataclass(frozen=True)
@@ -51,14 +44,16 @@ def gain_curve(claim: Claim, basis: Basis, *, with_published: bool = True) -> Ga
         return None
     sides = [curve_matrix({g: list(s.entries[g]) for g in basis.games}, basis.games) for s in basis.sides]
     ours, theirs = (scores[..., EVERY - 1 :: EVERY] for scores in sides)
-    curve = CURVES[claim.measure]
+    of_a, of_b = (curves_of(scores)[claim.measure] for scores in (ours, theirs))
 
     def gains(a: Scores, b: Scores) -> Scores:
-        below = curve(b)
-        return np.where(below > LEAST_REFERENCE, curve(a) / np.where(below > LEAST_REFERENCE, below, 1.0) - 1, np.nan)
+        below = of_b(b)
+        return np.where(below > LEAST_REFERENCE, of_a(a) / np.where(below > LEAST_REFERENCE, below, 1.0) - 1, np.nan)
 
     label = f"gain curve {claim.id} {basis.frames} {','.join(basis.games)}"
-    found = _told(band(label, (ours, theirs), gains, CURVE_REPETITIONS))
+    found = band(label, (ours, theirs), gains, CURVE_REPETITIONS)
+    if not why_unknown((ours, theirs)):  # of too few seeds the curve has no band anywhere, and stays
+        found = _told(found)
     if np.isnan(found.estimate).all():
         return None
     frames = np.arange(EVERY, CURVE_POINTS + 1, EVERY) * basis.frames / CURVE_POINTS
@@ -68,8 +63,6 @@ def gain_curve(claim: Claim, basis: Basis, *, with_published: bool = True) -> Ga
 
 def _told(found: Band) -> Band:
     """Without the points whose interval is so wide, or so open, that the point says nothing."""
-    if np.isnan(found.low).all():  # single seeds: no interval anywhere
-        return found
     is_told = found.high - found.low <= WIDEST  # nan is not
     return Band(*(np.where(is_told, values, np.nan) for values in (found.estimate, found.low, found.high)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,9 +27,10 @@ from reports.judging.verdicts import (
 )
 from reports.measures import MEASURE_TITLES, SCORE_MEASURES
 from reports.numerals import NBSP, frames, percent
-from reports.statistics.aggregate import STATISTICS, improvement_chance
-from reports.statistics.bootstrap import Scores
+from reports.statistics.aggregate import improvement_chance, statistics_of
+from reports.statistics.bootstrap import Scores, Statistic
 
+LEAST_REFERENCE = 0.02  # human-normalised: over a smaller score a gain says nothing
 CHANCE = "probability_of_improvement"
 SCORE_TITLES = {
     "median": "Median",
@@ -62,15 +64,20 @@ def percent_size(value: float) -> str:
 # gain and reaches: a ratio of scores ---------------------------------------------------------------------------------
 
 
-def _gains(a: Scores, b: Scores) -> Scores:
-    """metric(A) / metric(B) - 1 for each score measure, nan where metric(B) is not positive; then the probability of
+def _gains(claim: Claim, sides: Sequence[Scores]) -> tuple[list[str], Statistic]:
+    """metric(A) / metric(B) - 1 for each score measure, nan where metric(B) is too near zero; then the probability of
     improvement."""
-    values = np.empty(len(SCORE_MEASURES) + 1)
-    for index, measure in enumerate(SCORE_MEASURES):
-        reference = STATISTICS[measure](b)
-        values[index] = STATISTICS[measure](a) / reference - 1 if reference > 0 else np.nan
-    values[-1] = improvement_chance(a, b)[0]
-    return values
+    of_a, of_b = (statistics_of(scores) for scores in sides)
+
+    def statistic(a: Scores, b: Scores) -> Scores:
+        values = np.empty(len(SCORE_MEASURES) + 1)
+        for index, measure in enumerate(SCORE_MEASURES):
+            reference = of_b[measure](b)
+            values[index] = of_a[measure](a) / reference - 1 if reference > LEAST_REFERENCE else np.nan
+        values[-1] = improvement_chance(a, b)[0]
+        return values
+
+    return [*SCORE_MEASURES, CHANCE], statistic
 
 
 def _gain_seen(seen: Seen) -> str:
@@ -92,7 +99,7 @@ GAIN = Kind(
         "than claimed: the lower end is above zero, and the upper end below the claimed gain. Not reproduced: the "
         "interval does not exclude zero, but excludes the claimed gain. Inconclusive: it excludes neither."
     ),
-    statistic=lambda claim: ([*SCORE_MEASURES, CHANCE], _gains),
+    statistic=_gains,
     decides=lambda claim, parts: claim.measure,
     verdict=lambda claim, parts: gain_verdict(parts[claim.measure], claimed_of(claim)),
     meanings={
@@ -125,7 +132,7 @@ REACHES = Kind(
         "The lead is metric(A) / metric(B) less 1, where A is taken at the earlier frame of its own run. It is "
         "reproduced if the whole interval is above zero, not reproduced if it is below, inconclusive if it holds zero."
     ),
-    statistic=lambda claim: ([*SCORE_MEASURES, CHANCE], _gains),
+    statistic=_gains,
     decides=lambda claim, parts: claim.measure,
     verdict=lambda claim, parts: reaches_verdict(parts[claim.measure]),
     meanings={
@@ -185,7 +192,7 @@ ALIKE_TO = Kind(
         "interval lies outside; otherwise the answer is inconclusive. Two one-sided tests at 5 % would ask for the "
         "90 % interval; the 95 % one asks for more."
     ),
-    statistic=lambda claim: ([*SCORE_MEASURES, CHANCE], _gains),
+    statistic=_gains,
     decides=lambda claim, parts: claim.measure,
     verdict=lambda claim, parts: alike_verdict(parts[claim.measure], _alike_band(claim)),
     meanings={

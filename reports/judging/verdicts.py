@@ -74,11 +74,20 @@ def alike_verdict(interval: Interval, margin: tuple[float, float]) -> str:
 
 
 def higher_verdict(intervals: Sequence[Interval], least: float = 0.0) -> str:
-    """Of several differences that are all claimed to be above 0: all must be, by `least`, and one below refutes it."""
+    """Of several differences that are all claimed to be above 0, by `least`: all must be. One that is certainly below 0
+    refutes the claim, and one that is certainly above 0 but below `least` makes it smaller than claimed."""
     ends = [ends_of(interval) for interval in intervals]
     if all(low > 0 and low >= least for low, _ in ends):
         return REPRODUCED
-    return NOT_REPRODUCED if any(high < 0 for _, high in ends) else INCONCLUSIVE
+    if any(high < 0 for _, high in ends):
+        return NOT_REPRODUCED
+    return SMALLER if any(is_too_small(interval, least) for interval in intervals) else INCONCLUSIVE
+
+
+def is_too_small(interval: Interval, least: float) -> bool:
+    """Whether a difference is certainly above 0, and certainly below the least that counts."""
+    low, high = ends_of(interval)
+    return low > 0 and high < least
 
 
 def below_verdict(interval: Interval, claimed: float) -> str:

@@ -7,12 +7,14 @@ many runs it has.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.bootstrap import TABLE_REPETITIONS, Interval, Scores, clipped, interval, run_counts
+from reports.statistics.bootstrap import TABLE_REPETITIONS, Interval, Scores, Statistic, clipped, interval, run_counts
 
 METRICS = ("median", "iqm", "mean", "optimality_gap")
 METRIC_TITLES = {"median": "Median", "iqm": "IQM", "mean": "Mean", "optimality_gap": "Optimality gap"}
@@ -30,21 +32,36 @@ def mean(scores: Scores) -> float:
     return float(game_means(scores).sum() / scores.shape[1])
 
 
-def iqm(scores: Scores) -> float:
+def iqm(scores: Scores, of: int | None = None) -> float:
     """Interquartile mean over all runs of all games.
 
-    rliable's where games have equal numbers of runs. Where they do not, a run weighs 1 / (runs of its game), and the
-    lowest and highest quarter of the weight are cut off.
+    rliable's where games have equal numbers of runs: of N runs the lowest and the highest int(N / 4) are cut off.
+    Where games have unequal numbers, a run weighs 1 / (runs of its game), and a quarter of the weight is cut off.
+
+    Args:
+        of: of a resample: the number of runs it was drawn from, N. A resample has fewer, and int(N / 4) is another
+            share of them: cut at its own, its IQM would be that of another part of the runs than the estimate's.
     """
     ordered = np.sort(scores, axis=None)  # nan last
     if not np.isnan(ordered[-1]):
-        cut = int(0.25 * len(ordered))
-        return float(ordered[cut : len(ordered) - cut].sum() / (len(ordered) - 2 * cut))
+        return float(_middle_mean(ordered, of))
     values, weights = _weighted(scores)
     order = np.argsort(values, kind="stable")
     upper = np.cumsum(weights[order])
     kept = np.clip(upper, 0.25, 0.75) - np.clip(upper - weights[order], 0.25, 0.75)
     return float((values[order] * kept).sum() / kept.sum())
+
+
+def _middle_mean(ordered: Scores, of: int | None) -> Scores:
+    """Mean along the first axis without the lowest and the highest int(of / 4) / of, a part of a value if need be."""
+    count = len(ordered)
+    of = count if of is None else of
+    cut, part = divmod(int(0.25 * of) * count, of)
+    if not part:
+        return np.asarray(ordered[cut : count - cut].sum(axis=0) / (count - 2 * cut))
+    middle = ordered[cut : count - cut]  # of its first and last value only a part stays
+    lost = part / of
+    return np.asarray((middle.sum(axis=0) - lost * (middle[0] + middle[-1])) / (count - 2 * (cut + lost)))
 
 
 def optimality_gap(scores: Scores) -> float:
@@ -67,17 +84,24 @@ def _weighted(scores: Scores) -> tuple[Scores, Scores]:
     return scores[known], weights[known] / weights[known].sum()
 
 
-STATISTICS = {"median": median, "iqm": iqm, "mean": mean, "optimality_gap": optimality_gap}
+def statistics_of(scores: Scores) -> Mapping[str, Callable[[Scores], float]]:
+    """The four of `METRICS` for these scores and for resamples of them, whose IQM is cut as that of the scores is."""
+    return {"median": median, "iqm": partial(iqm, of=_runs(scores)), "mean": mean, "optimality_gap": optimality_gap}
 
 
-def all_metrics(scores: Scores) -> Scores:
-    """The four of `METRICS`, in that order."""
-    return np.array([STATISTICS[name](scores) for name in METRICS])
+def _runs(scores: Scores) -> int:
+    return scores.shape[0] * scores.shape[1]
+
+
+def all_metrics(scores: Scores) -> Statistic:
+    """A statistic: the four of `METRICS`, in that order."""
+    metrics = statistics_of(scores)
+    return lambda drawn: np.array([metrics[name](drawn) for name in METRICS])
 
 
 def aggregates(label: str, scores: Scores, repetitions: int = TABLE_REPETITIONS) -> dict[str, Interval]:
     """Median, IQM, mean and optimality gap of a score matrix, each with its interval."""
-    found = dict(zip(METRICS, interval(label, (scores,), all_metrics, repetitions), strict=True))
+    found = dict(zip(METRICS, interval(label, (scores,), all_metrics(scores), repetitions), strict=True))
     return found | {"optimality_gap": clipped(found["optimality_gap"], math.inf)}
 
 
@@ -127,16 +151,27 @@ def median_curve(scores: Scores) -> Scores:
     return np.where(np.isnan(means).any(axis=0), np.nan, np.median(np.nan_to_num(means), axis=0))
 
 
-def iqm_curve(scores: Scores) -> Scores:
-    """[points] from [runs, games, points]: the IQM at each point; nan before every run has a score."""
+def iqm_curve(scores: Scores, of: int | None = None) -> Scores:
+    """[points] from [runs, games, points]: the IQM at each point; nan before every run has a score.
+
+    Args: `of`: as of `iqm`.
+    """
     flat = scores.reshape(-1, scores.shape[2])
     if not np.isnan(flat).any():
-        ordered = np.sort(flat, axis=0)
-        cut = int(0.25 * len(ordered))  # as scipy's trim_mean, which rliable calls
-        return ordered[cut : len(ordered) - cut].mean(axis=0)
+        return _middle_mean(np.sort(flat, axis=0), of)
     counts = run_counts(scores)
     rows = np.arange(len(scores))[:, None] < counts
     whole = ~np.isnan(scores[rows]).any(axis=0)
     curve = np.full(scores.shape[2], np.nan)
-    curve[whole] = [iqm(scores[:, :, point]) for point in np.flatnonzero(whole)]
+    curve[whole] = [iqm(scores[:, :, point], of) for point in np.flatnonzero(whole)]
     return curve
+
+
+def mean_curve(scores: Scores) -> Scores:
+    """[points] from [runs, games, points]: the mean over games at each point; nan before every game has a score."""
+    return np.asarray(game_means(scores).mean(axis=0))
+
+
+def curves_of(scores: Scores) -> Mapping[str, Callable[[Scores], Scores]]:
+    """Median, IQM and mean at each point, for these scores and for resamples of them."""
+    return {"median": median_curve, "iqm": partial(iqm_curve, of=_runs(scores)), "mean": mean_curve}

@@ -6,15 +6,19 @@ of n runs. The tests hold these draws against rliable's `StratifiedIndependentBo
 Scores of one side are a matrix [runs, games] or [runs, games, points]; a game with fewer runs than another has nan
 in its last rows. Runs are resampled within each game, each side by itself.
 
-Two things differ from rliable's own percentile interval, because with the three seeds of the protocol that one covers
-the truth in 82 to 87 % of experiments where it says 95 % (docs/reports.md has the table):
+Three things differ from rliable's own percentile interval, because with the three seeds of the protocol that one covers
+the truth in 73 to 87 % of experiments where it says 95 % (docs/reports.md has the table):
 
 - of n runs, n - 1 are drawn. The mean of n draws has (n - 1) / n of the variance it should have (Rao and Wu 1988);
-- the interval is widened about the middle of the draws from the normal's to Student's t quantile, for a spread that
-  is itself known from few runs. A median hangs on the two middle games of each side, so the degrees of freedom are
-  2 x sides x (n - 1), n the smallest number of runs of any game.
+- the interval is Student's t, for a spread that is itself known from few runs. A median hangs on one or two games of
+  each side: sides x (n - 1) degrees of freedom, n the smallest number of runs of any game. From ten games on the two
+  middle games are seldom the same in every draw, and the degrees are twice as many;
+- below ten games the ends are the draws' mean plus and minus t standard deviations; of one game that is Student's own
+  interval. From ten games on they are the draws' quantiles, widened about the middle by t over the normal's. Of few
+  games with three runs there are so few different draws that a widened quantile covers 92 % only.
 
-A game with a single run has nothing to draw: no interval is given, where rliable would give one of width zero.
+A game with fewer than three runs gives no interval: the spread of two runs says next to nothing. Neither do runs that
+agree to the last digit, for all of a side or in all draws: rliable would give an interval of width zero.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ Scores = NDArray[np.float64]
 Statistic = Callable[..., NDArray[np.float64]]
 
 CONFIDENCE = 0.95
+LEAST_RUNS = 3  # of every game, for an interval
+MANY_GAMES = 10  # from which on a median hangs on more than one or two of them
 CLAIM_REPETITIONS = 4000
 TABLE_REPETITIONS = 2000
 CURVE_REPETITIONS = 500
@@ -86,10 +92,10 @@ def generator_of(label: str) -> np.random.Generator:
 
 
 def replicates(label: str, scores: tuple[Scores, ...], statistic: Statistic, repetitions: int) -> Scores | None:
-    """`statistic` of each resample: [repetitions, values]; None where some game of some side has a single run."""
-    counts = [run_counts(side) for side in scores]
-    if any(side.min() < 2 for side in counts):
+    """`statistic` of each resample: [repetitions, values]; None where `why_unknown` says so."""
+    if why_unknown(scores):
         return None
+    counts = [run_counts(side) for side in scores]
     generator = generator_of(label)
     columns = [np.arange(side.shape[1]) for side in scores]
     return np.array(
@@ -100,29 +106,64 @@ def replicates(label: str, scores: tuple[Scores, ...], statistic: Statistic, rep
     )
 
 
-def ends(drawn: Scores, degrees_of_freedom: int) -> tuple[Scores, Scores]:
-    """Low and high ends of the interval of each column of [repetitions, values].
+def why_unknown(scores: tuple[Scores, ...]) -> str:
+    """Why the spread over seeds is not known; "" where it is."""
+    if any(run_counts(side).min() < LEAST_RUNS for side in scores):
+        return FEW_RUNS
+    return SAME_RUNS if any(_is_without_spread(side) for side in scores) else ""
+
+
+def _is_without_spread(scores: Scores) -> bool:
+    """Whether the runs of every game have one score: a mean that was written down once for each seed, say."""
+    return bool((np.isnan(scores) | (scores == scores[0])).all())
+
+
+def ends(drawn: Scores, scores: tuple[Scores, ...]) -> tuple[Scores, Scores]:
+    """Low and high ends of the interval of each column of [repetitions, values], drawn from `scores`.
 
     A draw that is not a number counts against the interval on both sides, so that an end is infinite where such
     draws reach it.
     """
     tail = (1 - CONFIDENCE) / 2
+    students = stats.t.ppf(1 - tail, degrees_of_freedom(scores))
     missing = np.isnan(drawn)
     low = np.quantile(np.where(missing, -np.inf, drawn), tail, axis=0, method="inverted_cdf")
     high = np.quantile(np.where(missing, np.inf, drawn), 1 - tail, axis=0, method="inverted_cdf")
-    middle = np.array(
-        [np.median(column[~np.isnan(column)]) if not np.isnan(column).all() else 0.0 for column in drawn.T]
-    )
-    widening = stats.t.ppf(1 - tail, degrees_of_freedom) / stats.norm.ppf(1 - tail)
+    known = [column[~np.isnan(column)] for column in drawn.T]
+    if scores[0].shape[1] < MANY_GAMES:
+        middle = np.array([column.mean() if len(column) else 0.0 for column in known])
+        reach = students * np.array([column.std() if len(column) else 0.0 for column in known])
+        return np.where(np.isinf(low), low, middle - reach), np.where(np.isinf(high), high, middle + reach)
+    middle = np.array([np.median(column) if len(column) else 0.0 for column in known])
+    widening = students / stats.norm.ppf(1 - tail)
     return middle - widening * (middle - low), middle + widening * (high - middle)
 
 
 def degrees_of_freedom(scores: tuple[Scores, ...]) -> int:
-    """2 x sides x (smallest number of runs of a game - 1); see the module's text."""
-    return 2 * len(scores) * (min(int(run_counts(side).min()) for side in scores) - 1)
+    """Those of an interval from these scores."""
+    return freedom(len(scores), scores[0].shape[1], min(int(run_counts(side).min()) for side in scores))
 
 
-SINGLE_RUN = "an interval needs at least two seeds of every game"
+def freedom(sides: int, games: int, runs: int) -> int:
+    """Degrees of freedom: sides x (runs - 1), and twice that from `MANY_GAMES` on; see the module's text.
+
+    Args:
+        sides: how many there are; no figure compares more than two of them, a step of an order neither.
+        runs: the smallest number of a game.
+    """
+    return min(sides, 2) * (runs - 1) * (1 if games < MANY_GAMES else 2)
+
+
+def is_one_value(drawn: Scores) -> NDArray[np.bool_]:
+    """Of each column of [repetitions, values]: whether all draws are one and the same, rounding aside."""
+    most, least = drawn.max(axis=0), drawn.min(axis=0)  # nan where some draw is
+    return np.asarray(most - least <= 1e-12 * np.maximum(np.abs(most), np.abs(least)))
+
+
+FEW_RUNS = "an interval needs at least three seeds of every game"
+SAME_RUNS = "the seeds of a side agree to the last digit, so that their spread is not known"
+SAME_DRAWS = "all draws from these seeds give the same, so that the spread is not known"
+UNBOUNDED = "the bootstrap leaves an end of the interval open"
 
 
 def interval(label: str, scores: tuple[Scores, ...], statistic: Statistic, repetitions: int) -> list[Interval]:
@@ -132,18 +173,21 @@ def interval(label: str, scores: tuple[Scores, ...], statistic: Statistic, repet
         scores: one array [runs, games, ...] a side, nan in the last rows of games with fewer runs.
         statistic: from the sides' arrays to a 1-D array of values; nan where undefined.
     """
-    point = statistic(*scores)
-    drawn = replicates(label, scores, statistic, repetitions)
+    return with_ends(statistic(*scores), replicates(label, scores, statistic, repetitions), scores)
+
+
+def with_ends(point: Scores, drawn: Scores | None, scores: tuple[Scores, ...]) -> list[Interval]:
+    """Each value of `point` with the interval that the draws of it give, or with the reason why there is none."""
     if drawn is None:
-        return [Interval(finite(value), reason=SINGLE_RUN) for value in point]
-    low, high = ends(drawn, degrees_of_freedom(scores))
-    return [
-        Interval(finite(value), finite(lower), finite(upper), "" if np.isfinite([lower, upper]).all() else UNBOUNDED)
-        for value, lower, upper in zip(point, low, high, strict=True)
-    ]
-
-
-UNBOUNDED = "the bootstrap leaves an end of the interval open"
+        return [Interval(finite(value), reason=why_unknown(scores)) for value in point]
+    found = []
+    for value, low, high, is_one in zip(point, *ends(drawn, scores), is_one_value(drawn), strict=True):
+        if is_one:
+            found.append(Interval(finite(value), reason=SAME_DRAWS))
+        else:
+            reason = "" if np.isfinite([low, high]).all() else UNBOUNDED
+            found.append(Interval(finite(value), finite(low), finite(high), reason))
+    return found
 
 
 def finite(value: float) -> float | None:

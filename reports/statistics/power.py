@@ -10,7 +10,7 @@ A question of equivalence asks for the whole interval within a margin. Its power
 difference at all; whatever difference was seen, telling it from none settles nothing.
 
 How many seeds are needed is itself known no better than the standard error is: the range has that error's 80 %
-interval (chi-square, the same degrees of freedom).
+interval (chi-square, the interval's degrees of freedom).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from functools import cache
 import numpy as np
 from scipy import optimize, stats
 
-from reports.statistics.bootstrap import CONFIDENCE, Scores
+from reports.statistics.bootstrap import CONFIDENCE, SAME_DRAWS, Scores, freedom, is_one_value
 
 POWER = 0.80
 RANGE = 0.80  # of the standard error, and so of the seeds needed
@@ -40,7 +40,7 @@ class Seeds:
 
 @dataclass(frozen=True)
 class Power:
-    """None where the spread is not known: no game with two seeds on every side, or no effect to settle."""
+    """None where the spread is not known, for too few seeds of some game, or where there is no effect to settle."""
 
     smallest: float | None  # effect distinguishable from none with the runs at hand, in the claim's unit
     needed: Seeds | None  # on all games of the claim, to tell `effect` from none, or for an interval within a margin
@@ -53,15 +53,15 @@ class Power:
 class Design:
     """How many seeds and games an estimate has, and a verdict needs."""
 
-    sides: int
+    sides: int  # that are compared
     seeds: int  # the smallest number a game and side has
     games: int  # how many there are
     claimed_games: int  # how many a verdict rests on
     least_seeds: int  # that a verdict needs
 
 
-UNKNOWN_SPREAD = "the spread over seeds is unknown: it takes two seeds of every game on every side"
 NEAR_ZERO = "the reference's score is too near zero for a ratio"
+NEGATIVE = "over its seeds the first side's score may not be above zero, and a ratio then has no logarithm"
 
 
 def power(
@@ -72,6 +72,7 @@ def power(
     is_ratio: bool,
     design: Design,
     margin: float | None = None,
+    why_unknown: str = "",
 ) -> Power:
     """Power of an estimate.
 
@@ -80,17 +81,21 @@ def power(
         effect: what to tell from none. half: what besides to tell it from; None where the claim has no size.
         margin: within which a question of equivalence wants the interval; `effect` then counts for nothing.
         is_ratio: whether draws and effects are gains, which are taken on a log scale.
+        why_unknown: why there are no draws.
     """
     if draws is None:
-        return Power(None, None, None, effect, UNKNOWN_SPREAD)
+        return Power(None, None, None, effect, why_unknown)
     known = draws[np.isfinite(draws)]
-    if is_ratio:
-        known = np.log1p(known[known > -1])
     if len(known) < 0.95 * len(draws) or len(known) < 2:
         return Power(None, None, None, effect, NEAR_ZERO)
+    if is_one_value(known):
+        return Power(None, None, None, effect, SAME_DRAWS)
+    if is_ratio:
+        known = np.log1p(known[known > -1])
+        if len(known) < 0.95 * len(draws):
+            return Power(None, None, None, effect, NEGATIVE)
     error = float(known.std())
-    freedom = degrees_of_freedom(design.sides, design.seeds)
-    reach = standard_errors(freedom) * error
+    reach = standard_errors(freedom(design.sides, design.games, design.seeds)) * error
     smallest = float(np.expm1(reach)) if is_ratio else reach
     if margin is not None:
         width = float(np.log1p(margin)) if is_ratio else margin
@@ -105,28 +110,23 @@ def power(
     return Power(smallest, needed, _seeds(error, abs(apart), design), effect)
 
 
-def degrees_of_freedom(sides: int, seeds: int) -> int:
-    """As the bootstrap's intervals have them."""
-    return 2 * sides * (seeds - 1)
-
-
 @cache
-def standard_errors(freedom: int) -> float:
+def standard_errors(degrees: int) -> float:
     """How many standard errors an effect needs to be told from none in 80 % of experiments."""
-    bar = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, freedom))
+    bar = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, degrees))
 
     def lacking(shift: float) -> float:
-        return float(stats.nct.sf(bar, freedom, shift)) - POWER
+        return float(stats.nct.sf(bar, degrees, shift)) - POWER
 
     return float(optimize.brentq(lacking, 0.0, 2 * bar + 2))
 
 
 @cache
-def standard_errors_within(freedom: int) -> float:
+def standard_errors_within(degrees: int) -> float:
     """How many standard errors wide a margin holds the interval in 80 % of experiments without difference."""
-    bar = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, freedom))
+    bar = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, degrees))
     shares = (np.arange(2000) + 0.5) / 2000
-    half_widths = bar * np.sqrt(stats.chi2.ppf(shares, freedom) / freedom)
+    half_widths = bar * np.sqrt(stats.chi2.ppf(shares, degrees) / degrees)
 
     def lacking(margin: float) -> float:
         room = np.maximum(margin - half_widths, 0.0)  # for the estimate, either way
@@ -136,10 +136,10 @@ def standard_errors_within(freedom: int) -> float:
 
 
 def _seeds(error: float, size: float, design: Design, reach: Callable[[int], float] = standard_errors) -> Seeds:
-    freedom = degrees_of_freedom(design.sides, design.seeds)
+    degrees = freedom(design.sides, design.games, design.seeds)
     tail = (1 - RANGE) / 2
-    # The true error over the one seen: the square root of freedom / chi-square.
-    low, high = (float(np.sqrt(freedom / stats.chi2.ppf(p, freedom))) for p in (1 - tail, tail))
+    # The true error over the one seen: the square root of the degrees / chi-square.
+    low, high = (float(np.sqrt(degrees / stats.chi2.ppf(p, degrees))) for p in (1 - tail, tail))
     return Seeds(*(_least_seeds(factor * error, size, design, reach) for factor in (1.0, low, high)))
 
 
@@ -148,7 +148,8 @@ def _least_seeds(error: float, size: float, design: Design, reach: Callable[[int
 
     def is_enough(seeds: int) -> bool:
         scaled = error * np.sqrt(design.seeds * design.games / (seeds * design.claimed_games))
-        return bool(reach(min(degrees_of_freedom(design.sides, seeds), 10_000)) * scaled <= size)
+        degrees = min(freedom(design.sides, design.claimed_games, seeds), 10_000)
+        return bool(reach(degrees) * scaled <= size)
 
     low, high = design.least_seeds, design.least_seeds
     if is_enough(low):

@@ -2,8 +2,9 @@
 
 Games are those of Atari-10 in number, their levels spread over an order of magnitude; seeds scatter about a game's
 level log-normally (light: 10 %, heavy: 40 % with a tail of Student's t). A claim of +50 % on the median is judged by
-the report's own interval and rule. `python tests/reports/judging/simulated_verdicts.py` writes the table that the
-report's method page shows.
+the report's own interval and rule. A second table has how often intervals hold the truth, for other numbers of games
+and for single rows of the leaderboard. `python tests/reports/judging/simulated_verdicts.py` writes the tables that the
+report's method page and docs/reports.md show.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 import reports
 from reports.judging.verdicts import REPRODUCED, SHOWN, SMALLER, gain_verdict
-from reports.statistics.bootstrap import Interval, degrees_of_freedom, ends
+from reports.statistics.bootstrap import Interval, ends
 from reports.statistics.power import Design, power
 
 CLAIMED = 0.5
@@ -45,16 +46,19 @@ def cases() -> list[Case]:
 
 def gains(rng: np.random.Generator, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The gain of the median in every resample, [REPETITIONS]: as `bootstrap.replicates` draws, all at once."""
-    medians = []
-    for side in (a, b):
-        rows = rng.integers(0, len(side), size=(REPETITIONS, len(side) - 1, GAMES))
-        medians.append(np.median(side[rows, np.arange(GAMES)].mean(axis=1), axis=1))
-    return medians[0] / medians[1] - 1
+    return medians(rng, a, len(a) - 1) / medians(rng, b, len(b) - 1) - 1
+
+
+def medians(rng: np.random.Generator, side: np.ndarray, drawn: int) -> np.ndarray:
+    """The median in every resample of `drawn` runs a game, [REPETITIONS]."""
+    games = side.shape[1]
+    rows = rng.integers(0, len(side), size=(REPETITIONS, drawn, games))
+    return np.median(side[rows, np.arange(games)].mean(axis=1), axis=1)
 
 
 def interval(rng: np.random.Generator, a: np.ndarray, b: np.ndarray) -> Interval:
     """The gain's interval, by the report's own rule."""
-    low, high = ends(gains(rng, a, b)[:, None], degrees_of_freedom((a, b)))
+    low, high = ends(gains(rng, a, b)[:, None], (a, b))
     estimate = np.median(a.mean(axis=0)) / np.median(b.mean(axis=0)) - 1
     return Interval(float(estimate), float(low[0]), float(high[0]))
 
@@ -136,6 +140,40 @@ def simulate(case: Case, experiments: int = EXPERIMENTS) -> dict[str, object]:
     }
 
 
+COVERED_GAMES, COVERED_SEEDS = (1, 3, 5, 10, 57), (3, 5)
+
+
+def covered(games: int, seeds: int, experiments: int = EXPERIMENTS) -> dict[str, object]:
+    """A row of the table of coverage, light spread: shares of intervals that hold the true gain, and the true median of
+    one side, by how they are drawn.
+
+    `percentile` is rliable's, of n draws; `fewer` the same of n - 1; `used` the report's own.
+    """
+    rng = np.random.default_rng([17, games, seeds])
+    hits: Counter[tuple[str, str]] = Counter()
+    for _ in range(experiments):
+        base = np.exp(rng.normal(0.0, 1.0, games))
+        better = base * (1 + CLAIMED) * np.exp(rng.normal(0.0, 0.3, games))  # games gain more and less
+        a, b = better * noise(rng, "light", (seeds, games)), base * noise(rng, "light", (seeds, games))
+        gain, row = np.median(better) / np.median(base) - 1, np.median(better)
+        whole, fewer = ([medians(rng, side, drawn) for side in (a, b)] for drawn in (seeds, seeds - 1))
+        for what, truth, sides, drawn, drawn_fewer in (
+            ("gain", gain, (a, b), whole[0] / whole[1] - 1, fewer[0] / fewer[1] - 1),
+            ("row", row, (a,), whole[0], fewer[0]),
+        ):
+            low, high = ends(drawn_fewer[:, None], sides)
+            hits[what, "percentile"] += _holds(truth, *np.quantile(drawn, (0.025, 0.975)))
+            hits[what, "fewer"] += _holds(truth, *np.quantile(drawn_fewer, (0.025, 0.975)))
+            hits[what, "used"] += _holds(truth, low[0], high[0])
+    ways = ("percentile", "fewer", "used")
+    shares = {what: {how: hits[what, how] / experiments for how in ways} for what in ("gain", "row")}
+    return {"games": games, "seeds": seeds, **shares}
+
+
+def _holds(truth: float, low: float, high: float) -> bool:
+    return bool(low <= truth <= high)
+
+
 def told_at_the_stated_power(spread: str, seeds: int, experiments: int = EXPERIMENTS) -> float:
     """Share of experiments that tell a gain from none, where the true one is the smallest that `power` states."""
     told = 0
@@ -167,6 +205,7 @@ def table(experiments: int = EXPERIMENTS) -> dict[str, object]:
             for spread in SPREADS
             for seeds in SEEDS
         ],
+        "coverage": [covered(games, seeds, experiments) for seeds in COVERED_SEEDS for games in COVERED_GAMES],
         "looks": [looked_at(truth, spread, experiments) for spread in SPREADS for truth in WRONG],
     }
 

@@ -18,7 +18,8 @@ from reports.judging.judge import MOST_FURTHER_SEEDS, NO_REFERENCE, Judgement, j
 from reports.judging.kinds import KINDS
 from reports.judging.missing import Cost, estimate_cost, missing_runs
 from reports.judging.timing import timing_of
-from reports.wording import sentence, standing_of_estimate
+from reports.statistics.bootstrap import SAME_RUNS
+from reports.wording import power_text, rests_on, sentence, standing_of_estimate
 from results.external import ExternalScore, store_scores
 from results.manifest import read_manifest
 from results.schema import RunSpec
@@ -187,14 +188,30 @@ def test_off_protocol_runs_give_a_labelled_preliminary_estimate_and_no_verdict(t
     assert found.interval.estimate == pytest.approx(0.5)
 
 
-def test_one_seed_gives_an_estimate_without_interval(tmp_path: Path) -> None:
-    write_side(tmp_path, "pqn", 0.6, (1.0,))
-    write_side(tmp_path, "hadamax-pqn", 0.9, (1.0,))
+@pytest.mark.parametrize("factors", [(1.0,), (0.98, 1.02)])
+def test_one_or_two_seeds_give_an_estimate_without_interval(tmp_path: Path, factors: Sequence[float]) -> None:
+    write_side(tmp_path, "pqn", 0.6, factors)
+    write_side(tmp_path, "hadamax-pqn", 0.9, factors)
     found = judged(tmp_path, own_claim())
     assert found.interval.estimate == pytest.approx(0.5)
     assert found.interval.low is None
     assert found.power.smallest is None
-    assert "two seeds" in found.power.reason
+    assert "at least three seeds" in found.power.reason
+    assert "no interval: an interval needs at least three seeds of every game" in sentence(found, CATALOGUE)
+
+
+def test_an_imported_mean_that_is_repeated_as_three_seeds_reproduces_nothing(tmp_path: Path) -> None:
+    """It used to give a gain of +50 % with the interval +50 % to +50 %, and "reproduced"."""
+    root = tmp_path / "runs"
+    for baseline, hns in (("pqn", 0.6), ("hadamax-pqn", 0.9)):
+        rows = [ExternalScore(baseline, game, seed, 4_000_000, raw(hns, game)) for game in GAMES for seed in range(3)]
+        store_scores(root, baseline, rows, source="a table", protocol="paper")
+    found = judged(root, own_claim())
+    assert found.verdict == "inconclusive"
+    assert found.interval.estimate == pytest.approx(0.5)
+    assert (found.interval.low, found.interval.reason) == (None, SAME_RUNS)
+    assert found.power.reason == SAME_RUNS
+    assert f"(no interval: {SAME_RUNS}). Without an interval nothing can be told" in sentence(found, CATALOGUE)
 
 
 def test_a_gain_over_a_reference_that_is_not_positive_is_undefined(tmp_path: Path) -> None:
@@ -204,6 +221,18 @@ def test_a_gain_over_a_reference_that_is_not_positive_is_undefined(tmp_path: Pat
     assert found.verdict == "inconclusive"
     assert found.interval.estimate is None
     assert found.interval.reason == NO_REFERENCE
+
+
+def test_a_part_over_a_reference_near_zero_is_no_gain(tmp_path: Path) -> None:
+    """The mean's reference was 0.011, and the page showed "+8082 %" beside the median's gain."""
+    for seed, factor in enumerate(NARROW):
+        for game, theirs in (("Pong", 0.5), ("Breakout", 0.5), ("Qbert", -0.967)):
+            write_run(tmp_path, "pqn", game, 4_000_000, seed, theirs * factor, games=100, metric_rows=2)
+            write_run(tmp_path, "hadamax-pqn", game, 4_000_000, seed, 0.9 * factor, games=100, metric_rows=2)
+    found = judged(tmp_path, own_claim()).estimate
+    assert found is not None
+    assert found.interval.estimate == pytest.approx(0.8, abs=0.01)
+    assert (found.parts["mean"].estimate, found.parts["mean"].reason) == (None, NO_REFERENCE)
 
 
 def test_a_reference_near_zero_gives_no_gain_instead_of_thousands_of_percent(tmp_path: Path) -> None:
@@ -231,14 +260,31 @@ def test_a_chance_of_improvement_ends_at_one(tmp_path: Path) -> None:
 
 
 def test_a_gain_whose_half_is_not_excluded_is_shown_and_not_reproduced(tmp_path: Path) -> None:
-    write_side(tmp_path, "pqn", 0.6, (0.8, 1.0, 1.2))
-    write_side(tmp_path, "hadamax-pqn", 0.9, (0.8, 1.0, 1.2))
+    write_side(tmp_path, "pqn", 0.6, (0.87, 1.0, 1.13))
+    write_side(tmp_path, "hadamax-pqn", 0.9, (0.87, 1.0, 1.13))
     found = judged(tmp_path, own_claim())
     assert found.verdict == "gain shown"
     assert "neither is half of it" in sentence(found, CATALOGUE)
     assert found.power.confirming is not None
     assert found.power.needed is not None
     assert found.power.confirming.likely > found.power.needed.likely
+
+
+def test_seeds_of_another_budget_say_nothing_of_how_many_a_claim_needs(tmp_path: Path) -> None:
+    """Three short runs of one game used to say that a claim of longer ones takes no more than three."""
+    for seed, factor in enumerate(NARROW):
+        write_run(tmp_path, "pqn", "Pong", 1_000_000, seed, 0.5 * factor)
+        write_run(tmp_path, "hadamax-pqn", "Pong", 1_000_000, seed, 0.8 * factor)
+    found = judged(tmp_path, own_claim())
+    assert found.power.smallest is not None
+    assert found.power.needed is None
+    assert "runs of another budget than the claim's" in power_text(found)
+    for seed, factor in enumerate(NARROW):
+        write_run(tmp_path, "pqn", "Pong", 4_000_000, seed, 0.5 * factor)
+        write_run(tmp_path, "hadamax-pqn", "Pong", 4_000_000, seed, 0.8 * factor)
+    found = judged(tmp_path, own_claim())
+    assert found.power.needed is not None
+    assert "By the spread of the seeds of 1 of the 3 games, the only ones played by every side," in power_text(found)
 
 
 def test_unequal_numbers_of_seeds_are_judged_and_counted(tmp_path: Path) -> None:
@@ -368,29 +414,55 @@ def layers(kind: str, **values: float) -> Mapping[str, float]:
     return {f"{kind}/{layer}": values.get(layer, 10.0) for layer in LAYERS}
 
 
-@pytest.mark.parametrize(("conv3", "verdict"), [(45.0, "reproduced"), (20.0, "not reproduced"), (30.0, "inconclusive")])
-def test_higher_is_judged_by_the_weakest_layer(tmp_path: Path, conv3: float, verdict: str) -> None:
-    claim = Claim(
-        **{
-            **vars(own_claim()),
-            "kind": KINDS["higher"],
-            "measure": "effective_rank",
-            "layers": ("conv2", "conv3"),
-            "claimed": None,
-        }
-    )
+def ranked(root: Path, least: float | None = None, **ours: tuple[float, float]) -> Judgement:
+    """A claim about ranks, PQN's being 30: by layer Hadamax-PQN's, and how far seeds lie from it."""
+    ranks = {**vars(own_claim()), "kind": KINDS["higher"], "measure": "effective_rank", "layers": tuple(ours)}
     for game in GAMES:
         for seed, wobble in enumerate((-1.0, 0.0, 1.0)):
-            ours = layers("effective_rank", conv2=60.0 + wobble, conv3=conv3 + wobble)
-            theirs = layers("effective_rank", conv2=30.0 + wobble, conv3=30.0 - wobble)
-            write_run(tmp_path, "hadamax-pqn", game, 4_000_000, seed, 1.0, diagnostics=ours)
-            write_run(tmp_path, "pqn", game, 4_000_000, seed, 1.0, diagnostics=theirs)
-    found = judged(tmp_path, claim)
+            higher = layers("effective_rank", **{name: rank + spread * wobble for name, (rank, spread) in ours.items()})
+            theirs = layers("effective_rank", **dict.fromkeys(ours, 30.0 - wobble))
+            write_run(root, "hadamax-pqn", game, 4_000_000, seed, 1.0, diagnostics=higher)
+            write_run(root, "pqn", game, 4_000_000, seed, 1.0, diagnostics=theirs)
+    return judged(root, Claim(**{**ranks, "claimed": None, "least": least}))
+
+
+@pytest.mark.parametrize(("conv3", "verdict"), [(45.0, "reproduced"), (20.0, "not reproduced"), (30.0, "inconclusive")])
+def test_higher_is_judged_by_the_weakest_layer(tmp_path: Path, conv3: float, verdict: str) -> None:
+    found = ranked(tmp_path, conv2=(60.0, 1.0), conv3=(conv3, 1.0))
     assert found.verdict == verdict
     assert found.estimate is not None
     assert found.estimate.main == "conv3"
     assert found.interval.estimate == pytest.approx(conv3 - 30)
     assert found.estimate.parts["conv2"].estimate == pytest.approx(30)
+
+
+def test_a_layer_that_refutes_is_named_rather_than_one_that_scatters_further_down(tmp_path: Path) -> None:
+    """It used to be conv2, whose interval holds zero: "not reproduced", shown with a figure that refutes nothing."""
+    found = ranked(tmp_path, conv2=(30.0, 20.0), conv3=(25.0, 1.0))
+    assert found.verdict == "not reproduced"
+    assert found.estimate is not None
+    assert found.estimate.parts["conv2"].low < found.estimate.parts["conv3"].low
+    assert found.estimate.main == "conv3"
+    assert "in conv3, the layer that decides" in sentence(found, CATALOGUE)
+
+
+def test_a_difference_that_is_certain_and_too_small_is_smaller_than_claimed(tmp_path: Path) -> None:
+    found = ranked(tmp_path, 10.0, conv2=(45.0, 14.0), conv3=(34.0, 1.0))
+    assert found.verdict == "smaller than claimed"
+    assert found.estimate is not None
+    assert found.estimate.main == "conv3"
+    assert "by less than the smallest difference that counts" in sentence(found, CATALOGUE)
+
+
+def test_what_more_seeds_would_tell_of_a_rank_is_told_from_the_least_that_counts(tmp_path: Path) -> None:
+    """Three seeds tell 36 from 30. The claim asks for 5 more than 30, and to tell 36 from 35 takes more."""
+    found = ranked(tmp_path, 5.0, conv2=(36.0, 4.0))
+    assert found.verdict == "inconclusive"
+    assert found.power.needed is not None
+    assert found.power.needed.likely > 3
+    assert found.power.effect == pytest.approx(1.0)
+    assert "from the 5 that count from none" in power_text(found)
+    assert "telling what is seen from the least difference that counts takes about" in power_text(found)
 
 
 @pytest.mark.parametrize(("dense", "verdict"), [(0.12, "reproduced"), (0.25, "not reproduced")])
@@ -535,6 +607,52 @@ def test_runs_that_do_not_say_how_memory_was_kept_are_not_compared(tmp_path: Pat
     assert found.interval.estimate is None
     assert "Of 6 runs the time is not known well enough to compare it." in sentence(found, CATALOGUE)
     assert len(found.set_aside) == 6
+
+
+def test_sides_timed_on_two_machines_are_asked_for_again(tmp_path: Path) -> None:
+    """Three seeds of either side used to count as six of six: no verdict, nothing missing, and no command."""
+    for baseline, cpu in (("pqn", "CPU A"), ("hadamax-pqn", "CPU B")):
+        for seed in range(3):
+            write_run(tmp_path, baseline, "Breakout", 4_000_000, seed, 0.5, hardware=machine(KEPT, cpu=cpu))
+    found = cost_of(tmp_path)
+    assert found.verdict == "insufficient evidence"
+    assert (found.missing.there, found.missing.needed) == (0, 6)
+    assert {(run.baseline, run.seed) for run in found.missing.runs} == {
+        (baseline, seed) for baseline in ("pqn", "hadamax-pqn") for seed in (3, 4, 5)
+    }
+    assert found.missing.next_command
+
+
+def test_of_a_cost_only_seeds_in_one_place_count(tmp_path: Path) -> None:
+    """Two of PQN's three were timed where Hadamax-PQN was; a third elsewhere helps nobody."""
+    for baseline, cpu, seeds in (("pqn", "CPU A", (0, 1)), ("hadamax-pqn", "CPU A", (0,)), ("pqn", "CPU B", (2,))):
+        for seed in seeds:
+            write_run(tmp_path, baseline, "Breakout", 4_000_000, seed, 0.5, hardware=machine(KEPT, cpu=cpu))
+    found = cost_of(tmp_path)
+    assert found.verdict == "insufficient evidence"
+    assert {(run.baseline, run.seed) for run in found.missing.runs} == {
+        ("pqn", 3),
+        ("hadamax-pqn", 1),
+        ("hadamax-pqn", 2),
+    }
+
+
+def test_seeds_of_a_side_that_was_timed_alone_count_where_it_has_the_most(tmp_path: Path) -> None:
+    """A command that was stopped half-way goes on: two seeds of PQN count, and a third elsewhere does not."""
+    for seed, cpu in enumerate(("CPU A", "CPU A", "CPU B")):
+        write_run(tmp_path, "pqn", "Breakout", 4_000_000, seed, 0.5, hardware=machine(KEPT, cpu=cpu))
+    assert {(run.baseline, run.seed) for run in cost_of(tmp_path).missing.runs} == {
+        ("pqn", 3),
+        *(("hadamax-pqn", seed) for seed in range(3)),
+    }
+
+
+def test_a_cost_says_of_what_budget_its_runs_were(tmp_path: Path) -> None:
+    timed(tmp_path, "pqn", "Pong", 9000.0, machine(KEPT))
+    timed(tmp_path, "hadamax-pqn", "Pong", 4000.0, machine(KEPT))
+    found = cost_of(tmp_path)
+    assert "1 game (Pong), in runs of 1M frames, on Made-up CPU" in rests_on(found)
+    assert "; in runs of 1M frames). The whole interval counts as" in sentence(found, CATALOGUE)
 
 
 def test_an_ablation_without_baselines_says_what_is_missing(tmp_path: Path) -> None:

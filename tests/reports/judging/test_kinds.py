@@ -22,19 +22,19 @@ from reports.judging.verdicts import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
     REPRODUCED,
-    ends_of,
 )
 from reports.statistics.aggregate import game_means
+from reports.statistics.bootstrap import SAME_DRAWS
 
 WINS = Kind(
     name="wins",
     needs=("reference", "frames", "claimed"),
     measures=("median",),
     rule="The share of games in which A's mean lies above B's.",
-    statistic=lambda claim: (["share of games won"], _share_won),
+    statistic=lambda claim, sides: (["share of games won"], _share_won),
     decides=lambda claim, parts: "share of games won",
     verdict=lambda claim, parts: (
-        REPRODUCED if ends_of(parts["share of games won"])[0] >= (claim.claimed or 0) else NOT_REPRODUCED
+        REPRODUCED if (parts["share of games won"].estimate or 0) >= (claim.claimed or 0) else NOT_REPRODUCED
     ),
     meanings={
         REPRODUCED: "It wins the claimed {claimed} or more.",
@@ -63,7 +63,7 @@ def test_a_kind_of_claim_is_one_entry(mixed_results: Path, tmp_path: Path, monke
     outcome = build(results=mixed_results, out=tmp_path / "html", catalogue=make_catalogue(), claims_file=file)
     (found,) = [claim for claim in outcome.summary["claims"] if claim["id"] == "own"]
     assert (found["kind"], found["verdict"], found["estimate"]) == ("wins", "reproduced", 1.0)
-    sentence = "Hadamax-PQN wins 1.0 of all games from PQN (95\N{NO-BREAK SPACE}% interval 1.0 of all to 1.0 of all). "
+    sentence = f"Hadamax-PQN wins 1.0 of all games from PQN (no interval: {SAME_DRAWS}). "
     assert found["sentence"] == sentence + "It wins the claimed 0.5 of all or more."
     page = unescape((tmp_path / "html/claims/own.html").read_text())
     for words in (WINS.rule, "share of games won", "none won", "Claimed</dt><dd>0.5 of all"):

@@ -67,8 +67,9 @@ def test_over_a_reference_near_zero_there_is_no_gain_to_draw(tmp_path: Path) -> 
     assert gain_curve(claim, basis) is None
 
 
-def test_single_seeds_give_a_curve_without_a_band(tmp_path: Path) -> None:
-    played(tmp_path / "runs", 4_000_000, seeds=1)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_one_or_two_seeds_give_a_curve_without_a_band(tmp_path: Path, seeds: int) -> None:
+    played(tmp_path / "runs", 4_000_000, seeds=seeds)
     claim = claim_of(tmp_path)
     basis = find_basis(load(tmp_path / "runs", CATALOGUE), claim)
     assert basis is not None
@@ -76,6 +77,18 @@ def test_single_seeds_give_a_curve_without_a_band(tmp_path: Path) -> None:
     assert found is not None
     assert found.gain.estimate[-1] == pytest.approx(0.5)
     assert np.isnan(found.gain.low).all()
+
+
+def test_of_three_seeds_a_curve_whose_band_is_open_everywhere_is_a_gap(tmp_path: Path) -> None:
+    """It used to be drawn as if single seeds had no band."""
+    for game in ("Pong", "Breakout", "Qbert"):
+        for seed, theirs in enumerate((-0.6, 0.1, 0.8)):
+            write_run(tmp_path, "pqn", game, 4_000_000, seed, theirs, games=400, metric_rows=2)
+            write_run(tmp_path, "hadamax-pqn", game, 4_000_000, seed, 0.7 + 0.05 * seed, games=400, metric_rows=2)
+    claim = claim_of(tmp_path)
+    basis = find_basis(load(tmp_path, CATALOGUE), claim)
+    assert basis is not None
+    assert gain_curve(claim, basis) is None  # nothing but a gap
 
 
 def test_a_claim_about_costs_has_no_such_curve(tmp_path: Path) -> None:

@@ -58,6 +58,16 @@ def test_higher_needs_every_layer() -> None:
     assert higher_verdict([between(None, None)]) == "inconclusive"
 
 
+def test_higher_by_a_least_amount_may_be_smaller_than_claimed() -> None:
+    enough, small, around = between(5, 9), between(1, 4), between(-1, 6)
+    assert higher_verdict([enough, enough], 5.0) == "reproduced"
+    assert higher_verdict([enough, small], 5.0) == "smaller than claimed"
+    assert higher_verdict([around, small], 5.0) == "smaller than claimed"
+    assert higher_verdict([enough, around], 5.0) == "inconclusive"
+    assert higher_verdict([between(4, 6)], 5.0) == "inconclusive"
+    assert higher_verdict([small, between(-2, -1)], 5.0) == "not reproduced"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [

@@ -83,6 +83,28 @@ def test_chance_of_improvement_of_unequal_numbers_of_runs() -> None:
     assert aggregate.improvement_chance(np.array([[2.0, 5.0], [np.nan, 1.0]]), b)[0] == pytest.approx((0.5 + 0.5) / 2)
 
 
+def test_a_resample_is_cut_as_the_runs_are_that_it_was_drawn_from() -> None:
+    """Of 9 runs 2 are cut off either end. Of a resample of 6 that is 4/3; int(6 / 4) is 1, which is another share."""
+    drawn = np.array([[0.0, 0.0, 2.0], [3.0, 9.0, 14.0]])
+    assert aggregate.iqm(drawn) == 14 / 4
+    assert aggregate.iqm(drawn, of=9) == pytest.approx((2 + 3 + 9 * 2 / 3) / (10 / 3))
+    curves = np.stack([drawn, drawn + 1], axis=2)
+    np.testing.assert_allclose(aggregate.iqm_curve(curves, of=9), [3.3, 4.3])
+
+
+def test_the_iqm_of_three_games_and_three_seeds_lies_within_its_interval() -> None:
+    """In a quarter of such cases it lay outside: the interval was that of another cut."""
+    rng = np.random.default_rng(12)
+    for number in range(20):
+        levels = np.array([0.1, 1.0, 8.0])
+        scores = levels * (1 + 0.05 * rng.standard_normal((3, 3)))
+        found = aggregate.aggregates(f"iqm {number}", scores, 200)["iqm"]
+        assert found.low < found.estimate < found.high
+        assert found.estimate == pytest.approx(metrics.aggregate_iqm(scores), rel=1e-14)
+        # The draws lie about the estimate, and not to one side of it.
+        assert abs((found.low + found.high) / 2 - found.estimate) < 0.35 * (found.high - found.low)
+
+
 def test_profile_is_the_fraction_of_runs_above_each_threshold() -> None:
     thresholds = np.array([0.0, 1.0, 3.0, 20.0])
     np.testing.assert_allclose(aggregate.profile(SCORES, thresholds), [1.0, 6 / 8, 2 / 8, 0.0], atol=1e-12)

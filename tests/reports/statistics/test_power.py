@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.statistics.power import Design, Power, Seeds, power, standard_errors, standard_errors_within
+from reports.statistics.bootstrap import FEW_RUNS, SAME_DRAWS
+from reports.statistics.power import (
+    NEGATIVE,
+    Design,
+    Power,
+    Seeds,
+    power,
+    standard_errors,
+    standard_errors_within,
+)
 
 TEN_GAMES = Design(sides=2, seeds=3, games=10, claimed_games=10, least_seeds=3)
 
@@ -85,12 +94,41 @@ def test_more_games_need_fewer_seeds() -> None:
 
 
 def test_without_draws_the_spread_is_unknown() -> None:
-    found = power(None, effect=0.5, half=None, is_ratio=True, design=TEN_GAMES)
+    found = power(None, effect=0.5, half=None, is_ratio=True, design=TEN_GAMES, why_unknown=FEW_RUNS)
     assert found.smallest is None
-    assert "two seeds" in found.reason
+    assert found.reason == FEW_RUNS
+
+
+def test_draws_that_are_all_the_same_tell_nothing() -> None:
+    """They used to tell an effect of 0, with the seeds that a verdict needs."""
+    found = power(np.full(100, 0.4), effect=0.5, half=None, is_ratio=True, design=TEN_GAMES)
+    assert (found.smallest, found.needed, found.reason) == (None, None, SAME_DRAWS)
+
+
+def test_fewer_than_ten_games_have_half_the_degrees_of_freedom() -> None:
+    five = Design(sides=2, seeds=3, games=5, claimed_games=5, least_seeds=3)
+    assert of_gain(0.1, 0.5, five).smallest == pytest.approx(np.expm1(standard_errors(4) * 0.1), rel=0.01)
+
+
+def test_of_a_claims_five_games_one_gives_the_spread_and_all_of_them_the_bar() -> None:
+    one = Design(sides=2, seeds=3, games=1, claimed_games=5, least_seeds=3)
+    needed = of_gain(0.14, 0.2, one).needed
+    assert needed is not None
+
+    def reach(seeds: int) -> float:
+        return standard_errors(2 * (seeds - 1)) * 0.14 * float(np.sqrt(3 / (5 * seeds)))
+
+    assert reach(needed.likely) <= np.log(1.2) < reach(needed.likely - 1)
 
 
 def test_a_reference_near_zero_has_no_power_to_tell() -> None:
     found = power(np.array([np.nan, 1.0, 2.0]), effect=0.5, half=None, is_ratio=True, design=TEN_GAMES)
     assert found.smallest is None
     assert "near zero" in found.reason
+
+
+def test_a_first_side_below_zero_is_not_said_of_the_reference() -> None:
+    found = power(np.linspace(-1.5, -0.5, 200), effect=0.5, half=None, is_ratio=True, design=TEN_GAMES)
+    assert found.smallest is None
+    assert found.reason == NEGATIVE
+    assert "near zero" not in found.reason
