@@ -52,6 +52,19 @@ def frames(value: float) -> str:
     return f"{value:.0f}"
 
 
+def setting(value: object) -> str:
+    """A value of a configuration or a protocol."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(setting(item) for item in value)
+    return str(value)
+
+
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """'1 seed', '3 seeds'."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

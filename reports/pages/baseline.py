@@ -19,7 +19,6 @@ from reports.pages.rank import RANK, ceiling
 from reports.pages.site import Site
 from reports.summary import Report
 from results.games import ATARI57
-from results.schema import format_frames
 
 _DIAGNOSTICS = (
     ("effective_rank", "Effective rank", "How many directions a layer's outputs use (srank, delta 0.01)."),
@@ -48,7 +47,8 @@ def baseline_page(info: BaselineInfo, report: Report, site: Site) -> dict[str, A
         "budgets": _budgets(entries),
         "games": _games(entries),
         "figures": _diagnostic_figures(info, entries, report, site),
-        "cost": _cost(info, report),
+        "cost": (cost := _cost(info, report)),
+        "untimed": _untimed(entries, sum(row["runs"] for row in cost)),
         "left_out": [
             {"run": str(e), "standing": e.standing, "reason": e.reason} for e in entries if e.standing != COUNTS
         ],
@@ -56,17 +56,7 @@ def baseline_page(info: BaselineInfo, report: Report, site: Site) -> dict[str, A
 
 
 def _values(items: Iterable[tuple[str, Any]], sources: Any) -> list[dict[str, str]]:
-    return [{"name": name, "value": _plain(value), "source": sources.get(name, "")} for name, value in items]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(_plain(item) for item in value)
-    return str(value)
+    return [{"name": name, "value": numerals.setting(value), "source": sources.get(name, "")} for name, value in items]
 
 
 def _budgets(entries: list[Entry]) -> list[dict[str, Any]]:
@@ -142,20 +132,22 @@ def _diagnostic_figures(info: BaselineInfo, entries: list[Entry], report: Report
             name = f"{measure}/{layer}"
             stack = np.stack([run.diagnostics[name] for run in of_measure if name in run.diagnostics])
             low, mean, high = _spread(stack)
-            series.append(Series(layer, layer_colour(index), frames, mean, low, high))
-            rows += [[layer, int(frames[i]), mean[i], low[i], high[i]] for i in range(len(frames))]
+            series.append(Series(layer, layer_colour(index), frames, mean, low, high).where_known())
+            rows += [[layer, int(frames[i]), mean[i], low[i], high[i]] for i in np.flatnonzero(~np.isnan(mean))]
         if not series:
             continue
         levels = (ceiling(of_measure),) if measure == RANK else ()
         label = f"{info.title}: {title.lower()} by layer over frames"
         chart = LineChart(label, "frames", title.lower(), tuple(series), levels, y_low=0.0)
         csv = site.csv(f"{info.name}-{measure}", ("layer", "frames", "mean", "quartile_low", "quartile_high"), rows)
-        where = f"{numerals.counted(len(of_measure), 'run')} at {format_frames(budget)} frames"
+        where = f"{numerals.counted(len(of_measure), 'run')} at {numerals.frames(budget)} frames"
         figures.append(
             site.line_figure(
                 f"{measure}-{info.name}",
                 title,
-                f"{meaning} Mean of {where}; band: middle half of the runs.",
+                f"{meaning} Mean of {where}; band: middle half of the runs."
+                if len(of_measure) > 1
+                else f"{meaning} From {where}.",
                 chart,
                 csv=csv,
             )
@@ -171,6 +163,14 @@ def _spread(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mean[some] = np.nanmean(stack[:, some], axis=0)
         low[some], high[some] = np.nanquantile(stack[:, some], [0.25, 0.75], axis=0)
     return low, mean, high
+
+
+def _untimed(entries: list[Entry], timed: int) -> str:
+    """How many finished runs the table of costs leaves out, and why; "" for none."""
+    done = [e for e in entries if e.standing == COUNTS and e.run is not None and e.run.status == "done"]
+    left = len(done) - timed
+    runs = numerals.counted(left, "run is", "runs are")
+    return f"{runs} not timed here: they shared a GPU, or older code made them." if left > 0 else ""
 
 
 def _cost(info: BaselineInfo, report: Report) -> list[dict[str, Any]]:

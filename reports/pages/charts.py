@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from reports.pages.svg import (
     Scale,
     Values,
     area,
+    circle,
     frame_text,
     line,
     nice_ticks,
@@ -28,6 +30,7 @@ from reports.statistics.bootstrap import Interval
 WIDE, NARROW = (760, 400), (380, 330)
 LABEL_LINE = 13.0
 LETTER, NOTE_LETTER = 7.3, 6.0  # about the width of a letter of a curve's label, and of the note below it
+FEW_POINTS = 12  # a curve through so few shows each of them
 MARK_LETTER, MARK_GAP = 6.2, 8.0  # about the width of a letter of a mark's name, and between two names
 
 
@@ -44,6 +47,12 @@ class Series:
     note: str = ""  # second line of the label: "published", "3 seeds"
     style: str = "main"  # main, other (of another budget), thin (a single seed), published
     is_labelled: bool = True
+
+    def where_known(self) -> Self:
+        """The same curve through its known points alone: for what is measured now and then, so that they are joined."""
+        known = ~np.isnan(self.y)
+        low, high = (None if band is None else band[known] for band in (self.low, self.high))
+        return replace(self, x=self.x[known], y=self.y[known], low=low, high=high)
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,8 @@ class LineChart:
         """The SVG at one size. The style sheet shows the one that suits the screen."""
         width, height = size
         small = width < 500
-        left, right = (44.0 if small else 54.0), self._label_room(small)
+        is_labelled = self.has_room_for_labels(size)
+        left, right = (44.0 if small else 54.0), self._label_room(small) if is_labelled else 14.0
         end = max(float(np.max(s.x)) for s in self.series) if self.x_high is None else self.x_high
         x = Scale(0.0, end, left, width - right)
         low, high = self._range()
@@ -85,17 +95,23 @@ class LineChart:
             if series.low is not None and series.high is not None:
                 body.append(path(area(series.x, series.low, series.high, x, y), f"band {series.css}"))
         body += [path(polyline(s.x, s.y, x, y), f"curve {s.style} {s.css}") for s in ordered]
-        body += [*self._levels(x, y), *self._labels(x, y, height)]
+        body += [circle(x(at), y(value), 3.0, f"point {s.css}") for s in ordered for at, value in _single_points(s)]
+        body += [*self._levels(x, y), *(self._labels(x, y, height) if is_labelled else ())]
         data = f' data-left="{px(x.start)}" data-right="{px(x.end)}" data-top="16" data-bottom="{px(y.start)}"'
         data += f' data-max="{x.high:g}"'
         return svg(width, height, body, label=self.label, css="narrow" if small else "wide", data=data)
 
+    def has_room_for_labels(self, size: tuple[int, int]) -> bool:
+        """Whether the curves' names fit beside the plot at this size; else a list under the figure has them."""
+        small = size[0] < 500
+        heights = sum(_label_height(s) for s in self.series if s.is_labelled)
+        return heights <= size[1] - 32.0 and self._label_room(small) <= (160.0 if small else 300.0)
+
     def _label_room(self, small: bool) -> float:
-        """Pixels right of the plot, for the labels: as many as the longest needs, and at most some."""
+        """Pixels right of the plot, for the labels: as many as the longest needs."""
         shown = [s for s in self.series if s.is_labelled]
         widths = [max(LETTER * len(s.label), NOTE_LETTER * len(s.note)) for s in shown]
-        least, most = (92.0, 160.0) if small else (150.0, 210.0)
-        return min(max([least, *(18.0 + width for width in widths)]), most)
+        return max([92.0 if small else 150.0, *(18.0 + width for width in widths)])
 
     def _range(self) -> tuple[float, float]:
         values = np.concatenate([s.y for s in self.series])
@@ -126,11 +142,12 @@ class LineChart:
         return body
 
     def _levels(self, x: Scale, y: Scale) -> list[str]:
+        shown = [level for level in self.levels if y.holds(level.value)]
+        tops = spread([(y(level.value) - 8.0, LABEL_LINE) for level in shown], 2.0, y.start)
         body = []
-        for level in self.levels:
-            if y.holds(level.value):
-                body.append(line(x.start, y(level.value), x.end, y(level.value), "level"))
-                body.append(text(x.end - 4, y(level.value) - 4, level.label, "tick level-text", "end"))
+        for level, top in zip(shown, tops, strict=True):
+            body.append(line(x.start, y(level.value), x.end, y(level.value), "level"))
+            body.append(text(x.end - 4, top + LABEL_LINE - 2.5, level.label, "tick level-text", "end"))
         return body
 
     def _labels(self, x: Scale, y: Scale, height: float) -> list[str]:
@@ -139,11 +156,11 @@ class LineChart:
             known = np.flatnonzero(~np.isnan(series.y))
             if series.is_labelled and len(known):
                 labelled.append((series, known[-1]))
-                wanted.append((y(series.y[known[-1]]), LABEL_LINE * (2 if series.note else 1) + 3))
+                wanted.append((y(series.y[known[-1]]), _label_height(series)))
         body = []
         for (series, last), top in zip(labelled, spread(wanted, 2.0, height - 30.0), strict=True):
             end = (x(series.x[last]), y(series.y[last]))
-            middle = top + (LABEL_LINE * (2 if series.note else 1) + 3) / 2
+            middle = top + _label_height(series) / 2
             body.append(line(end[0] + 3, end[1], x.end + 10, middle, f"leader {series.css}"))
             body.append(text(x.end + 14, top + LABEL_LINE - 2, series.label, f"label {series.css}"))
             if series.note:
@@ -174,6 +191,18 @@ class LineChart:
         }
 
 
+def _label_height(series: Series) -> float:
+    return LABEL_LINE * (2 if series.note else 1) + 3
+
+
+def _single_points(series: Series) -> list[tuple[float, float]]:
+    """The points of a curve that has few, which a line alone would hide."""
+    known = np.flatnonzero(~np.isnan(series.y))
+    if series.style == "thin" or len(known) > FEW_POINTS:
+        return []
+    return [(float(series.x[i]), float(series.y[i])) for i in known]
+
+
 def _rounded(values: Values) -> list[float | None]:
     return [None if np.isnan(v) else float(f"{v:.4g}") for v in values]
 
@@ -185,6 +214,7 @@ class Bar:
     label: str
     interval: Interval
     css: str = "s1"
+    is_main: bool = True  # written in bold
 
 
 def interval_chart(
@@ -222,7 +252,7 @@ def interval_chart(
     body += _marks(marks, x, top - 11, top - 6, bottom, size)
     for index, bar in enumerate(bars):
         middle = top + row * (index + 0.5)
-        body.append(text(left - 12, middle + 4, bar.label, "label", "end"))
+        body.append(text(left - 12, middle + 4, bar.label, "label" if bar.is_main else "label aside", "end"))
         body += _interval_marks(bar.interval, bar.css, x, middle)
     return svg(size, height, body, label=label, css="narrow" if size < 500 else "wide")
 
@@ -247,7 +277,7 @@ def _interval_marks(interval: Interval, css: str, x: Scale, middle: float) -> li
         end = x.end if interval.high is None else x(interval.high)
         body.append(line(start, middle, end, middle, f"whisker {css}"))
     if interval.estimate is not None:
-        body.append(f'<circle cx="{px(x(interval.estimate))}" cy="{px(middle)}" r="5" class="point {css}"/>')
+        body.append(circle(x(interval.estimate), middle, 5.0, f"point {css}"))
     return body
 
 
@@ -273,19 +303,24 @@ def mini_interval(interval: Interval, low: float, high: float, css: str, mark: f
     if interval.low is not None and interval.high is not None:
         body.append(line(x(max(interval.low, low)), 6, x(min(interval.high, high)), 6, f"whisker {css}"))
     if interval.estimate is not None:
-        body.append(f'<circle cx="{px(x(interval.estimate))}" cy="6" r="3.5" class="point {css}"/>')
+        body.append(circle(x(interval.estimate), 6.0, 3.5, f"point {css}"))
     return f'<svg viewBox="0 0 100 12" class="mini" aria-hidden="true">{"".join(body)}</svg>'
 
 
-def mini_pair(a: float, b: float, high: float, css_a: str, css_b: str) -> str:
-    """Two values on one scale, joined: for a game's row. By square root, for games differ a thousandfold."""
+def mini_pair(a: float, b: float, span: tuple[float, float], css_a: str, css_b: str) -> str:
+    """Two values on one scale, joined, with a tick at zero: for a game's row.
 
-    def place(value: float) -> float:
-        return 4 + 112 * float(np.sqrt(max(value, 0.0) / high)) if high > 0 else 4.0
+    By the square root of a value's size, because games differ a thousandfold. `span`: lowest and highest of all rows.
+    """
 
-    body = [line(4, 7, 116, 7, "grid"), line(place(b), 7, place(a), 7, "leader")]
-    body.append(f'<rect x="{px(place(b) - 3.5)}" y="3.5" width="7" height="7" class="point {css_b}"/>')
-    body.append(f'<circle cx="{px(place(a))}" cy="7" r="4" class="point {css_a}"/>')
+    def root(value: float) -> float:
+        return float(np.copysign(np.sqrt(abs(value)), value))
+
+    place = Scale(root(min(span[0], 0.0)), root(max(span[1], 0.0)), 4.0, 116.0)
+    left, right = place(root(b)), place(root(a))
+    body = [line(4, 7, 116, 7, "grid"), line(place(0.0), 1, place(0.0), 13, "mark"), line(left, 7, right, 7, "leader")]
+    body.append(f'<rect x="{px(left - 3.5)}" y="3.5" width="7" height="7" class="point {css_b}"/>')
+    body.append(circle(right, 7.0, 4.0, f"point {css_a}"))
     return f'<svg viewBox="0 0 120 14" class="mini" aria-hidden="true">{"".join(body)}</svg>'
 
 

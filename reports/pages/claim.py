@@ -10,18 +10,19 @@ import numpy as np
 from markupsafe import Markup
 
 from reports import numerals, wording
-from reports.judging.claims import SUITE
+from reports.judging.claims import SUITE, Claim
 from reports.judging.judge import Judgement
+from reports.judging.score_kinds import LEAST_REFERENCE
 from reports.judging.sides import Basis, value_of
 from reports.judging.verdicts import VERDICTS
-from reports.measures import MEASURE_TITLES, SCORE_MEASURES, TIME_MEASURE
+from reports.measures import LAYER_MEASURES, MEASURE_TITLES, SCORE_MEASURES, TIME_MEASURE
 from reports.pages.card import card
 from reports.pages.charts import Bar, interval_chart, mini_pair
 from reports.pages.lead import gain_figure, progress
 from reports.pages.palette import colour, layer_colour
 from reports.pages.rank import rank_figure
 from reports.pages.site import Site
-from reports.statistics.bootstrap import Interval
+from reports.statistics.bootstrap import SAME_DRAWS, Interval
 from reports.summary import Report
 
 
@@ -33,6 +34,8 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
         "title": claim.title,
         "claimed": claim.claimed_text,
         "rule": claim.kind.rule,
+        "letters": _letters(claim, report),
+        "nearest": _nearest(judgement, report),
         "verdicts": VERDICTS,
         "figure": _figure(judgement, report, site),
         "sample": gain_figure(judgement, report, site, f"gain-{claim.id}"),
@@ -45,6 +48,7 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
             "is_preliminary": basis.is_preliminary,
             "off_protocol": basis.has_off_protocol,
             "hardware": basis.hardware,
+            "timed_runs": wording.timed_runs(basis) if basis.hardware else "",
             "unequal": basis.seeds[0] != basis.seeds[1],
             "rests_on": wording.rests_on(judgement),
         },
@@ -77,15 +81,51 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
     }
 
 
+def _letters(claim: Claim, report: Report) -> str:
+    """What the rule calls A and B; "" for a claim without a second side."""
+    if claim.reference is None:
+        return ""
+    return f"A is {report.catalogue.title(claim.baseline)}, B is {report.catalogue.title(claim.reference)}."
+
+
+def _nearest(judgement: Judgement, report: Report) -> list[dict[str, str]]:
+    """Where an open claim of the paper has evidence of another budget or precision: pages that have runs."""
+    claim = judgement.claim
+    if claim.family == SUITE or not judgement.is_preliminary:
+        return []
+    found = [
+        {"title": other.claim.title, "href": f"{other.claim.id}.html"}
+        for other in report.judgements
+        if other.claim.family == SUITE and other.missing.there and _asks_the_same(claim, other.claim)
+    ]
+    if claim.measure in LAYER_MEASURES or claim.kind.name == "order":
+        found.append({"title": "Why it works: the parts of the encoder, one at a time", "href": "../why.html"})
+    return found
+
+
+def _asks_the_same(claim: Claim, other: Claim) -> bool:
+    """Whether two claims compare the same baselines by a score, in whatever precision."""
+
+    def names(of: Claim) -> list[str]:
+        return [side.removesuffix("-bf16") for side in of.sides]
+
+    return {claim.measure, other.measure} <= set(SCORE_MEASURES) and names(claim) == names(other)
+
+
 def _figure(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] | None:
     estimate, claim = judgement.estimate, judgement.claim
-    if estimate is None or all(interval.estimate is None for interval in estimate.parts.values()):
+    parts = [] if estimate is None else [(n, i) for n, i in estimate.parts.items() if n not in claim.kind.chances]
+    if estimate is None or all(interval.estimate is None for _, interval in parts):
         return None
-    parts = [(name, i) for name, i in estimate.parts.items() if name not in claim.kind.chances]
     css, titles = colour(report, claim.baseline), claim.kind.part_titles
     bars = [
-        Bar(titles.get(name, name), interval, layer_colour(index) if claim.layers and name in claim.layers else css)
-        for index, (name, interval) in enumerate(parts)
+        Bar(
+            titles.get(name, name),
+            interval,
+            layer_colour(claim.layers.index(name)) if name in claim.layers else css,
+            is_main=name == estimate.main,
+        )
+        for name, interval in parts
     ]
     shade, marks = claim.kind.band(claim), claim.kind.marks(claim)
     label = f"{claim.title}: estimates with 95 % intervals"
@@ -109,8 +149,8 @@ def _figure(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] 
 
 
 def _written(judgement: Judgement, name: str, interval: Interval, value: float | None) -> str:
-    if name in judgement.claim.kind.chances:  # of single seeds it would be 0 or 100 %
-        return numerals.percent(value if interval.is_complete else None)
+    if name in judgement.claim.kind.chances:  # of one or two seeds it would be 0 or 100 %
+        return numerals.percent(value if interval.is_complete or interval.reason == SAME_DRAWS else None)
     return judgement.claim.written(value)
 
 
@@ -149,21 +189,22 @@ def _games(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] |
     if basis is None:
         return None
     means = [[_mean(basis, index, game, judgement) for game in basis.games] for index in range(len(basis.sides))]
-    top = max((value for column in means for value in column), default=0.0)
+    every = [value for column in means for value in column]
+    span = (min(every, default=0.0), max(every, default=0.0))
     rows = []
     for place, game in enumerate(basis.games):
         values = [column[place] for column in means]
         chart: str | Markup = ""
         if len(values) == 2:
             css = [colour(report, side.baseline) for side in basis.sides]
-            chart = Markup(mini_pair(values[0], values[1], top, css[0], css[1]))
+            chart = Markup(mini_pair(values[0], values[1], span, css[0], css[1]))
         rows.append(
             {
                 "game": game,
                 "values": [_unit(judgement, value) for value in values],
                 "seeds": [len(side.entries[game]) for side in basis.sides],
                 "change": numerals.percent(values[0] / values[1] - 1, signed=True)
-                if len(values) == 2 and values[1] > 0
+                if len(values) == 2 and values[1] > (LEAST_REFERENCE if claim.measure in SCORE_MEASURES else 0)
                 else numerals.number(None),
                 "chart": chart,
             }
@@ -192,7 +233,7 @@ def _mean(basis: Basis, index: int, game: str, judgement: Judgement) -> float:
 def _unit(judgement: Judgement, value: float) -> str:
     claim = judgement.claim
     if claim.measure == TIME_MEASURE:
-        return f"{numerals.score(1 / value)} frames/s"
+        return f"{numerals.score(1000 * value)} ms"
     if claim.measure == "dead_fraction":
         return numerals.percent(value, digits=1)
     return numerals.number(value, 2 if claim.measure in SCORE_MEASURES else 1)

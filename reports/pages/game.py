@@ -125,10 +125,12 @@ def _budget_note(bundle: _Bundle) -> str:
     return f"{numerals.frames(bundle.frames)}-frame run{'s' * bool(seeds)}{seeds}"
 
 
-def _series(bundle: _Bundle, report: Report, main: int) -> list[Series]:
+def _series(bundle: _Bundle, report: Report, main: int, longest: int) -> list[Series]:
     css, title = colour(report, bundle.baseline), report.catalogue.title(bundle.baseline)
     if bundle.frames != main:
-        return [Series(title, css, bundle.points, bundle.mean, note=_budget_note(bundle), style="other")]
+        is_seen = bundle.frames > CLOSER_BELOW * longest  # else the closer figure names it
+        note = _budget_note(bundle)
+        return [Series(title, css, bundle.points, bundle.mean, note=note, style="other", is_labelled=is_seen)]
     series = [Series(title, css, bundle.points, bundle.mean, note=numerals.counted(len(bundle.runs), "seed"))]
     if len(bundle.runs) > 1:
         series += [Series(title, css, bundle.points, r.curve, style="thin", is_labelled=False) for r in bundle.runs]
@@ -141,11 +143,12 @@ def _figures(game: str, entries: list[Entry], report: Report, site: Site) -> lis
     if not bundles:
         return []
     main, longest = main_budget(bundles), max(bundle.frames for bundle in bundles)
-    series = [one for bundle in bundles for one in _series(bundle, report, main)]
+    series = [one for bundle in bundles for one in _series(bundle, report, main, longest)]
     for curve in _beside(dopamine_game_curves(game), longest, report):
         shown = curve.frames <= longest
+        css = _published_colour(curve, report)
         series.append(
-            Series(curve.name, "pub", curve.frames[shown], curve.values[shown], note="published", style="published")
+            Series(curve.name, css, curve.frames[shown], curve.values[shown], note="published", style="published")
         )
     rows = [
         [*(e.baseline, e.frames, e.seed, e.standing), int((i + 1) * e.frames / CURVE_POINTS), curve, greedy]
@@ -210,9 +213,19 @@ def _scale(levels: tuple[Level, ...]) -> str:
     return f"For scale: {where}."
 
 
+def _agent(curve: PublishedCurve) -> str:
+    return curve.name.removesuffix(" (Dopamine)")
+
+
+def _published_colour(curve: PublishedCurve, report: Report) -> str:
+    """That of the same agent among the baselines; grey where there is none."""
+    found = next((info.name for info in report.catalogue.baselines if info.title == _agent(curve)), None)
+    return "pub" if found is None else colour(report, found)
+
+
 def _published_figure(game: str, report: Report, site: Site) -> dict[str, Any]:
     series = tuple(
-        Series(c.name.removesuffix(" (Dopamine)"), "pub", c.frames, c.values, note="published", style="published")
+        Series(_agent(c), _published_colour(c, report), c.frames, c.values, note="published", style="published")
         for c in dopamine_game_curves(game)
     )
     rows = [[s.label, int(s.x[i]), s.y[i]] for s in series for i in range(len(s.x))]

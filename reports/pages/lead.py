@@ -13,6 +13,7 @@ from reports.judging.evidence import MEASURED
 from reports.judging.judge import Judgement
 from reports.judging.sample import GainCurve, gain_curve
 from reports.judging.sides import Side
+from reports.measures import SCORE_MEASURES
 from reports.pages.card import card
 from reports.pages.charts import Level, LineChart, Series, sparkline
 from reports.pages.palette import colour
@@ -35,10 +36,31 @@ def lead(report: Report, site: Site) -> dict[str, Any] | None:
         "is_answered": not judgement.is_preliminary,
         "what_is_asked": claim.statement,
         "progress": progress(judgement),
+        "ahead": _ahead(judgement, report),
         "figure": gain_figure(judgement, report, site, f"lead-{claim.id}"),
         "games": _games(judgement, report) if len(claim.games) <= TILES and judgement.is_preliminary else [],
         "sides": [{"title": report.catalogue.title(name), "css": colour(report, name)} for name in claim.sides],
     }
+
+
+def _ahead(judgement: Judgement, report: Report) -> dict[str, str] | None:
+    """In how many games the first side is ahead, and both medians: a ratio of two small numbers alone says little."""
+    basis = judgement.basis
+    if basis is None or len(basis.sides) != 2 or judgement.claim.measure not in SCORE_MEASURES:
+        return None
+    first, second = ([_mean_hns(side, game) for game in basis.games] for side in basis.sides)
+    count = sum(a > b for a, b in zip(first, second, strict=True))
+    ours, theirs = (report.catalogue.title(side.baseline) for side in basis.sides)
+    medians = [numerals.number(float(np.median(scores))) for scores in (first, second)]
+    return {
+        "games": f"{count} of {numerals.counted(len(basis.games), 'game')}",
+        "what": f"where {ours} scores more than {theirs}. Median human-normalised score {medians[0]} against "
+        f"{medians[1]}",
+    }
+
+
+def _mean_hns(side: Side, game: str) -> float:
+    return float(np.mean([entry.hns for entry in side.entries[game] if entry.hns is not None]))
 
 
 def progress(judgement: Judgement) -> dict[str, Any]:

@@ -18,21 +18,23 @@ from results.reference import DOPAMINE, PAPER
 
 SIMULATED = Path(statistics.__file__).parent / "simulated.json"
 _GIVEN = (REPRODUCED, SHOWN, SMALLER, INCONCLUSIVE, NOT_REPRODUCED)
+_COVERED = ("gain", "row")
 _LOOKS = ("first", "planned", "every")
 
 
 def method_page(report: Report, summary: dict[str, Any]) -> dict[str, Any]:
     """Everything that the page on method shows."""
+    protocol = report.catalogue.protocol
     machines = Counter(entry.run.hardware for entry in report.evidence.runs if entry.run is not None)
     return {
         "title": "How to read this report, and how it was made",
         "results": summary["results"],
         "protocol": {
-            "name": report.catalogue.protocol.name,
-            "differences": report.catalogue.protocol.differences_markdown,
+            "name": protocol.name,
+            "differences": protocol.differences_markdown,
             "values": [
-                {"name": name, "value": value, "source": report.catalogue.protocol.sources.get(name, "")}
-                for name, value in report.catalogue.protocol.values.items()
+                {"name": name, "value": numerals.setting(value), "source": protocol.sources.get(name, "")}
+                for name, value in protocol.values.items()
             ],
         },
         "minimum_seeds": MINIMUM_SEEDS,
@@ -89,6 +91,14 @@ def simulated() -> dict[str, Any]:
             for row in table["rows"]
         ],
         "power": [{**row, "told": numerals.percent(row["told"])} for row in table["power"]],
+        "coverage": [
+            {
+                "games": row["games"],
+                "seeds": row["seeds"],
+                "shares": [numerals.percent(row[what][how]) for what in _COVERED for how in ("percentile", "used")],
+            }
+            for row in table["coverage"]
+        ],
         "looks": [
             {
                 "spread": row["spread"],

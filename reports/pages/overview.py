@@ -9,33 +9,26 @@ import numpy as np
 from markupsafe import Markup
 
 from reports import numerals
-from reports.catalogue import Catalogue
 from reports.judging.claims import SUITE
 from reports.judging.judge import Judgement
 from reports.judging.leaderboard import PUBLISHED, Group, Row
-from reports.judging.published import (
-    TITLES,
-    PublishedCurve,
-    dopamine_games,
-    dopamine_median_curves,
-    paper_curves,
-)
 from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
 from reports.pages.card import VERDICT_CSS
-from reports.pages.charts import Level, LineChart, Series, mini_interval, sparkline
+from reports.pages.charts import mini_interval, sparkline
 from reports.pages.claims_table import claims_table
+from reports.pages.group_figures import curve_figure, profile_figure, row_title
 from reports.pages.lead import lead
 from reports.pages.palette import colour, place
 from reports.pages.site import Site
-from reports.pages.svg import frame_text, padded, tick_text
+from reports.pages.svg import frame_text, padded
 from reports.statistics.aggregate import METRIC_TITLES, METRICS
-from reports.statistics.bootstrap import Interval
+from reports.statistics.bootstrap import LEAST_RUNS, SAME_DRAWS, Interval
 from reports.summary import Report
 from results.games import ATARI57
-from results.reference import DOPAMINE, PAPER
 from results.schema import format_frames
 
-HUMAN = Level("human", 1.0)
+# Of a single game median and mean are one number, and so is the IQM of three seeds.
+OF_ONE_GAME = {"median": "Score", "optimality_gap": "Optimality gap"}
 
 
 def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, Any]:
@@ -120,13 +113,9 @@ def tally(report: Report) -> list[dict[str, Any]]:
     return [] if all(item["verdict"] == INSUFFICIENT for item in given) else given
 
 
-def row_title(row: Row, catalogue: Catalogue) -> str:
-    """How a row's baseline is called."""
-    return catalogue.title(row.baseline) if catalogue.find(row.baseline) else TITLES.get(row.baseline, row.baseline)
-
-
 def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
-    metrics = [metric for metric in METRICS if any(row.metrics[metric].estimate is not None for row in group.rows)]
+    shown = METRICS if len(group.games) > 1 else OF_ONE_GAME
+    metrics = [metric for metric in shown if any(row.metrics[metric].estimate is not None for row in group.rows)]
     scales = {}
     for metric in metrics:
         intervals = [row.metrics[metric] for row in group.rows]
@@ -140,14 +129,20 @@ def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
         "frames": group.frames,
         "is_off_protocol": group.is_off_protocol,
         "is_unscored": group.is_unscored,
-        "metrics": [METRIC_TITLES[metric] for metric in metrics],
+        "metrics": [METRIC_TITLES[metric] if len(group.games) > 1 else OF_ONE_GAME[metric] for metric in metrics],
         "has_median57": any(row.median57 is not None for row in group.rows),
-        "rows": [_row(row, report, metrics, scales, best) for row in group.rows],
+        "rows": [_row(row, report, metrics, scales, best) for row in sorted(group.rows, key=_descending)],
         "notes": sorted({row.protocol for row in group.rows if row.protocol}),
         "origins": sorted({row.origin for row in group.rows if row.origin}),
         "has_unequal_seeds": any(row.seeds[0] != row.seeds[1] for row in group.rows),
-        "has_single_seed": not group.is_unscored and any(row.seeds[0] == 1 for row in group.rows),
+        "has_few_seeds": not group.is_unscored and any(0 < row.seeds[0] < LEAST_RUNS for row in group.rows),
     }
+
+
+def _descending(row: Row) -> float:
+    """Sorts rows by their median, the highest first; rows without one come last."""
+    median = row.metrics["median"].estimate
+    return np.inf if median is None else -median
 
 
 def _best(known: Sequence[Interval], metric: str) -> float | None:
@@ -235,10 +230,10 @@ def _group(group: Group, report: Report, site: Site, number: int) -> dict[str, A
         else [
             figure
             for statistic, title in (("median", "Median"), ("iqm", "Interquartile mean"))
-            if (figure := _curve_figure(group, report, site, name, statistic, title))
+            if (figure := curve_figure(group, report, site, name, statistic, title))
         ]
     )
-    view["profile"] = None if len(group.games) == 1 else _profile_figure(group, report, site, name)
+    view["profile"] = None if len(group.games) == 1 else profile_figure(group, report, site, name)
     view["is_single"] = is_single(group)
     view["game_page"] = group.games[0] if len(group.games) == 1 else ""
     view["improvements"] = [
@@ -250,119 +245,10 @@ def _group(group: Group, report: Report, site: Site, number: int) -> dict[str, A
             "bar": Markup(mini_interval(chance, 0.0, 1.0, colour(report, a), mark=0.5)),
         }
         for a, b, chance in group.improvements
-        if chance.is_complete
+        if chance.is_complete or chance.reason == SAME_DRAWS
     ]
+    view["why_no_ends"] = SAME_DRAWS if any(i.reason == SAME_DRAWS for _, _, i in group.improvements) else ""
     return view
-
-
-def _curve_figure(
-    group: Group, report: Report, site: Site, name: str, statistic: str, title: str
-) -> dict[str, Any] | None:
-    frames = group.curve_frames
-    series = [
-        Series(
-            label=row_title(row, report.catalogue),
-            css=colour(report, row.baseline),
-            x=frames,
-            y=row.curves[statistic].estimate,
-            low=row.curves[statistic].low,
-            high=row.curves[statistic].high,
-        )
-        for row in group.rows
-        if row.curves and not np.isnan(row.curves[statistic].estimate).all()
-    ]
-    if not series:
-        return None
-    if statistic == "median" and group.frames == 200_000_000:
-        # Of curves measured under another protocol, none: they stand in the tables, and on pages of their own.
-        if group.games == ATARI57 and report.catalogue.protocol.name == PAPER.suite_protocol:
-            series += [
-                _published_series(curve, report, "published")
-                for curve in paper_curves()
-                if report.catalogue.find(curve.name)
-            ]
-        if group.games == dopamine_games() and report.catalogue.protocol.name == DOPAMINE.suite_protocol:
-            series += [_published_series(c, report, "published") for c in dopamine_median_curves().values()]
-    chart = LineChart(
-        label=f"{title} of the human-normalised score over frames, {group.title}",
-        x_title="frames",
-        y_title="human-normalised score",
-        series=tuple(series),
-        levels=(HUMAN,),
-        y_low=0.0 if all(np.nanmin(s.y) >= 0 for s in series) else None,
-    )
-    rows = []
-    for item in series:
-        low = item.low if item.low is not None else np.full(len(item.x), np.nan)
-        high = item.high if item.high is not None else np.full(len(item.x), np.nan)
-        for point in range(len(item.x)):
-            rows.append([item.label, item.note, int(item.x[point]), item.y[point], low[point], high[point]])
-    csv = site.csv(f"curves-{name}-{statistic}", ("series", "note", "frames", statistic, "ci_low", "ci_high"), rows)
-    return site.line_figure(
-        f"curve-{name}-{statistic}",
-        f"{title} over training, {group.title}",
-        " ".join(
-            text
-            for text, applies in (
-                ("Band: pointwise 95\N{NO-BREAK SPACE}% interval over seeds.", any(r.seeds[0] > 1 for r in group.rows)),
-                ("Dashed: published, not measured here.", any(s.style == "published" for s in series)),
-            )
-            if applies
-        ),
-        chart,
-        csv=csv,
-    )
-
-
-def _published_series(curve: PublishedCurve, report: Report, note: str) -> Series:
-    known = report.catalogue.find(curve.name)
-    return Series(
-        label=known.title if known else TITLES.get(curve.name, curve.name),
-        css=colour(report, curve.name) if known else "pub",
-        x=curve.frames,
-        y=curve.values,
-        note=note,
-        style="published",
-    )
-
-
-def _profile_figure(group: Group, report: Report, site: Site, name: str) -> dict[str, Any] | None:
-    if len(group.rows) < 2 or group.is_unscored:
-        return None
-    series = tuple(
-        Series(
-            label=row_title(row, report.catalogue),
-            css=colour(report, row.baseline),
-            x=group.thresholds,
-            y=row.profile.estimate,
-            low=np.clip(row.profile.low, 0, 1),
-            high=np.clip(row.profile.high, 0, 1),
-        )
-        for row in group.rows
-        if row.profile is not None
-    )
-    chart = LineChart(
-        label=f"Performance profiles, {group.title}",
-        x_title="human-normalised score",
-        y_title="fraction of runs that score more",
-        series=series,
-        x_text=tick_text,
-        y_low=0.0,
-    )
-    rows = [
-        [s.label, s.x[i], s.y[i], s.low[i], s.high[i]]
-        for s in series
-        for i in range(len(s.x))
-        if s.low is not None and s.high is not None
-    ]
-    csv = site.csv(f"profile-{name}", ("series", "threshold", "fraction_above", "ci_low", "ci_high"), rows)
-    return site.line_figure(
-        f"profile-{name}",
-        f"Performance profiles, {group.title}",
-        "How large a part of all runs scores above each level; higher is better. Every game weighs the same.",
-        chart,
-        csv=csv,
-    )
 
 
 def games(report: Report) -> list[dict[str, Any]]:

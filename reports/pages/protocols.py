@@ -65,7 +65,7 @@ def _settings(reports: Sequence[Report]) -> list[dict[str, Any]]:
     names = list(dict.fromkeys(name for report in reports for name in report.catalogue.protocol.values))
     rows = []
     for name in names:
-        values = [_plain(report.catalogue.protocol.values.get(name, NOT_SET)) for report in reports]
+        values = [numerals.setting(report.catalogue.protocol.values.get(name, NOT_SET)) for report in reports]
         sources = [report.catalogue.protocol.sources.get(name, "") for report in reports]
         is_told = [value for value in values if value != NOT_SET]
         rows.append(
@@ -76,12 +76,6 @@ def _settings(reports: Sequence[Report]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _entries(report: Report, key: Compared) -> list[Entry]:

@@ -54,8 +54,8 @@ def rank_figure(judgement: Judgement, report: Report, site: Site) -> dict[str, A
             values = run.diagnostics[f"{RANK}/{layer}"]
             title, css = report.catalogue.title(side), colour(report, side)
             style = "main" if index == len(claim.layers) - 1 else "other"
-            series.append(Series(f"{title}, {layer}", css, frames, values, note=game, style=style))
-            rows += [[side, layer, game, int(frames[i]), values[i]] for i in range(len(frames))]
+            series.append(Series(f"{title}, {layer}", css, frames, values, note=game, style=style).where_known())
+            rows += [[side, layer, game, int(frames[i]), values[i]] for i in np.flatnonzero(~np.isnan(values))]
     if not series:
         return None
     observations = min(run.observations for run in used)

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from typing import Any, Self
@@ -20,11 +21,13 @@ from markupsafe import Markup
 from reports import numerals
 from reports.errors import ReportsError
 from reports.pages.charts import NARROW, WIDE, LineChart
+from reports.pages.svg import Values
 from reports.summary import csv_text
 from results.schema import FIRST_PROTOCOL
 
 PACKAGE = Path(__file__).parent
 MARKER = ".hadamax-report"  # tells a folder that a report made from any other
+_NEW, _OLD = "new", "old"  # beside `out`: the report that is being made, and the one that it takes the place of
 STATIC = ("report.css", "report.js")
 
 
@@ -46,7 +49,8 @@ class Site:
             raise ReportsError(f"{out} holds files that no report made; choose another --out, or empty it")
         self._out = out
         # Named by machine and process: two reports at once must not write into each other's.
-        self._staging = out.with_name(f".{out.name}.new-{platform.node()}-{os.getpid()}")
+        self._staging = out.with_name(f"{_beginning(out, _NEW)}{os.getpid()}")
+        self._old = out.with_name(f"{_beginning(out, _OLD)}{os.getpid()}")
         self._folder = ""  # of a part: where it lies below the site's top, with a slash
         self.names: set[str] = set()  # of the files, from the site's top
         self._environment = Environment(
@@ -78,7 +82,11 @@ class Site:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._staging, ignore_errors=True)
+        with suppress(OSError):
+            if not self._out.exists():
+                self._old.rename(self._out)  # `finish` failed with the earlier report out of the way
+        for folder in (self._staging, self._old):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, name: str, content: str | bytes) -> None:
         """Adds a file; `name` leads to it from the site's top. Raises ReportsError if it cannot be written."""
@@ -127,18 +135,22 @@ class Site:
             "caption": caption,
             "wide": Markup(chart.draw(WIDE)),
             "narrow": Markup(chart.draw(NARROW)),
+            "names": _names(chart),
             "data": json_script(chart.data()),
             "csv": csv,
             "table": curve_table(chart, rows),
         }
 
     def finish(self) -> None:
-        """Puts the site at `out`, in place of an earlier report there. Raises ReportsError if that fails."""
+        """Puts the site at `out`, in place of an earlier report there. Raises ReportsError if that fails.
+
+        Each report is renamed as a whole, so that `out` never holds a part of one, wherever this is killed.
+        """
         for name, content in {**_static(), MARKER: b""}.items():
             self.add(name, content)
         try:
             if self._out.exists():
-                shutil.rmtree(self._out)
+                self._out.rename(self._old)
             self._staging.rename(self._out)
         except OSError as error:
             raise self._unwritable(error) from error
@@ -149,11 +161,15 @@ class Site:
 
 def _remove_leftovers(out: Path) -> None:
     """Deletes what reports of this machine that were killed left beside `out`."""
-    beginning = f".{out.name}.new-{platform.node()}-"
-    for left in out.parent.glob(f"{glob.escape(beginning)}*") if out.parent.is_dir() else ():
-        number = left.name.removeprefix(beginning)
-        if number.isdecimal() and (int(number) == os.getpid() or not _is_alive(int(number))):
-            shutil.rmtree(left, ignore_errors=True)
+    for beginning in (_beginning(out, _NEW), _beginning(out, _OLD)):
+        for left in out.parent.glob(f"{glob.escape(beginning)}*") if out.parent.is_dir() else ():
+            number = left.name.removeprefix(beginning)
+            if number.isdecimal() and (int(number) == os.getpid() or not _is_alive(int(number))):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _beginning(out: Path, kind: str) -> str:
+    return f".{out.name}.{kind}-{platform.node()}-"
 
 
 def _is_alive(process: int) -> bool:
@@ -211,7 +227,7 @@ def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
                 abs(series.x[index] - point) <= 0.51 * step * abs(longest.x[1] - longest.x[0])
                 if len(longest.x) > 1
                 else True
-            )
+            ) and point <= _last_told(series.x)
             cells.append(_cell(series, index, chart.is_percent) if is_near else numerals.number(None))
         table.append({"x": chart.x_text(float(point)), "cells": cells})
     return {
@@ -219,6 +235,22 @@ def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
         "columns": [s.label + (f" ({s.note})" if s.note else "") for s in shown],
         "rows": table,
     }
+
+
+def _names(chart: LineChart) -> dict[str, Any] | None:
+    """The curves' names for a list under the figure, where they do not fit beside it; None where they always do."""
+    if chart.has_room_for_labels(NARROW):
+        return None
+    named = [series for series in chart.series if series.style != "thin"]
+    return {
+        "always": not chart.has_room_for_labels(WIDE),
+        "curves": [{"css": s.css, "label": s.label + (f" ({s.note})" if s.note else "")} for s in named],
+    }
+
+
+def _last_told(points: Values) -> float:
+    """Beyond the last of `points` by more than their distance a curve says nothing: the run had ended."""
+    return float(points[-1]) + (float(points[-1] - points[-2]) if len(points) > 1 else 0.0)
 
 
 def _cell(series: Any, index: int, is_percent: bool) -> str:
@@ -230,4 +262,4 @@ def _cell(series: Any, index: int, is_percent: bool) -> str:
         return numerals.number(None)
     if series.low is None or np.isnan(series.low[index]) or np.isnan(series.high[index]):
         return write(value)
-    return f"{write(value)} [{write(series.low[index])}, {write(series.high[index])}]"
+    return f"{write(value)} [{write(series.low[index])} to {write(series.high[index])}]"

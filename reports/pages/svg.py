@@ -110,6 +110,10 @@ def text(x: float, y: float, content: str, css: str, anchor: str = "start") -> s
     return f'<text x="{px(x)}" y="{px(y)}" class="{css}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
+def circle(x: float, y: float, radius: float, css: str) -> str:
+    return f'<circle cx="{px(x)}" cy="{px(y)}" r="{px(radius)}" class="{css}"/>'
+
+
 def path(data: str, css: str) -> str:
     return f'<path d="{data}" class="{css}"/>' if data else ""
 

@@ -27,7 +27,6 @@ from reports.pages.site import Site
 from reports.statistics.bootstrap import Interval
 from reports.summary import Report
 from results.games import ATARI57
-from results.schema import format_frames
 from results.scores import human_normalised
 
 HADAMAX, PLAIN = "hadamax-pqn", "pqn"
@@ -187,7 +186,7 @@ def _row(row: Studied, report: Report) -> dict[str, Any]:
         "title": row.info.title,
         "css": colour(report, row.info.name),
         "is_reference": is_reference,
-        "runs": f"{games_title(games)}, {format_frames(row.runs[0].frames)}, "
+        "runs": f"{games_title(games)}, {numerals.frames(row.runs[0].frames)}, "
         f"{numerals.seeds_text((min(seeds.values()), max(seeds.values())))}"
         + (f", {OFF_PROTOCOL}" if any(e.standing == OFF_PROTOCOL for e in row.runs) else ""),
         "score": numerals.number(float(np.median([_mean_hns(row.runs, game) for game in games]))),
@@ -305,11 +304,11 @@ def _figure(
                 colour(report, row.info.name),
                 frames,
                 values,
-                note=f"{format_frames(budget)} frames" if len(budgets) > 1 else "",
+                note=f"{numerals.frames(budget)} frames" if len(budgets) > 1 else "",
                 style="main" if is_main else "other",
-            )
+            ).where_known()
         )
-        numbers += [[row.info.name, int(frames[i]), values[i]] for i in range(len(frames))]
+        numbers += [[row.info.name, int(frames[i]), values[i]] for i in np.flatnonzero(~np.isnan(values))]
     if not series:
         return None
     chart = LineChart(f"{title} over training", "frames", title.lower(), tuple(series), levels, y_low=0.0)

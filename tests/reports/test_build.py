@@ -19,6 +19,7 @@ from made_up_runs import make_catalogue, write_run
 from reports.build import Outcome, build, summarise
 from reports.errors import ReportsError
 from reports.markdown import render
+from reports.statistics.bootstrap import SAME_DRAWS
 from reports.summary import LEADERBOARD_HEADER, SCHEMA_FILE
 from results.errors import ResultsError
 from results.games import ATARI5
@@ -131,7 +132,9 @@ class Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         values = dict(attributes)
-        self.targets += [values[name] for name in ("href", "src") if values.get(name)]  # type: ignore[misc]
+        found = [value for name in ("href", "src") if (value := values.get(name))]
+        # The reader may follow a link to the paper; nothing is loaded from there.
+        self.targets += [value for value in found if (tag, value) != ("a", "https://arxiv.org/abs/2505.15345")]
         if values.get("id"):
             self.ids.append(values["id"])  # type: ignore[arg-type]
         if re.fullmatch("h[1-6]", tag):
@@ -186,8 +189,8 @@ def test_one_run_of_one_game_gives_a_report(tmp_path: Path) -> None:
     assert "a single seed has no spread" in outcome.index.read_text()
 
 
-def test_of_single_seeds_no_winner_is_named(tmp_path: Path) -> None:
-    """With one seed a side the table used to bold the higher one, and to tell a chance of 100 %."""
+def test_of_one_or_two_seeds_no_winner_is_named(tmp_path: Path) -> None:
+    """With one seed a side the table used to bold the higher one, and to tell a chance of 100 %; so it did with two."""
     write_run(tmp_path / "runs", "pqn", "Pong", 1_000_000, 0, 0.5)
     write_run(tmp_path / "runs", "hadamax-pqn", "Pong", 1_000_000, 0, 0.6)
     page = build(results=tmp_path / "runs", out=tmp_path / "one", catalogue=CATALOGUE).index.read_text()
@@ -199,8 +202,24 @@ def test_of_single_seeds_no_winner_is_named(tmp_path: Path) -> None:
         write_run(tmp_path / "runs", name, "Pong", 1_000_000, 1, hns)
     page = build(results=tmp_path / "runs", out=tmp_path / "two", catalogue=CATALOGUE).index.read_text()
     board = page[page.index('id="group-1M-0"') : page.index('id="published"')]
+    assert "<strong>0." not in board
+    assert "Probability of improvement" not in board
+    assert "Fewer than three seeds of a game do not tell how far seeds spread" in board
+
+
+def test_a_chance_of_improvement_that_every_draw_agrees_on_has_no_interval(tmp_path: Path) -> None:
+    """Three runs above three others used to have a chance of 100 %, interval 100 % to 100 %."""
+    for seed in range(3):
+        write_run(tmp_path / "runs", "pqn", "Pong", 1_000_000, seed, 0.5 + 0.01 * seed)
+        write_run(tmp_path / "runs", "hadamax-pqn", "Pong", 1_000_000, seed, 0.6 + 0.01 * seed)
+    outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE)
+    (chance,) = outcome.summary["improvements"]
+    assert (chance["estimate"], chance["ci_low"], chance["ci_high"]) == (1.0, None, None)
+    page = outcome.index.read_text()
+    board = page[page.index('id="group-1M-0"') : page.index('id="published"')]
     assert "<strong>0." in board
     assert "Probability of improvement" in board
+    assert f"No interval: {SAME_DRAWS}." in board
 
 
 def test_of_two_that_read_alike_no_winner_is_named(tmp_path: Path) -> None:

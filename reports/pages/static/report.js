@@ -33,6 +33,12 @@ function nearest(xs, wanted) {
   return best;
 }
 
+// Beyond its last point by more than their distance a curve says nothing: the run had ended.
+function lastTold(xs) {
+  const last = xs.length - 1;
+  return last > 0 ? 2 * xs[last] - xs[last - 1] : xs[0];
+}
+
 function element(name, attributes, parent) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -74,6 +80,7 @@ function enhance(figure) {
   });
   reader.append(slider, label, values);
   figure.querySelector(".plot").after(reader);
+  figure.querySelector(".keys")?.remove(); // the reader names every curve
 
   // The slider runs under the plot of the figure that is shown, its knob's middle under the cursor.
   const knob = 16;
@@ -92,10 +99,10 @@ function enhance(figure) {
     const parts = [];
     data.series.forEach((series, number) => {
       const at = nearest(series.x, x);
-      const isThere = Math.abs(series.x[at] - x) <= main.x[main.x.length - 1] / 40;
+      const isThere = Math.abs(series.x[at] - x) <= main.x[main.x.length - 1] / 40 && x <= lastTold(series.x);
       let text = isThere ? write(series.y[at]) : "–";
       if (isThere && series.low && series.low[at] !== null && series.high[at] !== null) {
-        text += " [" + write(series.low[at]) + ", " + write(series.high[at]) + "]";
+        text += " [" + write(series.low[at]) + " to " + write(series.high[at]) + "]";
       }
       rows[number].textContent = series.label + ": " + text;
       parts.push(series.label + " " + text);
