@@ -2,7 +2,10 @@
 
 import sys
 
-from suite.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from suite.cli import main  # takes a second, in which Ctrl-C is no crash either
+
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

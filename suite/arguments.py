@@ -141,7 +141,7 @@ def parse_groups(text: str, devices: Sequence[str]) -> int:
 
 def parse_restarts(text: str) -> int:
     """How often a run may be started again; 0 for never."""
-    return 0 if text.strip() == "0" else parse_count(text, "--restarts", MAX_RESTARTS)
+    return 0 if text.strip() == "0" else parse_count(text, "--restarts", MAX_RESTARTS, least="0, or ")
 
 
 def parse_minutes(text: str) -> int:
@@ -149,10 +149,10 @@ def parse_minutes(text: str) -> int:
     return parse_count(text, "--hang-minutes", MAX_MINUTES)
 
 
-def parse_count(text: str, flag: str, most: int) -> int:
-    """A whole number from 1 to `most`."""
+def parse_count(text: str, flag: str, most: int, *, least: str = "") -> int:
+    """A whole number from 1 to `most`. `least`: what else the flag takes, for the message."""
     if not re.fullmatch(r"[0-9]{1,9}", text.strip()) or not 0 < int(text) <= most:
-        raise UserError(f"{flag} {text!r} is not allowed; give a whole number from 1 to {most}")
+        raise UserError(f"{flag} {text!r} is not allowed; give {least}a whole number from 1 to {most}")
     return int(text)
 
 

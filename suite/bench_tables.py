@@ -26,7 +26,9 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no measurement; make one with: python -m suite bench --json > {path}") from error
+        raise UserError(
+            f"{path} is no measurement; make one with: python -m suite bench --json > bench.json"
+        ) from error
     return facts
 
 

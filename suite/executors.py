@@ -107,7 +107,7 @@ class LocalExecutor:
                         active.remove(worker)
                         free.append(worker.options)
                         spec, before = worker.spec, restarts.get(worker.spec, ())
-                        outcome = worker.outcome(was_stopped=told_to_stop > 0)
+                        outcome = worker.outcome(was_stopped=signals.count > 0)
                         if worker.crashed and not signals.count and len(before) < self._supervision.restarts:
                             restarts[spec] = (*before, outcome.reason)
                             audience.restarting(spec, outcome.reason)

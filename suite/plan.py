@@ -11,7 +11,7 @@ from typing import Any
 from baselines.families import PINNED_NAMES
 from baselines.registry import describe, is_own, load_pinned
 from results.lock import writer
-from results.schema import FIRST_PROTOCOL, MANIFEST_FILE, RunSpec, format_frames
+from results.schema import ACTIONS_FILE, FIRST_PROTOCOL, MANIFEST_FILE, RunSpec, format_frames
 from results.store import BrokenRun, Run, open_run, run_directory
 from suite.errors import UserError
 from suite.protocol import PROTOCOLS, load_protocol, pinned_hash, run_spec
@@ -142,6 +142,9 @@ def refuse_unusable(states: Iterable[RunState]) -> None:
 
 def _wanted_state(spec: RunSpec, directory: Path) -> RunState:
     if not (directory / MANIFEST_FILE).exists():
+        if (directory / ACTIONS_FILE).exists():  # packed when a run is done, and never before its first manifest
+            note = f"{directory}: has the actions of a finished run but no {MANIFEST_FILE}"
+            return RunState("broken", directory, spec, total_frames=spec.frames, note=note)
         return RunState("missing", directory, spec, total_frames=spec.frames)
     run = open_run(directory)
     if isinstance(run, BrokenRun):

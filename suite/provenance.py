@@ -17,6 +17,7 @@ from baselines.fast.bf16 import bf16_instructions
 
 _PACKAGES = ("torch", "envpool", "envpool-assets", "numpy", "pandas", "pyarrow")
 _CHECKOUT = Path(__file__).parent.parent
+_CODE = ("suite", "baselines", "results", "reports")
 
 
 def versions() -> dict[str, str | None]:
@@ -55,8 +56,8 @@ def available_cores() -> int:
 def revision(results: Path | None = None) -> dict[str, Any] | None:
     """{commit, clean} of the checkout this code runs from; None outside one.
 
-    New results do not make a tree unclean, in their usual place or in the folder `results`; any other change or
-    untracked file does.
+    A change of a tracked file makes a tree unclean, and so does a new file in a package. New results do not, in their
+    usual place or in the folder `results`; nor does what else lies in the checkout, which no run reads.
     """
     commit = _git("rev-parse", "HEAD")
     if commit is None:
@@ -64,8 +65,9 @@ def revision(results: Path | None = None) -> dict[str, Any] | None:
     ignored = [":!results/runs", ":!results/external"]
     if results is not None and results.resolve().is_relative_to(_CHECKOUT) and results.resolve() != _CHECKOUT:
         ignored.append(f":!{results.resolve().relative_to(_CHECKOUT).as_posix()}")
-    changes = _git("status", "--porcelain", "--", ".", *ignored)
-    return {"commit": commit, "clean": changes == ""}
+    tracked = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *ignored)
+    untracked = _git("status", "--porcelain", "--untracked-files=all", "--", *_CODE, *ignored)
+    return {"commit": commit, "clean": tracked == "" and untracked == ""}
 
 
 def _git(*arguments: str) -> str | None:

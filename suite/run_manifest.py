@@ -92,6 +92,8 @@ class RunManifest:
             return cls(directory, values, changed=[], previous_error=None)
         values |= {key: previous[key] for key in (*_TAKEN_OVER, "environment", "off_protocol", "path")}
         values["interruptions"] = list(previous["interruptions"])
+        if previous["revision"] and values["revision"]:  # what changed code has trained stays so
+            values["revision"]["clean"] &= previous["revision"]["clean"]
         error = previous["error"]["type"] if previous["error"] else None
         return cls(directory, values, changed=[*damaged, *_changes(previous, values)], previous_error=error)
 

@@ -76,10 +76,12 @@ def work(spec: RunSpec, results: Path, options: RunOptions, execute: Callable[..
             "",
         )
     except BaseException as error:
-        traceback.print_exc()
+        with suppress(OSError):  # the log's disk may be full: the parent is to hear the reason all the same
+            traceback.print_exc()
         result = (CRASHED if _may_pass(error) else "failed", _one_line(error))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
     with suppress(OSError):  # nobody may be left to tell; the manifest says it
         sender.send(result)
     sys.exit(1 if result[0] in ("failed", CRASHED) else 0)

@@ -26,7 +26,8 @@ from reports.summary import csv_text
 from results.schema import FIRST_PROTOCOL
 
 PACKAGE = Path(__file__).parent
-MARKER = ".hadamax-report"  # tells a folder that a report made from any other
+MARKER = ".hadamax-report"  # tells a folder that a report made from any other, and names the report's files
+_OF_THE_SYSTEM = (".DS_Store", "Thumbs.db")  # what file managers leave in every folder they show
 _NEW, _OLD = "new", "old"  # beside `out`: the report that is being made, and the one that it takes the place of
 STATIC = ("report.css", "report.js")
 
@@ -47,6 +48,12 @@ class Site:
             raise ReportsError(f"{out} is a file; choose another --out")
         if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
             raise ReportsError(f"{out} holds files that no report made; choose another --out, or empty it")
+        foreign = _foreign(out)
+        if foreign is not None:
+            raise ReportsError(
+                f"{out} holds {foreign}, which no report made, and a new report would delete it; move it away, or "
+                "choose another --out"
+            )
         self._out = out
         # Named by machine and process: two reports at once must not write into each other's.
         self._staging = out.with_name(f"{_beginning(out, _NEW)}{os.getpid()}")
@@ -146,8 +153,9 @@ class Site:
 
         Each report is renamed as a whole, so that `out` never holds a part of one, wherever this is killed.
         """
-        for name, content in {**_static(), MARKER: b""}.items():
+        for name, content in _static().items():
             self.add(name, content)
+        self.add(MARKER, "\n".join(sorted(self.names)))
         try:
             if self._out.exists():
                 self._out.rename(self._old)
@@ -157,6 +165,20 @@ class Site:
 
     def _unwritable(self, error: OSError) -> ReportsError:
         return ReportsError(f"{self._out} cannot be written ({error.strerror}); choose another --out")
+
+
+def _foreign(out: Path) -> str | None:
+    """A file in the report at `out` that it did not make itself, from its top; None for none, or of an older report."""
+    marker = out / MARKER
+    names = set(marker.read_text(encoding="utf-8").splitlines()) if marker.is_file() else set()
+    if not names:
+        return None
+    for folder, _, files in os.walk(out):
+        for file in files:
+            name = (Path(folder) / file).relative_to(out).as_posix()
+            if name not in names and file not in (MARKER, *_OF_THE_SYSTEM):
+                return name
+    return None
 
 
 def _remove_leftovers(out: Path) -> None:

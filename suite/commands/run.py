@@ -133,6 +133,8 @@ def run(parsed: argparse.Namespace) -> int:
     by_spec = {state.spec: Outcome(state.spec, "skipped") for state in states if state.state == "done" and state.spec}
     if by_spec:
         print(f"{display.plural(len(by_spec), 'run')} of {len(specs)} done already", file=sys.stderr)
+    if left:
+        _tell_changed_code(results)
     if left and cluster:
         by_spec |= {outcome.spec: outcome for outcome in _train_on_cluster(states, results, cluster, supervision)}
     elif left:
@@ -161,6 +163,14 @@ def _matrix(parsed: argparse.Namespace) -> tuple[RunSpec, ...]:
     if selection.frames is None:
         raise UserError("--frames is missing; give a budget such as 200k (a quick look), 4M, 40M or 200M")
     return selection.matrix()
+
+
+def _tell_changed_code(results: Path) -> None:
+    from suite.provenance import revision
+
+    found = revision(results)
+    if found is not None and not found["clean"]:
+        _tell("note: the code of this checkout is changed; manifests say so, and such runs cannot be sent in")
 
 
 def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:

@@ -30,6 +30,16 @@ def test_a_run_without_a_folder_is_missing(tmp_path):
     assert [s.state for s in wanted(tmp_path, seeds=(0, 1))] == ["done", "missing"]
 
 
+def test_a_finished_run_that_lost_its_manifest_is_not_written_over(tmp_path):
+    run = store_run(tmp_path)
+    (run / "actions.parquet").write_bytes(b"packed when the run was done")
+    (run / "manifest.json").unlink()
+    (state,) = wanted(tmp_path)
+    assert state.state == "broken"
+    with pytest.raises(UserError, match=r"has the actions of a finished run but no manifest\.json; move it away"):
+        plan.refuse_unusable([state])
+
+
 @pytest.mark.parametrize("status", ["interrupted", "running"])
 def test_a_run_that_nobody_works_on_is_part_done(tmp_path, status):
     store_run(tmp_path, status=status, **STOPPED)

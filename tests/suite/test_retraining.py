@@ -107,5 +107,5 @@ def test_a_run_of_a_gpu_is_trained_on_a_gpu_that_has_a_number(run, monkeypatch):
     monkeypatch.setattr(retraining, "prepare", prepare)
     monkeypatch.setattr(retraining.torch.cuda, "is_available", lambda: True)
     of_a_gpu = with_manifest(run, lambda manifest: manifest["hardware"].update(device="cuda"))
-    with pytest.raises(Prepared, match="^cuda:0$"):
+    with pytest.raises(Prepared, match=r"^cuda:0$"):
         retrain(of_a_gpu, updates=1)

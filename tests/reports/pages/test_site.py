@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reports.errors import ReportsError
-from reports.pages.site import Site
+from reports.pages.site import MARKER, Site
 
 KILLED = """
 import os, pathlib, shutil, sys
@@ -71,3 +71,29 @@ def test_where_the_new_report_cannot_be_put_in_place_the_old_one_stays(
         make(out, "new")
     assert (out / "index.html").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["html"]
+
+
+def test_a_file_that_the_report_did_not_make_is_never_deleted_with_it(tmp_path: Path) -> None:
+    out = tmp_path / "html"
+    make(out, "old")
+    (out / ".git").mkdir()
+    (out / ".git" / "HEAD").write_text("a published folder")
+    with pytest.raises(ReportsError, match=r"holds \.git/HEAD, which no report made, and a new report would delete it"):
+        make(out, "new")
+    assert (out / "index.html").read_text() == "old"
+
+
+def test_what_a_file_manager_leaves_keeps_no_report_out(tmp_path: Path) -> None:
+    out = tmp_path / "html"
+    make(out, "old")
+    (out / ".DS_Store").write_text("icons")
+    make(out, "new")
+    assert (out / "index.html").read_text() == "new"
+
+
+def test_a_report_of_an_older_suite_which_named_no_files_is_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "html"
+    make(out, "old")
+    (out / MARKER).write_text("")
+    make(out, "new")
+    assert (out / "index.html").read_text() == "new"
