@@ -26,12 +26,11 @@ from results.archive import RUN_PATH
 from results.errors import ResultsError, shown
 from results.manifest import load_json
 from results.manifest_rules import check_rules, matching, text_rule
-from results.schema import DEFAULT_LICENCE
+from results.schema import CODE_FOLDER, DEFAULT_LICENCE
 from results.tar_check import UNREADABLE
 
 SUBMISSION_FILE = "submission.json"
 FORMAT_VERSION = 1
-CODE_FOLDER = "code"
 MAX_SUBMISSION_BYTES = 4 << 20  # 10,000 members have some 1.5 MB
 MAX_CODE_BYTES = 1 << 20  # a file
 MAX_CODE_FILES = 64  # a run

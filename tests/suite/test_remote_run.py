@@ -4,6 +4,7 @@ import json
 
 import pytest
 from checkouts import checkout_of
+from nothing_runs import NothingProcess
 from tiny_runs import live, spec_of
 
 from results.store import open_run, run_directory
@@ -42,36 +43,19 @@ class HomeOf:
         return self._keeper.keep(SPEC, 1, parcel)
 
 
-class InThisProcess:
-    """In place of `suite.executors.RunProcess`: the whole run is over when it is made."""
-
-    crashed = False
+class InThisProcess(NothingProcess):
+    """A run that trains in this process, and is over when it is made."""
 
     def __init__(self, spec, results, options, execute):
         result = execute(spec, results=results, options=options, report=lambda _: None, stop_requested=lambda: False)
         self._outcome = Outcome(spec, result)
         self._killed = False
 
-    def handles(self):
-        return []
-
-    def statuses(self):
-        return []
-
-    def end_if_silent(self, allowed_seconds):
-        pass
-
-    def has_ended(self):
-        return True
-
     def outcome(self, *, was_stopped):
         return self._outcome
 
     def stop(self, *, at_once, preempted=False):
         self._killed |= at_once
-
-    def abandon(self):
-        pass
 
 
 class UntilKilled(InThisProcess):
