@@ -1,6 +1,7 @@
 """How many groups of environments are fastest on this machine: it depends on cores, game and GPU, so it is measured.
 
-What is measured are fresh environments of the run's own seeds, closed again; no result depends on the number.
+What is measured are fresh environments of the run's own seeds, closed again. On a CPU no result
+depends on the number; on a GPU it changes how sums round.
 """
 
 from __future__ import annotations

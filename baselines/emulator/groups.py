@@ -1,6 +1,7 @@
 """Environments in groups that step on their own: while one group steps, the actions of another are chosen.
 
-How many groups there are changes no observation, reward or score, only what can overlap in time.
+How many groups there are changes what can overlap in time, and on a GPU how sums round, which can end in other actions.
+Emulators and random draws know nothing of it.
 """
 
 from __future__ import annotations
