@@ -279,10 +279,15 @@ def test_words_from_outside_are_escaped(tmp_path: Path) -> None:
 
 def test_a_report_replaces_an_earlier_one_but_nothing_else(tmp_path: Path) -> None:
     out = tmp_path / "html"
+    write_run(tmp_path / "runs", "pqn", "Pong", 1_000_000, 0, 0.5)
+    build(results=tmp_path / "runs", out=out, catalogue=CATALOGUE)
+    assert (out / "data/games/Pong.csv").exists()
     build(results=tmp_path / "none", out=out, catalogue=CATALOGUE)
-    (out / "stale.html").write_text("old")
-    build(results=tmp_path / "none", out=out, catalogue=CATALOGUE)
-    assert not (out / "stale.html").exists()
+    assert not (out / "data/games/Pong.csv").exists()
+    (out / "notes.html").write_text("mine")
+    with pytest.raises(ReportsError, match="holds notes.html, which no report made"):
+        build(results=tmp_path / "none", out=out, catalogue=CATALOGUE)
+    assert (out / "notes.html").read_text() == "mine"
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.tex").write_text("years of work")
