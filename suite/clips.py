@@ -32,9 +32,9 @@ from suite.own_catalogue import Scan
 from suite.proof import origin_problems
 from suite.report_cache import user_cache
 from suite.retraced_game import GameDiffers, last_step
+from suite.stage_progress import StageProgress
 from suite.video import INSTALL, can_encode, picture, png, video_file
 from suite.watch import Shown, shown, title_of
-from suite.watch_progress import WatchProgress
 
 RENDERER = 1  # raise it whenever a clip of the same game would look another
 MAX_BYTES = 300_000
@@ -45,7 +45,7 @@ _SCALE = 2
 _PACKAGES = ("av", "pillow", "envpool", "envpool-assets", "numpy")
 
 
-def make_clips(folders: Sequence[Path], catalogue: Catalogue, progress: WatchProgress, scan: Scan = scan) -> Clips:
+def make_clips(folders: Sequence[Path], catalogue: Catalogue, progress: StageProgress, scan: Scan = scan) -> Clips:
     """The clips of everything below the folders of results. Raises ResultsError if one is no folder."""
     logged = _logged_runs(folders, catalogue, scan)
     without: dict[str, list[str]] = defaultdict(list)
@@ -111,7 +111,7 @@ def _told(error: Exception, run: Run) -> str:
     return str(error).replace(root, "").rstrip(".")
 
 
-def _cached(run: Run, game: LoggedGame, actions: np.ndarray, progress: WatchProgress, words: str) -> Clip:
+def _cached(run: Run, game: LoggedGame, actions: np.ndarray, progress: StageProgress, words: str) -> Clip:
     steps = last_step(run, game)
     place = _cache_folder() / f"{_key(run, game, actions[:steps])}.clip"
     if (kept := _read(place)) is not None:
@@ -129,7 +129,7 @@ def _cached(run: Run, game: LoggedGame, actions: np.ndarray, progress: WatchProg
     return clip
 
 
-def _make(run: Run, game: LoggedGame, actions: np.ndarray, progress: WatchProgress) -> Clip:
+def _make(run: Run, game: LoggedGame, actions: np.ndarray, progress: StageProgress) -> Clip:
     show = shown(run, game, actions, progress)
     for seconds in _SECONDS:
         first, last = best_part([m.reward for m in show.played.moments], seconds * STEPS_PER_SECOND)
@@ -156,7 +156,7 @@ def best_part(rewards: list[float], length: int) -> tuple[int, int]:
     return first, first + length
 
 
-def _of_part(show: Shown, first: int, last: int, progress: WatchProgress) -> Clip | None:
+def _of_part(show: Shown, first: int, last: int, progress: StageProgress) -> Clip | None:
     """The clip of some moments at the best quality that is small enough; None if there is none."""
     screens = [screen for screen in takewhile(lambda s: s.step < last, show.screens(progress)) if screen.step >= first]
     run, game, title = show.played.run, show.played.game, title_of(show.played.run)

@@ -22,8 +22,8 @@ from suite.game_screens import (
 )
 from suite.logged_games import LoggedGame
 from suite.retraced_game import last_step
+from suite.stage_progress import StageProgress
 from suite.video import MAX_WEBP_SECONDS, picture, video_file
-from suite.watch_progress import WatchProgress
 
 _SCALE, _WEBP_SCALE = 3, 2
 
@@ -36,7 +36,7 @@ class Shown:
     pictures_per_second: int
     why_slow: str | None  # why not every frame is shown; None where it is
 
-    def screens(self, progress: WatchProgress) -> Iterator[Screen]:
+    def screens(self, progress: StageProgress) -> Iterator[Screen]:
         if self.why_slow is None:
             return every_frame(self.played)
         progress.stage("playing it once more", last_step(self.played.run, self.played.game))
@@ -48,7 +48,7 @@ class Shown:
         return len(self.played.moments) / STEPS_PER_SECOND
 
 
-def shown(run: Run, game: LoggedGame, actions: np.ndarray, progress: WatchProgress) -> Shown:
+def shown(run: Run, game: LoggedGame, actions: np.ndarray, progress: StageProgress) -> Shown:
     """Plays the game again, then frame by frame. Raises GameDiffers if it is not the table's."""
     progress.stage(f"playing up to game {game.row}", last_step(run, game))
     played = play_again(run, game, actions, progress.tick)
@@ -61,7 +61,7 @@ def title_of(run: Run) -> str:
     return f"{run.spec.baseline} seed {run.spec.seed}"
 
 
-def write_video(show: Shown, out: Path, progress: WatchProgress, *, last_seconds: int | None = None) -> int:
+def write_video(show: Shown, out: Path, progress: StageProgress, *, last_seconds: int | None = None) -> int:
     """Writes the game, or the end of it, to `out`; how many pictures.
 
     Raises:

@@ -184,9 +184,9 @@ def _known(parsed: argparse.Namespace, folders: Sequence[Path]) -> Iterator[tupl
 def _clips(folders: Sequence[Path], known: Catalogue, reading: Reading) -> Clips:
     """The short videos of games."""
     from suite.clips import make_clips
-    from suite.watch_progress import WatchProgress
+    from suite.stage_progress import StageProgress
 
-    return make_clips(folders, known, WatchProgress(sys.stderr), reading.scan)
+    return make_clips(folders, known, StageProgress(sys.stderr), reading.scan)
 
 
 def _without(clips: Clips) -> list[str]:

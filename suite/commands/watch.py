@@ -52,16 +52,16 @@ def run(parsed: argparse.Namespace) -> int:
     found = _run_of(parsed)
     from suite.logged_games import choose, games_of, read_actions
     from suite.retraced_game import GameDiffers
+    from suite.stage_progress import StageProgress
     from suite.video import require_encoder
     from suite.watch import shown, write_video
-    from suite.watch_progress import WatchProgress
 
     actions = read_actions(found)
     game = choose(parsed.game, games_of(found), actions)
     out = parsed.out or _default_file(found, game)
     _refuse_unfit_file(out, parsed.force)
     require_encoder(out.suffix)
-    progress = WatchProgress(sys.stderr)
+    progress = StageProgress(sys.stderr)
     if game.kind != "greedy" and not parsed.game.isdecimal():
         progress.say("no greedy game has its actions here: this is a training game, with exploration")
     try:

@@ -285,7 +285,7 @@ def test_a_report_replaces_an_earlier_one_but_nothing_else(tmp_path: Path) -> No
     build(results=tmp_path / "none", out=out, catalogue=CATALOGUE)
     assert not (out / "data/games/Pong.csv").exists()
     (out / "notes.html").write_text("mine")
-    with pytest.raises(ReportsError, match="holds notes.html, which no report made"):
+    with pytest.raises(ReportsError, match=r"holds notes\.html, which no report made"):
         build(results=tmp_path / "none", out=out, catalogue=CATALOGUE)
     assert (out / "notes.html").read_text() == "mine"
     precious = tmp_path / "precious"

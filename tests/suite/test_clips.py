@@ -10,7 +10,7 @@ from reports.build import build
 from suite import clips as module
 from suite.catalogue import catalogue
 from suite.clips import MAX_BYTES, best_part, make_clips
-from suite.watch_progress import WatchProgress
+from suite.stage_progress import StageProgress
 
 pytest.importorskip("av")
 UNPINNED = dataclasses.replace(catalogue(), baselines=())  # the tiny runs here are of no pinned configuration
@@ -30,7 +30,7 @@ def results(played, tmp_path, monkeypatch):
 
 
 def made(results):
-    return make_clips([results], UNPINNED, WatchProgress(sys.stderr))
+    return make_clips([results], UNPINNED, StageProgress(sys.stderr))
 
 
 def test_the_best_part_is_where_most_points_are_made():
@@ -87,7 +87,7 @@ def test_a_run_whose_games_are_others_gets_no_clip_and_is_named(played, tmp_path
 
 
 def test_a_run_of_another_configuration_gets_no_clip(results):
-    assert make_clips([results], catalogue(), WatchProgress(sys.stderr)).clips == ()
+    assert make_clips([results], catalogue(), StageProgress(sys.stderr)).clips == ()
 
 
 def test_without_pyav_a_sentence_says_what_to_install(results, tmp_path, monkeypatch):

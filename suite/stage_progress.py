@@ -1,4 +1,4 @@
-"""How far a video is, on stderr, and how long it will take."""
+"""How far the stages of a command are, on stderr, and how long the present one will take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PLAIN_SECONDS = 15.0
 _LIVE_SECONDS = 0.5
 
 
-class WatchProgress:
+class StageProgress:
     """One line that is written over on a terminal, a line now and then anywhere else."""
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic):
