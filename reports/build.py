@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from reports.pages.protocols import protocols_page
 from reports.pages.site import Site
 from reports.pages.why import why_page
 from reports.summary import Report
+from reports.told import Tell, nobody
 from results.games import ATARI57
 from results.schema import MANIFEST_FILE
 
@@ -56,6 +58,7 @@ def build(
     clips: Clips | None = None,
     others: Sequence[Other] = (),
     reading: Reading | None = None,
+    tell: Tell = nobody,
 ) -> Outcome:
     """Writes the whole site to `out`: pages, data, `summary.json` and `leaderboard.csv`. Same results, same bytes.
 
@@ -65,16 +68,17 @@ def build(
         others: further protocols. Each that has runs gets a whole report in a folder of its name, and `protocols.html`
             compares them.
         reading: how folders and runs are read, if not anew.
+        tell: asked before each run, each claim and each page.
     Raises:
         ReportsError: the claims file is unfit, or `out` cannot hold a report.
         ResultsError: a folder of results is none.
     """
     with Site(SITE_TITLE, out, protocol=catalogue.protocol.name) as site:
         report = summaries.gather(
-            results=results, catalogue=catalogue, claims_file=claims_file, more=more, reading=reading
+            results=results, catalogue=catalogue, claims_file=claims_file, more=more, reading=reading, tell=tell
         )
         beside = [
-            (other, summaries.gather(results=results, catalogue=other.catalogue, more=more, reading=reading))
+            (other, summaries.gather(results=results, catalogue=other.catalogue, more=more, reading=reading, tell=tell))
             for other in others
         ]
         if reading is not None:
@@ -82,9 +86,9 @@ def build(
         with_runs = [(r.catalogue.protocol.name, other, r) for other, r in beside if r.evidence.runs]
         shown = ((catalogue.protocol.name, ""), *((name, f"{name}/") for name, _, _ in with_runs)) if others else ()
         site.tell_protocols(shown)
-        summary = _add_pages(site, report, clips)
+        summary = _add_pages(site, report, clips, tell)
         for name, other, theirs in with_runs:
-            _add_pages(site.part(name), theirs, other.clips)
+            _add_pages(site.part(name), theirs, other.clips, tell)
         if others:
             every = [report, *(r for _, r in beside)]
             site.page("protocols.html", "protocols.html", protocols_page(every, shown, site))
@@ -99,19 +103,23 @@ def build(
     )
 
 
-def _add_pages(site: Site, report: Report, clips: Clips | None) -> dict[str, Any]:
+def _add_pages(site: Site, report: Report, clips: Clips | None, tell: Tell) -> dict[str, Any]:
     """Adds every page of one protocol's report to `site`. Returns its summary."""
     summary = summaries.summarise(report)
-    site.page("index.html", "index.html", overview(report, site, summary))
+    pages: list[tuple[str, str, Callable[[], dict[str, Any]]]] = [
+        ("index.html", "index.html", lambda: overview(report, site, summary))
+    ]
     for judgement in report.judgements:
-        site.page(f"claims/{judgement.claim.id}.html", "claim.html", claim_page(judgement, report, site))
+        pages.append((f"claims/{judgement.claim.id}.html", "claim.html", partial(claim_page, judgement, report, site)))
     for game in ATARI57:
-        shown = None if clips is None else clips_view(game, clips, report.catalogue, site)
-        site.page(f"games/{game}.html", "game.html", {**game_page(game, report, site), "clips": shown})
+        pages.append((f"games/{game}.html", "game.html", partial(_game_page, game, report, site, clips)))
     for info in report.catalogue.baselines:
-        site.page(f"baselines/{info.name}.html", "baseline.html", baseline_page(info, report, site))
-    site.page("why.html", "why.html", why_page(report, site))
-    site.page("method.html", "method.html", method_page(report, summary))
+        pages.append((f"baselines/{info.name}.html", "baseline.html", partial(baseline_page, info, report, site)))
+    pages.append(("why.html", "why.html", lambda: why_page(report, site)))
+    pages.append(("method.html", "method.html", lambda: method_page(report, summary)))
+    for number, (name, template, view_of) in enumerate(pages):
+        tell("making pages", number, len(pages))
+        site.page(name, template, view_of())
     for entry in report.evidence.runs:
         if entry.run is not None:
             manifest = entry.run.root / entry.run.directory / MANIFEST_FILE
@@ -119,6 +127,11 @@ def _add_pages(site: Site, report: Report, clips: Clips | None) -> dict[str, Any
     site.add("summary.json", summaries.json_text(summary))
     site.add("leaderboard.csv", summaries.leaderboard_csv(summary))
     return summary
+
+
+def _game_page(game: str, report: Report, site: Site, clips: Clips | None) -> dict[str, Any]:
+    shown = None if clips is None else clips_view(game, clips, report.catalogue, site)
+    return {**game_page(game, report, site), "clips": shown}
 
 
 def _left_out_runs(report: Report) -> list[str]:

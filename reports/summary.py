@@ -23,6 +23,7 @@ from reports.judging.leaderboard import Group, Row, build_groups, published_grou
 from reports.judging.missing import Missing
 from reports.statistics.aggregate import METRICS
 from reports.statistics.power import Seeds
+from reports.told import Tell, nobody
 from results.store import external_directories
 
 FORMAT_VERSION = 3
@@ -61,12 +62,14 @@ def gather(
     claims_file: Path | None = None,
     more: Sequence[Path] = (),
     reading: Reading | None = None,
+    tell: Tell = nobody,
 ) -> Report:
     """Reads the results and judges every claim.
 
     Args:
         more: further folders of results, read after `results`.
         reading: how folders and runs are read, if not anew.
+        tell: asked before each run and each claim.
     Raises:
         ReportsError: the claims file is unfit. ResultsError: a folder of results is none.
     """
@@ -74,16 +77,20 @@ def gather(
     fractions = [claim.at_frames / claim.frames for claim in claims if claim.at_frames is not None]
     imported = [imported_entries(root, catalogue) for root in external_directories((results, *more)).values()]
     external = [entry for entries, _ in imported for entry in entries]
-    evidence = load(results, catalogue, fractions=fractions, external=external, more=more, reading=reading)
+    evidence = load(results, catalogue, fractions=fractions, external=external, more=more, reading=reading, tell=tell)
     broken_sets = [line for _, broken in imported for line in broken]
     evidence = replace(evidence, broken_files=(*evidence.broken_files, *broken_sets))
     shown = catalogue.shown_with(evidence.baselines)
+    judgements = []
+    for number, claim in enumerate(claims):
+        tell("judging claims", number, len(claims))
+        judgements.append(judge(claim, evidence, catalogue))
     return Report(
         catalogue=shown,
         evidence=evidence,
         groups=tuple(build_groups(evidence, shown)),
         published=published_groups(catalogue.protocol.name),
-        judgements=tuple(judge(claim, evidence, catalogue) for claim in claims),
+        judgements=tuple(judgements),
     )
 
 

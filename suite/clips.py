@@ -6,12 +6,13 @@ A clip is made once and kept in the user's cache, by the hash of everything it f
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,7 @@ from results.errors import ResultsError
 from results.store import Run, scan
 from results.verify import verify_run
 from suite import display
+from suite.fresh_processes import each_in_processes
 from suite.game_screens import STEPS_PER_SECOND, Screen
 from suite.logged_games import BEST, LoggedGame, choose, games_of, read_actions, seeds_of
 from suite.own_catalogue import Scan
@@ -33,6 +35,7 @@ from suite.proof import origin_problems
 from suite.report_cache import user_cache
 from suite.retraced_game import GameDiffers, last_step
 from suite.stage_progress import StageProgress
+from suite.stop_signals import StopSignals
 from suite.video import INSTALL, can_encode, picture, png, video_file
 from suite.watch import Shown, shown, title_of
 
@@ -45,33 +48,124 @@ _SCALE = 2
 _PACKAGES = ("av", "pillow", "envpool", "envpool-assets", "numpy")
 
 
-def make_clips(folders: Sequence[Path], catalogue: Catalogue, progress: StageProgress, scan: Scan = scan) -> Clips:
+@dataclass(frozen=True)
+class Chosen:
+    """A game that a clip is made of."""
+
+    run: Run
+    game: LoggedGame
+    actions: np.ndarray  # [vector steps] uint8, of its environment
+
+    @property
+    def steps(self) -> int:
+        """Agent steps of its environment until the game's end."""
+        return last_step(self.run, self.game)
+
+    @property
+    def place(self) -> Path:
+        """Where its clip is kept."""
+        return user_cache() / "clips" / f"{_key(self.run, self.game, self.actions[: self.steps])}.clip"
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """Which clips a report is to show."""
+
+    chosen: tuple[Chosen, ...] = ()
+    clips: Clips = field(default_factory=Clips)  # those that were made before, and of which runs there can be none
+
+    @property
+    def missing(self) -> list[Chosen]:
+        """What is still to be made."""
+        made = {(clip.baseline, clip.game) for clip in self.clips.clips}
+        return [one for one in self.chosen if (one.run.spec.baseline, one.run.spec.game) not in made]
+
+
+def plan_clips(folders: Sequence[Path], catalogue: Catalogue, scan: Scan = scan) -> ClipPlan:
     """The clips of everything below the folders of results. Raises ResultsError if one is no folder."""
     logged = _logged_runs(folders, catalogue, scan)
-    without: dict[str, list[str]] = defaultdict(list)
     if not can_encode(".webm"):
         why = f"Clips of games need PyAV and Pillow, which are not installed here; {INSTALL}."
         games = sorted({run.spec.game for run in logged})
-        return Clips(why_none=why, without=dict.fromkeys(games, ()))
-    best: dict[tuple[str, str], tuple[Run, LoggedGame, np.ndarray]] = {}
+        return ClipPlan(clips=Clips(why_none=why, without=dict.fromkeys(games, ())))
+    without: dict[str, list[str]] = defaultdict(list)
+    best: dict[tuple[str, str], Chosen] = {}
     for run in logged:
         try:
             source = read_actions(run)
             game = choose(BEST, games_of(run), source)
             _refuse_unsound(run)
+            _refuse_long(last_step(run, game))
         except (ResultsError, GameDiffers, ValueError) as error:
             without[run.spec.game].append(f"No clip of {run.spec}: {_told(error, run)}.")
             continue
         key = run.spec.baseline, run.spec.game
-        if key not in best or _rank(run, game) > _rank(*best[key][:2]):
-            best[key] = run, game, source.of(game)
-    clips = []
-    for number, (run, game, actions) in enumerate(best.values(), start=1):
-        try:
-            clips.append(_cached(run, game, actions, progress, f"clip {number} of {len(best)}"))
-        except (GameDiffers, ResultsError) as error:
-            without[run.spec.game].append(f"No clip of {run.spec}: {_told(error, run)}.")
-    return Clips(tuple(clips), without={game: tuple(lines) for game, lines in without.items()})
+        if key not in best or _rank(run, game) > _rank(best[key].run, best[key].game):
+            best[key] = Chosen(run, game, source.of(game))
+    kept = [clip for clip in (_read(one.place) for one in best.values()) if clip is not None]
+    return ClipPlan((*best.values(),), _clips(kept, without))
+
+
+def make_clips(plan: ClipPlan, progress: StageProgress, processes: int) -> Clips:
+    """All clips of the plan; each is kept as soon as it is made.
+
+    Raises Stopped: Ctrl-C or SIGTERM came before the last one was made by several processes.
+    """
+    missing = plan.missing
+    processes = min(processes, len(missing))
+    outcomes = _made_here(missing, progress) if processes < 2 else _made_by_processes(missing, progress, processes)
+    without = {game: [*lines] for game, lines in plan.clips.without.items()}
+    for one, outcome in zip(missing, outcomes, strict=True):
+        if isinstance(outcome, str):
+            without.setdefault(one.run.spec.game, []).append(outcome)
+    order = {(one.run.spec.baseline, one.run.spec.game): place for place, one in enumerate(plan.chosen)}
+    clips = [*plan.clips.clips, *(outcome for outcome in outcomes if isinstance(outcome, Clip))]
+    clips.sort(key=lambda clip: order[clip.baseline, clip.game])
+    return replace(_clips(clips, without), why_none=plan.clips.why_none)
+
+
+def _clips(clips: Iterable[Clip], without: Mapping[str, Sequence[str]]) -> Clips:
+    return Clips((*clips,), without={game: (*lines,) for game, lines in without.items()})
+
+
+def _made_here(missing: Sequence[Chosen], progress: StageProgress) -> list[Clip | str]:
+    outcomes = []
+    for number, one in enumerate(missing, start=1):
+        progress.say(f"clip {number} of {len(missing)}: {one.run.spec}, game {one.game.row}")
+        outcomes.append(_made(one, progress))
+        progress.clear()
+    return outcomes
+
+
+def _made_by_processes(missing: Sequence[Chosen], progress: StageProgress, processes: int) -> list[Clip | str]:
+    done = 0
+
+    def returned(place: int) -> None:
+        nonlocal done
+        done += missing[place].steps
+        progress.tick(done)
+
+    progress.stage(f"making {len(missing)} clips", sum(one.steps for one in missing))
+    with StopSignals() as signals:
+        outcomes = each_in_processes(processes, signals, _made_quietly, [(one,) for one in missing], returned=returned)
+    progress.clear()
+    return outcomes
+
+
+def _made_quietly(one: Chosen) -> Clip | str:
+    return _made(one, StageProgress(io.StringIO()))
+
+
+def _made(one: Chosen, progress: StageProgress) -> Clip | str:
+    """The clip, or why there is none."""
+    try:
+        clip = _make(one.run, one.game, one.actions, progress)
+    except (GameDiffers, ResultsError) as error:
+        return f"No clip of {one.run.spec}: {_told(error, one.run)}."
+    with suppress(OSError):  # a cache that cannot be written costs time, no more
+        one.place.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(one.place, _packed(clip))
+    return clip
 
 
 def _logged_runs(folders: Sequence[Path], catalogue: Catalogue, scan: Scan) -> list[Run]:
@@ -105,28 +199,17 @@ def _refuse_unsound(run: Run) -> None:
         raise GameDiffers(problems[0])
 
 
-def _told(error: Exception, run: Run) -> str:
-    """Without the folder: the page says the same wherever the results lie."""
-    root = str(run.directory).removesuffix(str(run.spec.directory))
-    return str(error).replace(root, "").rstrip(".")
-
-
-def _cached(run: Run, game: LoggedGame, actions: np.ndarray, progress: StageProgress, words: str) -> Clip:
-    steps = last_step(run, game)
-    place = _cache_folder() / f"{_key(run, game, actions[:steps])}.clip"
-    if (kept := _read(place)) is not None:
-        return kept
+def _refuse_long(steps: int) -> None:
     if steps > MAX_AGENT_STEPS:
         raise GameDiffers(
             f"{display.count(steps)} agent steps would be played first; python -m suite watch has the patience for it"
         )
-    progress.say(f"{words}: {run.spec}, game {game.row} (made once; --no-clips leaves them out)")
-    clip = _make(run, game, actions, progress)
-    progress.clear()
-    with suppress(OSError):  # a cache that cannot be written costs time, no more
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(place, _packed(clip))
-    return clip
+
+
+def _told(error: Exception, run: Run) -> str:
+    """Without the folder: the page says the same wherever the results lie."""
+    root = str(run.directory).removesuffix(str(run.spec.directory))
+    return str(error).replace(root, "").rstrip(".")
 
 
 def _make(run: Run, game: LoggedGame, actions: np.ndarray, progress: StageProgress) -> Clip:
@@ -198,10 +281,6 @@ def _encoded(pictures: Callable[[], Iterable[np.ndarray]], pictures_per_second: 
             if file.stat().st_size <= MAX_BYTES:
                 return file.read_bytes()
     return None
-
-
-def _cache_folder() -> Path:
-    return user_cache() / "clips"
 
 
 def _key(run: Run, game: LoggedGame, actions: np.ndarray) -> str:

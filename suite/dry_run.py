@@ -14,6 +14,7 @@ import psutil
 from results.schema import format_frames
 from results.store import scan
 from suite import display
+from suite.cores import available_cores
 from suite.estimate import Estimate, estimate, measured_speeds
 from suite.gpu_memory import GpuNeed
 from suite.plan import STATES, RunState
@@ -148,8 +149,6 @@ class DryRun:
 
     def _hint(self) -> str:
         """How many runs the memory is enough for, where more would go at once on this machine's cores."""
-        from suite.provenance import available_cores
-
         if self.device != "cpu" or self.nodes is not None or not self.needed.runs:
             return ""
         of_one = self.needed.memory_bytes / min(self.jobs, self.needed.runs)

@@ -15,6 +15,7 @@ from baselines.registry import load_pinned
 from baselines.replay.schedule import ReplayConfig
 from results.schema import RunSpec
 from results.store import BrokenRun, Run
+from suite.cores import available_cores
 from suite.plan import RunState
 
 # Upper bounds, rounded up from measured runs.
@@ -105,8 +106,6 @@ def at_once(specs: Sequence[RunSpec], devices: Sequence[str], *, threads: int | 
         devices: names as torch has them.
         threads: CPU threads of each run, if the user said.
     """
-    from suite.provenance import available_cores  # imports torch, and not every estimate needs it
-
     if devices[0] != "cpu" or not specs:
         return len(devices)
     room = int(psutil.virtual_memory().available // max(memory_bytes(spec) for spec in specs))

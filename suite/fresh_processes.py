@@ -6,8 +6,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import Any
 
 from suite.stop_signals import StopSignals, unheard_by_children
@@ -28,13 +28,32 @@ def in_processes(
     begin: Callable[..., None] | None = None,
     begin_with: tuple[Any, ...] = (),
 ) -> list[Any]:
-    """What `function` returns in each of `count` fresh processes.
+    """What `function` returns in each of `count` fresh processes. Else as `each_in_processes`.
+
+    Args:
+        begin: called with `begin_with` in each process first.
+    """
+    return each_in_processes(count, signals, function, [arguments] * count, begin=begin, begin_with=begin_with)
+
+
+def each_in_processes(
+    count: int,
+    signals: StopSignals,
+    function: Callable[..., Any],
+    calls: Sequence[tuple[Any, ...]],
+    *,
+    returned: Callable[[int], None] = lambda _: None,
+    begin: Callable[..., None] | None = None,
+    begin_with: tuple[Any, ...] = (),
+) -> list[Any]:
+    """What `function` returns for the arguments of each call, in their order, worked off by `count` fresh processes.
 
     Signals are counted meanwhile, not raised: in the middle of starting a process, an exception would leave the pool
     unable to end.
 
     Args:
         signals: entered.
+        returned: told of each call that returned, by its place in `calls`.
         begin: called with `begin_with` in each process first.
 
     Raises:
@@ -43,9 +62,14 @@ def in_processes(
     with ProcessPoolExecutor(count, SPAWN, initializer=_begin, initargs=(begin, begin_with)) as pool:
         try:
             with unheard_by_children(signal.SIGINT, signal.SIGTERM):
-                futures = [pool.submit(function, *arguments) for _ in range(count)]
-            while wait(futures, timeout=_POLL_SECONDS).not_done:
-                if signals.count:
+                futures = [pool.submit(function, *arguments) for arguments in calls]
+            open_ones = set(futures)
+            while open_ones:
+                finished, open_ones = wait(open_ones, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    future.result()  # a call that failed ends the others
+                    returned(futures.index(future))
+                if open_ones and signals.count:
                     raise Stopped
         except BaseException:
             for process in multiprocessing.active_children():

@@ -22,10 +22,10 @@ from results.games import GAMES
 from results.schema import FIRST_PROTOCOL
 from suite import display
 from suite.arguments import parse_device, writable_folder
+from suite.cores import available_cores
 from suite.errors import UserError
 from suite.own_code import try_own
 from suite.protocol import PROTOCOLS, load_protocol
-from suite.provenance import available_cores
 
 DISTRIBUTION = "hadamax-suite"
 LEAST_MEMORY_BYTES = 1_500_000_000  # one run of PQN

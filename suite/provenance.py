@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib import metadata
@@ -14,6 +13,7 @@ import torch
 
 import suite
 from baselines.fast.bf16 import bf16_instructions
+from suite.cores import available_cores
 
 _PACKAGES = ("torch", "envpool", "envpool-assets", "numpy", "pandas", "pyarrow")
 _CHECKOUT = Path(__file__).parent.parent
@@ -44,13 +44,6 @@ def hardware(device: torch.device, *, torch_threads: int, emulator_threads: int)
         "emulator_threads": emulator_threads,
         "platform": platform.platform(),
     }
-
-
-def available_cores() -> int:
-    """Cores this process may run on; a container's limit counts, the machine's size does not."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def revision(results: Path | None = None) -> dict[str, Any] | None:

@@ -22,10 +22,11 @@ from results.actions import read_log
 from results.errors import ResultsError
 from results.games import GAMES
 from results.store import Run
+from suite.cores import available_cores
 from suite.machine import prepare
 from suite.proof import Environment, name_of
 from suite.protocol import PROTOCOLS, load_protocol, run_spec
-from suite.provenance import available_cores, hardware
+from suite.provenance import hardware
 
 
 @dataclass(frozen=True)

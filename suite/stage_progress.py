@@ -36,6 +36,12 @@ class StageProgress:
         self._stream.write(f"\r\x1b[2K{line}" if self._live else f"{line}\n")
         self._stream.flush()
 
+    def tell(self, words: str, done: int, total: int) -> None:
+        """So many of `total` steps of a stage are done; another stage than before begins."""
+        if words != self._words:
+            self.stage(words, total)
+        self.tick(done)
+
     def say(self, line: str) -> None:
         """A line that stays."""
         self.clear()

@@ -17,6 +17,7 @@ from reports.catalogue import Catalogue
 from reports.judging.figures_cache import FiguresCache
 from reports.judging.run_figures import RunFigures
 from reports.judging.timing import Timing, timing_of
+from reports.told import Tell, nobody
 from results.credits import Credit, Credits, read_credits
 from results.errors import ResultsError
 from results.processors import processor
@@ -135,6 +136,7 @@ def load(
     external: Iterable[Entry] = (),
     more: Iterable[Path] = (),
     reading: Reading | None = None,
+    tell: Tell = nobody,
 ) -> Evidence:
     """Reads every run below `results`, then below each of `more`. One that lies below several of them counts once.
 
@@ -143,6 +145,7 @@ def load(
         external: imported entries, taken as they are.
         more: further folders. Of a run that an earlier folder has too, the copy is named in `broken` and not read.
         reading: how folders and runs are read, if not anew.
+        tell: asked before each run.
     Raises:
         ResultsError: a folder is none. A single run that cannot be read is named in `broken` instead.
     """
@@ -166,7 +169,8 @@ def load(
     wanted = tuple(sorted(set(fractions)))
     seen: dict[str, Path] = {}
     configs: dict[str, Mapping[str, Any]] = {}  # one for all runs that share it: most of a manifest's memory
-    for root, run in found:
+    for number, (root, run) in enumerate(found):
+        tell("reading runs", number, len(found))
         place = _below(run.directory, root)
         try:
             if isinstance(run, BrokenRun):

@@ -28,8 +28,10 @@ from typing import TYPE_CHECKING
 from results.store import external_directories
 from suite import arguments, display, flags
 from suite.arguments import parse_path
+from suite.cores import available_cores
 from suite.errors import UserError
 from suite.report_cache import Made, inputs_of, recall, remember, user_cache
+from suite.stage_progress import StageProgress
 
 if TYPE_CHECKING:  # it reads the pinned files
     from reports.catalogue import Catalogue
@@ -114,54 +116,89 @@ def _made(parsed: argparse.Namespace, folders: Sequence[Path], out: Path) -> Mad
     watched = [*folders, *external_directories(folders)]  # imported scores lie beside the runs
     inputs = inputs_of(watched, files, choices)
     if not parsed.anew and (made := recall(out, inputs)) is not None:
+        _open(made, parsed)
         return replace(made, lines=(*made.lines, "nothing changed since this report was made; it stays as it is"))
-    from reports.build import Other, build
     from suite.catalogue import catalogue
+    from suite.clips import ClipPlan, make_clips, plan_clips
+    from suite.fresh_processes import Stopped
     from suite.own_catalogue import with_own
 
-    results, *more = folders
+    progress = StageProgress(sys.stderr)
     with _known(parsed, folders) as (known, claims, reading):
-        clips = None if parsed.no_clips else _clips(folders, known, reading)
-        others = []
-        for name in known.other_protocols:
-            theirs = with_own(catalogue(name), folders, reading.scan)
-            others.append(Other(theirs, None if parsed.no_clips else _clips(folders, theirs, reading)))
-        built = build(
-            results=results,
-            out=out,
-            catalogue=known,
-            claims_file=claims,
-            more=more,
-            clips=clips,
-            others=others,
-            reading=reading,
-        )
-    all_clips = [made for made in (clips, *(other.clips for other in others)) if made is not None]
-    facts = {
-        "index": str(built.index),
-        "summary": str(built.summary_file),
-        "pages": built.pages,
-        "runs": built.runs,
-        "clips": sum(len(made.clips) for made in all_clips),
-        "left_out": list(built.left_out),
-    }
-    made = Made(facts, (*chain(*map(_without, all_clips)), *(f"left out: {line}" for line in built.left_out)))
+        catalogues = [known, *(with_own(catalogue(name), folders, reading.scan) for name in known.other_protocols)]
+        plans = [ClipPlan() if parsed.no_clips else plan_clips(folders, one, reading.scan) for one in catalogues]
+
+        def made_with(clips: Sequence[Clips]) -> Made:
+            return _built(folders, out, claims, reading, catalogues, clips, progress)
+
+        made = made_with([plan.clips for plan in plans])
+        _open(made, parsed)
+        if missing := sum(len(plan.missing) for plan in plans):
+            progress.say(
+                f"the report is there: {made.facts['index']}\n"
+                f"it gets {display.plural(missing, 'clip')} of games now, which are made once; Ctrl-C leaves them for "
+                "another time, --no-clips leaves them out"
+            )
+            try:
+                made = made_with([make_clips(plan, progress, available_cores()) for plan in plans])
+            except (Stopped, KeyboardInterrupt):
+                progress.say("stopped: the report stands, without the clips that were missing")
+                raise KeyboardInterrupt from None
     if inputs.are_settled and inputs_of(watched, files, choices).digest == inputs.digest:
         remember(out, inputs, made)
     return made
 
 
+def _built(
+    folders: Sequence[Path],
+    out: Path,
+    claims: Path | None,
+    reading: Reading,
+    catalogues: Sequence[Catalogue],
+    clips: Sequence[Clips],
+    progress: StageProgress,
+) -> Made:
+    """Writes the report. The first catalogue's is the first page's; `clips`: of each."""
+    from reports.build import Other, build
+
+    results, *more = folders
+    others = [Other(theirs, shown) for theirs, shown in zip(catalogues[1:], clips[1:], strict=True)]
+    built = build(
+        results=results,
+        out=out,
+        catalogue=catalogues[0],
+        claims_file=claims,
+        more=more,
+        clips=clips[0],
+        others=others,
+        reading=reading,
+        tell=progress.tell,
+    )
+    progress.clear()
+    facts = {
+        "index": str(built.index),
+        "summary": str(built.summary_file),
+        "pages": built.pages,
+        "runs": built.runs,
+        "clips": sum(len(shown.clips) for shown in clips),
+        "left_out": list(built.left_out),
+    }
+    return Made(facts, (*chain(*map(_without, clips)), *(f"left out: {line}" for line in built.left_out)))
+
+
+def _open(made: Made, parsed: argparse.Namespace) -> None:
+    if parsed.open:
+        webbrowser.open(Path(made.facts["index"]).absolute().as_uri())
+
+
 def _show(made: Made, parsed: argparse.Namespace) -> int:
     for line in made.lines:
         print(line, file=sys.stderr)
-    index = Path(made.facts["index"])
-    if parsed.open:
-        webbrowser.open(index.absolute().as_uri())
     if parsed.json:
         print(json.dumps(made.facts, indent=2))
         return 0
     runs = display.plural(made.facts["runs"], "run")
-    print(f"{display.plural(made.facts['pages'], 'page')} from {runs}: {index}")
+    print(f"{display.plural(made.facts['pages'], 'page')} from {runs}: {made.facts['index']}")
     return 0
 
 
@@ -179,14 +216,6 @@ def _known(parsed: argparse.Namespace, folders: Sequence[Path]) -> Iterator[tupl
     known = with_own(catalogue(arguments.parse_protocol(parsed.protocol)), folders, reading.scan)
     with tempfile.TemporaryDirectory(prefix="suite-claims-") as scratch:
         yield known, _claims(parsed, known, folders, Path(scratch), reading), reading
-
-
-def _clips(folders: Sequence[Path], known: Catalogue, reading: Reading) -> Clips:
-    """The short videos of games."""
-    from suite.clips import make_clips
-    from suite.stage_progress import StageProgress
-
-    return make_clips(folders, known, StageProgress(sys.stderr), reading.scan)
 
 
 def _without(clips: Clips) -> list[str]:

@@ -7,9 +7,10 @@ import pytest
 from played_runs import copied, play, with_games
 
 from reports.build import build
+from suite import cli
 from suite import clips as module
 from suite.catalogue import catalogue
-from suite.clips import MAX_BYTES, best_part, make_clips
+from suite.clips import MAX_BYTES, best_part, make_clips, plan_clips
 from suite.stage_progress import StageProgress
 
 pytest.importorskip("av")
@@ -29,8 +30,8 @@ def results(played, tmp_path, monkeypatch):
     return tmp_path / "runs"
 
 
-def made(results):
-    return make_clips([results], UNPINNED, StageProgress(sys.stderr))
+def made(results, catalogue=UNPINNED, processes=1):
+    return make_clips(plan_clips([results], catalogue), StageProgress(sys.stderr), processes)
 
 
 def test_the_best_part_is_where_most_points_are_made():
@@ -87,7 +88,7 @@ def test_a_run_whose_games_are_others_gets_no_clip_and_is_named(played, tmp_path
 
 
 def test_a_run_of_another_configuration_gets_no_clip(results):
-    assert make_clips([results], catalogue(), StageProgress(sys.stderr)).clips == ()
+    assert made(results, catalogue()).clips == ()
 
 
 def test_without_pyav_a_sentence_says_what_to_install(results, tmp_path, monkeypatch):
@@ -101,8 +102,40 @@ def test_without_pyav_a_sentence_says_what_to_install(results, tmp_path, monkeyp
 
 
 def test_clips_can_be_left_out(results, tmp_path, monkeypatch):
-    from suite import cli
-
-    monkeypatch.setattr(module, "make_clips", lambda *_: pytest.fail("it was left out"))
+    monkeypatch.setattr(module, "_make", lambda *_: pytest.fail("it was left out"))
     assert cli.main(["report", "--results", str(results), "--out", str(tmp_path / "html"), "--no-clips"]) == 0
     assert not (tmp_path / "html/clips").exists()
+
+
+def test_several_are_made_at_once_and_each_is_kept(results, tmp_path):
+    play(results, game="Asterix")
+    found = made(results, processes=2)
+    assert {(clip.baseline, clip.game) for clip in found.clips} == {("pqn", "Breakout"), ("pqn", "Asterix")}
+    assert len(list((tmp_path / "cache").rglob("*.clip"))) == 2
+    assert plan_clips([results], UNPINNED).clips == found
+    assert found.clips == made(results).clips
+
+
+def test_the_report_is_there_before_its_clips(results, tmp_path, monkeypatch, capsys):
+    real = catalogue
+    monkeypatch.setattr("suite.catalogue.catalogue", lambda name="paper": dataclasses.replace(real(name), baselines=()))
+    out = tmp_path / "html"
+    report = ["report", "--results", str(results), "--out", str(out)]
+
+    def stopped(*_):
+        assert (out / "games/Breakout.html").exists()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_make", stopped)
+        assert cli.main(report) == cli.INTERRUPTED
+    told = capsys.readouterr().err
+    assert f"the report is there: {out / 'index.html'}\nit gets 1 clip of games now" in told
+    assert "stopped: the report stands, without the clips that were missing" in told
+    assert "<video" not in (out / "games/Breakout.html").read_text()
+
+    assert cli.main(report) == 0
+    assert "<video" in (out / "games/Breakout.html").read_text()
+    assert "the report is there" in capsys.readouterr().err
+    assert cli.main([*report, "--anew"]) == 0  # from what is kept
+    assert "the report is there" not in capsys.readouterr().err
