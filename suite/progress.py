@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from suite.run_messages import RunStatus
 
 PLAIN_INTERVAL_SECONDS = 30.0
+_BAR, _WIDE = 20, 120  # columns; a narrower terminal has no room for bars
 STOPPING = "stopping: every run writes a checkpoint when its update ends; Ctrl-C again leaves at once"
 
 
@@ -56,16 +57,21 @@ def seconds_left(status: RunStatus) -> float | None:
 
 def status_line(spec: RunSpec, status: RunStatus) -> str:
     """How far a run is, in one line."""
+    return f"{spec}: {status_facts(status)[0]}"
+
+
+def status_facts(status: RunStatus) -> list[str]:
+    """How far a run is, in ever fewer words."""
     share = display.percent(min(1.0, status.frames / status.total_frames))
     if status.phase == "retracing":
-        return f"{spec}: resuming, {share} of its past re-played"
-    parts = [f"{share} of {display.count(status.total_frames)} frames"]
-    left = seconds_left(status)
-    if status.frames_per_second and left is not None:
-        parts += [f"{display.count(status.frames_per_second)} frames/s", f"{display.duration(left)} left"]
-    if status.mean_return is not None:
-        parts.append(f"mean return {display.score(status.mean_return)}")
-    return f"{spec}: {', '.join(parts)}"
+        return [f"resuming, {share} of its past re-played", f"resuming, {share}", share]
+    of_all = f"{share} of {display.count(status.total_frames)} frames"
+    speed = [f"{display.count(status.frames_per_second)} frames/s"] if status.frames_per_second else []
+    seconds = seconds_left(status)
+    left = [] if seconds is None else [f"{display.duration(seconds)} left"]
+    score = [] if status.mean_return is None else [f"mean return {display.score(status.mean_return)}"]
+    forms = ([of_all, *speed, *left, *score], [share, *speed, *left, *score], [share, *left, *score], [share, *left])
+    return [", ".join(form) for form in (*forms, [share])]
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -123,12 +129,16 @@ class LiveProgress(ProgressDisplay):
     def __init__(self, stream: TextIO, runs: int):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
+        console = Console(file=stream, highlight=False)
+        bar = [BarColumn(bar_width=_BAR)] if console.width >= _WIDE else []
+        self._room = console.width - (_BAR + 1 if bar else 0)  # for a run's name and facts
         self._progress: Progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[facts]}"),
-            console=Console(file=stream, highlight=False),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            *bar,
+            TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True)),
+            console=console,
             transient=True,
         )
         self._tasks: dict[RunSpec, TaskID] = {}
@@ -153,8 +163,13 @@ class LiveProgress(ProgressDisplay):
             self._tasks[spec],
             total=status.total_frames,
             completed=status.frames,
-            facts=status_line(spec, status).removeprefix(f"{spec}: "),
+            facts=self._fitting(status_facts(status)),
         )
+
+    def _fitting(self, facts: list[str]) -> str:
+        """The longest form that leaves room for the longest name beside it."""
+        room = self._room - 1 - max(len(str(spec)) for spec in self._tasks)
+        return next((form for form in facts if len(form) <= room), facts[-1])
 
     def finished(self, outcome: Outcome) -> None:
         self._finished += 1

@@ -73,7 +73,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*(3[0-79]|4[0-79]|9[0-7]|[34]8;)[0-9;]*m")
 
 def shown_live(monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "120")  # room for a bar
     stream = Terminal()
     with LiveProgress(stream, 2) as display:
         display.started(spec_of())
@@ -94,3 +94,27 @@ def test_a_terminal_shows_a_bar_in_colour(monkeypatch):
 def test_no_color_is_respected(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     assert not COLOUR.search(shown_live(monkeypatch))
+
+
+@pytest.mark.parametrize(
+    ("columns", "facts"),
+    [
+        (60, "25.0 %, 2 min left"),
+        (80, "25.0 %, 2 min left, mean return -20.50"),
+        (100, "25.0 %, 5,000 frames/s, 2 min left, mean return -20.50"),
+        (160, "25.0 % of 1,000,000 frames, 5,000 frames/s, 2 min left, mean return -20.50"),
+    ],
+)
+def test_a_narrow_terminal_shows_whole_names_and_fewer_facts(columns, facts, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    spec = spec_of(baseline="hadamax-pqn-bf16", game="NameThisGame")
+    stream = Terminal()
+    with LiveProgress(stream, 1) as display:
+        display.started(spec)
+        display.status(spec, FakeStatus())
+    *_, line = (
+        line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).split("\n") if "seed" in line
+    )
+    assert line.startswith(f"{spec} ")
+    assert line.endswith(f" {facts}")
