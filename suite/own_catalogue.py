@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from baselines.families import PINNED_NAMES
+from baselines.registry import describe
 from reports.catalogue import BaselineInfo, Catalogue
 from results.kept_code import has_kept_code, read_kept
 from results.schema import CODE_BASELINE_FILE, CODE_FOLDER, format_frames
 from results.store import BrokenRun, Run, scan
 from suite.errors import UserError
+from suite.protocol import pinned_hash
 
 Scan = Callable[[Path], Sequence[Run | BrokenRun]]
 
@@ -33,6 +35,28 @@ def with_own(catalogue: Catalogue, folders: Sequence[Path], scan: Scan = scan) -
             newest[run.spec.baseline] = run
     infos = tuple(info for name in sorted(newest) if (info := _info(newest[name])) is not None)
     return replace(catalogue, baselines=(*catalogue.baselines, *infos))
+
+
+def with_given(catalogue: Catalogue, names: Iterable[str]) -> Catalogue:
+    """`catalogue` with the users' baselines that this process knows (`add_own`), in place of others of their names."""
+    given = []
+    for name in names:
+        description = describe(name)
+        info = BaselineInfo(
+            name=name,
+            title=f"{description.title} (yours)",
+            config_hash=pinned_hash(description, catalogue.protocol.name),
+            values=description.values,
+            sources=description.sources,
+            references=description.references,
+            deviations_markdown="",
+            is_variant=True,
+            is_own=True,
+            file=str(description.path),
+        )
+        given.append(info)
+    kept = (info for info in catalogue.baselines if info.name not in {new.name for new in given})
+    return replace(catalogue, baselines=(*kept, *given))
 
 
 def own_runs(folders: Iterable[Path], scan: Scan = scan) -> list[Run]:

@@ -72,7 +72,10 @@ def missing_runs(
     if unpinned:
         have = ", ".join(baseline.name for baseline in catalogue.baselines)
         needs = ", ".join(unpinned)
-        raise ReportsError(f"claim {claim_id!r} needs {needs}, which the suite does not have (it has {have})")
+        raise ReportsError(
+            f"claim {claim_id!r} needs {needs}, which the suite does not have (it has {have}); "
+            "give one of your own with --baselines FILE.toml"
+        )
     if seeds < MINIMUM_SEEDS:
         raise ReportsError(f"a verdict needs {MINIMUM_SEEDS} seeds of every game and side; {seeds} are too few")
     if claim.kind.is_timed and seeds > MINIMUM_SEEDS:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from baselines.registry import is_own
 from results.schema import FIRST_PROTOCOL, RunSpec, format_frames
 from results.store import scan
 from suite import arguments, cluster_flags, display, flags
@@ -46,7 +47,7 @@ _CHECKPOINT_SECONDS = 60.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_selection(parser, "which runs (games and frames, or a claim, are required)")
-    parser.add_argument("--claim", metavar="ID", help="instead of a matrix: the runs that a claim of the paper lacks")
+    parser.add_argument("--claim", metavar="ID", help="instead of a matrix: the runs that a claim lacks")
     parser.add_argument(
         "--claims", type=parse_path, metavar="FILE", help="claims of your own, as TOML, beside the suite's"
     )
@@ -175,12 +176,19 @@ def _tell_changed_code(results: Path) -> None:
 
 def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
     """The runs that the claim still needs. Raises ReportsError for a claim that there is not."""
-    given = [f"--{name}" for name in ("games", "frames", "baselines") if getattr(parsed, name) is not None]
+    given = [f"--{name}" for name in ("games", "frames") if getattr(parsed, name) is not None]
     if given:
         raise UserError(f"--claim says which runs; leave out {', '.join(given)}")
+    own = () if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
+    if pinned := [name for name in own if not is_own(name)]:
+        raise UserError(
+            f"--claim says which runs; --baselines beside it takes files of your own alone, so leave out "
+            f"{', '.join(pinned)}"
+        )
     seeds = {} if parsed.seeds is None else {"seeds": arguments.parse_seed_count(parsed.seeds)}
     from reports.judging.missing import missing_runs
     from suite.catalogue import catalogue
+    from suite.own_catalogue import with_given, with_own
 
     protocol = arguments.parse_protocol(parsed.protocol)
     if protocol != FIRST_PROTOCOL and parsed.claims is None:
@@ -188,8 +196,12 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
             f"the paper's claims are judged on the protocol {FIRST_PROTOCOL} alone; leave out --protocol {protocol}, "
             "or give claims of your own with --claims FILE"
         )
-    known = catalogue(protocol)
-    return tuple(missing_runs(parsed.claim, results=results, catalogue=known, claims_file=parsed.claims, **seeds))
+    known = with_given(with_own(catalogue(protocol), [results]), own)
+    specs = missing_runs(parsed.claim, results=results, catalogue=known, claims_file=parsed.claims, **seeds)
+    for info in known.baselines:
+        if info.is_own and info.name not in own and any(spec.baseline == info.name for spec in specs):
+            arguments.parse_baselines(info.file)  # the code that its runs keep
+    return tuple(specs)
 
 
 def _slots(

@@ -344,3 +344,38 @@ def test_the_page_on_encoders_works_as_it_is_written():
         words = [sys.executable if word == "python" else word for word in shlex.split(line)]
         subprocess.run(words, check=True)
     assert "narrow" in Path("reports/html/index.html").read_text(encoding="utf-8").lower()
+
+
+CLAIM = """
+[[claim]]
+id = "mine-gains"
+kind = "ahead"
+family = "suite"
+title = "Mine is ahead"
+statement = "Is it?"
+source = "ours"
+baseline = "mine"
+reference = "pqn"
+games = ["Breakout"]
+frames = "4M"
+measure = "median"
+"""
+
+
+def test_the_runs_that_a_claim_on_a_baseline_of_ones_own_lacks(trained, capsys):
+    Path("claims.toml").write_text(CLAIM)
+    lacking = "run --claim mine-gains --claims claims.toml --device cpu --dry-run --json"
+    assert suite(lacking) == 0  # by the code that its run keeps
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    needed = {(name, seed) for name in ("mine", "pqn") for seed in range(3)}
+    assert {(run["baseline"], run["seed"]) for run in runs} == needed
+
+    registry._own.clear()
+    assert suite(f"{lacking} --baselines mine.toml --results other") == 0  # it has no run there
+    assert {(run["baseline"], run["seed"]) for run in json.loads(capsys.readouterr().out)["runs"]} == needed
+
+    registry._own.clear()
+    assert suite(f"{lacking} --results other") == 2
+    assert "give one of your own with --baselines FILE.toml" in capsys.readouterr().err
+    assert suite(f"{lacking} --baselines pqn") == 2
+    assert "--baselines beside it takes files of your own alone, so leave out pqn" in capsys.readouterr().err
