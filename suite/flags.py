@@ -13,6 +13,7 @@ from baselines.registry import BASELINES, BF16, describe
 from results.schema import FIRST_PROTOCOL, RunSpec, format_frames
 from suite import arguments, display
 from suite.arguments import parse_path
+from suite.errors import UserError
 from suite.plan import plan_runs
 from suite.protocol import DEFAULT_SEEDS, PROTOCOLS
 
@@ -28,6 +29,12 @@ def add_results(parser: Flags) -> None:
         metavar="DIR",
         help="where runs live (default: %(default)s)",
     )
+
+
+def refuse_lost_results(folder: Path) -> None:
+    """Raises UserError for a folder that was given and is not there; the usual one need not be."""
+    if folder != DEFAULT_RESULTS and not folder.is_dir():
+        raise UserError(f"--results {folder}: no such folder; give one that runs were written to")
 
 
 def add_json(parser: Flags) -> None:

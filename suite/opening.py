@@ -13,7 +13,6 @@ import torch
 from baselines.agent import Agent, Task
 from baselines.emulator.group_choice import groups_of_few
 from baselines.fast.paths import Paths
-from baselines.pqn import PqnConfig
 from baselines.registry import load_pinned, make_agent
 from results.errors import ResultsError
 from results.games import GAMES
@@ -22,6 +21,7 @@ from results.schema import RunSpec
 from suite.checkpoint import ACTIONS_FILE, ActionLog, load_checkpoint
 from suite.machine import prepare
 from suite.own_code import keep_code
+from suite.plan import groups_problem
 from suite.protocol import full_config, load_protocol, run_spec
 from suite.recorder import Recorder
 from suite.run_manifest import RunManifest, hardware, write_failure
@@ -90,7 +90,8 @@ def opened(
     # Sums split over threads round differently: a resumed run keeps the number it began with.
     threads = found.state["torch_threads"] if found.state else options.threads
     pinned, protocol = load_pinned(spec.baseline), load_protocol(spec.protocol)
-    _refuse_many_groups(spec, options.groups, pinned.config)
+    if problem := groups_problem(spec.baseline, options.groups, pinned.config):
+        raise RunRefused(f"{spec}: {problem}")
     manifest = RunManifest.begin(
         directory,
         spec,
@@ -140,17 +141,6 @@ def _groups(options: RunOptions, state: dict[str, Any] | None, of_few: int | Non
     if not options.device.startswith("cuda") or options.plain:
         return None
     return of_few or (_SHARED_GROUPS if options.jobs > 1 else None)
-
-
-def _refuse_many_groups(spec: RunSpec, groups: int | None, config: Any) -> None:
-    """Raises RunRefused for more groups than PQN's training environments, one of which each group needs."""
-    if groups is None or not isinstance(config, PqnConfig) or groups <= config.train_environments:
-        return
-    most = config.train_environments
-    raise RunRefused(
-        f"{spec}: --groups {groups} is more than the {most} training environments of {spec.baseline}; "
-        f"give from 1 to {most}, or leave it out"
-    )
 
 
 def _refuse_other_paths(directory: Path, paths: Paths, state: dict[str, Any] | None) -> None:

@@ -94,6 +94,26 @@ def refuse_small_budget(baselines: Iterable[str], frames: int) -> None:
             )
 
 
+def groups_problem(baseline: str, groups: int | None, config: Any) -> str:
+    """Why PQN's training environments cannot be shared out so, or "": each group needs one of them."""
+    from baselines.pqn import PqnConfig  # imports torch
+
+    if groups is None or not isinstance(config, PqnConfig) or groups <= config.train_environments:
+        return ""
+    most = config.train_environments
+    return (
+        f"--groups {groups} is more than the {most} training environments of {baseline}; "
+        f"give from 1 to {most}, or leave it out"
+    )
+
+
+def refuse_many_groups(baselines: Iterable[str], groups: int | None) -> None:
+    """Raises UserError for a baseline with too few environments."""
+    for name in baselines:
+        if problem := groups_problem(name, groups, load_pinned(name).config):
+            raise UserError(problem)
+
+
 def wanted_states(specs: Iterable[RunSpec], results: Path) -> list[RunState]:
     """How far each of `specs` is below `results`."""
     return [_wanted_state(spec, run_directory(results, spec)) for spec in specs]

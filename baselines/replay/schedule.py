@@ -47,6 +47,11 @@ class ReplayConfig:
         """What of these values does not fit together; "" where all do."""
         if self.value_min >= self.value_max:
             return f"value_min must be below value_max, is {self.value_min:g} against {self.value_max:g}"
+        if self.replay_transitions < self.train_environments:
+            return (
+                f"replay_transitions must be at least {self.train_environments}, one of each of train_environments; "
+                f"is {self.replay_transitions}"
+            )
         # Updates come after the learning start. The first one samples what is complete: n steps in every environment.
         least = self.n_steps * self.train_environments
         if self.learning_start_agent_steps < least:

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dopamine", metavar="AGENT", help="instead of FILE: dqn, c51, rainbow, iqn, ...")
     parser.add_argument("--name", help="of a set of scores (default: the file's name)")
     parser.add_argument("--source", help="where a set of scores comes from, in words (default: the file's name)")
-    parser.add_argument("--protocol", default="unknown", help="what a set of scores was measured under, in words")
+    parser.add_argument("--protocol", help="what a set of scores was measured under, in words (default: unknown)")
     parser.add_argument("--new-baselines", metavar="LIST", help="names in a set of scores that the suite does not have")
     group = parser.add_argument_group("a submission")
     group.add_argument("--check", action="store_true", help="say what would be taken; nothing lands")
@@ -71,6 +71,8 @@ def run(parsed: argparse.Namespace) -> int:
     if (parsed.file is None) == (parsed.dopamine is None):
         raise UserError("give one of FILE (.tar.gz or .csv) and --dopamine AGENT; see: python -m suite import --help")
     results = arguments.results_folder(parsed.results)
+    if parsed.dopamine is not None:
+        _refuse_with_dopamine(parsed)
     if parsed.markdown and parsed.json:
         raise UserError("--markdown and --json are two ways to print the verdict; give one")
     if parsed.file is not None and _is_submission(parsed):
@@ -87,6 +89,13 @@ def run(parsed: argparse.Namespace) -> int:
     except OSError as error:
         raise UserError(f"{error.filename or results} cannot be written ({error.strerror or error})") from error
     raise UserError(f"{parsed.file} is neither .tar.gz (runs) nor .csv (scores)")
+
+
+def _refuse_with_dopamine(parsed: argparse.Namespace) -> None:
+    """Raises UserError for a flag that says what Dopamine's scores say themselves."""
+    for flag in ("--name", "--source", "--protocol", "--new-baselines", *_SUBMISSION_FLAGS):
+        if getattr(parsed, flag.strip("-").replace("-", "_")) not in (None, False):
+            raise UserError(f"{flag} goes with a FILE; leave it out beside --dopamine")
 
 
 def _is_submission(parsed: argparse.Namespace) -> bool:
@@ -110,7 +119,7 @@ def _is_submission(parsed: argparse.Namespace) -> bool:
 def _import_submission(parsed: argparse.Namespace, results: Path) -> int:
     from results.proofs import read_proofs
     from suite import submission_verdict as verdict
-    from suite.provenance import available_cores
+    from suite.cores import available_cores
     from suite.submission_checks import Sample, examine
     from suite.submission_landing import take
 
@@ -195,7 +204,8 @@ def _import_scores(parsed: argparse.Namespace, results: Path) -> int:
     name = parsed.name or re.sub(r"[^a-z0-9.-]+", "-", parsed.file.stem.lower()).strip("-.")
     new = () if parsed.new_baselines is None else tuple(name.strip() for name in parsed.new_baselines.split(","))
     scores = read_scores_csv(parsed.file, (*PINNED_NAMES, *new))
-    stored = store_scores(results, name, scores, source=parsed.source or parsed.file.name, protocol=parsed.protocol)
+    source, protocol = parsed.source or parsed.file.name, parsed.protocol or "unknown"
+    stored = store_scores(results, name, scores, source=source, protocol=protocol)
     return _tell_scores(stored, parsed.json)
 
 

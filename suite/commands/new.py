@@ -19,6 +19,7 @@ from baselines.own import NAME as BASELINE_NAME
 from suite import arguments, flags
 from suite.arguments import parse_path
 from suite.errors import UserError
+from suite.protocol import PROTOCOLS
 
 NAME = "new"
 SUMMARY = "write an encoder of your own, ready to run"
@@ -82,6 +83,8 @@ def _checked_name(name: str) -> str:
             f"{name!r} can name no encoder; use lower-case letters, digits, '.', '_' and '-', a letter first, "
             f"at most {LONGEST_NAME}, no word of Python's"
         )
+    if name in PROTOCOLS:
+        raise UserError(f"{name} is the name of a protocol, whose runs have that folder; choose another name")
     if name in PINNED_NAMES:
         raise UserError(f"{name} is a baseline of the suite's own; choose another name")
     return name

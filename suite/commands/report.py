@@ -82,8 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     given = [arguments.results_folder(folder) for folder in parsed.results or [flags.DEFAULT_RESULTS]]
-    if lost := [folder for folder in parsed.results or () if not folder.is_dir()]:
-        raise UserError(f"--results {lost[0]}: no such folder; give one that runs were written to")
+    for folder in given:
+        flags.refuse_lost_results(folder)
     results, *more = folders = _each_once(given)
     if parsed.markdown and (parsed.json or parsed.open):
         raise UserError("--markdown writes no report; leave out --json and --open")

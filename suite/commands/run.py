@@ -24,7 +24,7 @@ from suite.errors import UserError
 from suite.executors import LocalExecutor, Outcome, Supervision
 from suite.own_code import own_files, tell, try_own
 from suite.own_shipping import pack_own
-from suite.plan import RunState, refuse_small_budget, refuse_unusable, wanted_states
+from suite.plan import RunState, refuse_many_groups, refuse_small_budget, refuse_unusable, wanted_states
 from suite.run_messages import RunOptions
 from suite.run_process import LOG_FILE
 from suite.run_queue import expected_seconds
@@ -110,6 +110,7 @@ def run(parsed: argparse.Namespace) -> int:
     tell(try_own(baselines), sys.stderr)
     for frames in {spec.frames for spec in specs}:
         refuse_small_budget(dict.fromkeys(spec.baseline for spec in specs if spec.frames == frames), frames)
+    refuse_many_groups(baselines, groups)
     states = wanted_states(specs, results)
     refuse_unusable(states)
     left = [state.spec for state in states if state.state != "done" and state.spec]
@@ -215,8 +216,8 @@ def _slots(
     own: tuple[Path, ...],
 ) -> list[RunOptions]:
     """The options of each of the places where so many runs are worked at."""
+    from suite.cores import available_cores
     from suite.machine import thread_share
-    from suite.provenance import available_cores
 
     # Written into the manifest: sums split over another number of threads round differently.
     torch_threads, emulator_threads = thread_share(devices[0], threads=threads, jobs=jobs, cores=available_cores())

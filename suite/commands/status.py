@@ -43,7 +43,10 @@ def run(parsed: argparse.Namespace) -> int:
     selection = flags.parse_selection(parsed)
     results = arguments.results_folder(parsed.results)
     if parsed.log is not None:
+        if parsed.json:
+            raise UserError("--log prints the log as it is; leave out --json")
         return _print_log(results, parsed.log)
+    flags.refuse_lost_results(results)
     elsewhere, found = "", []
     if selection.games is not None and selection.frames is not None:
         states = wanted_states(selection.matrix(), results)

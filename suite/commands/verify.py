@@ -135,8 +135,8 @@ def _replay(
     part: tuple[int, int] | None,
 ) -> None:
     from results.proofs import PROOF_FILE, read_proofs, standing_of
+    from suite.cores import available_cores
     from suite.proof import keep_proof, replay
-    from suite.provenance import available_cores
     from suite.replay_progress import ReplayProgress
 
     played = 0

@@ -100,6 +100,7 @@ def test_an_absent_file_is_refused(tmp_path):
         ("c51", {"atoms": 1}, "x: atoms must be at least 2, is 1"),
         ("c51", {"value_min": 10.0}, "x: value_min must be below value_max, is 10 against 10"),
         ("c51", {"agent_steps_per_update": 0}, "x: agent_steps_per_update must be at least 1, is 0"),
+        ("c51", {"replay_transitions": 15}, "x: replay_transitions must be at least 16, one of each of train_env"),
         ("c51", {"learning_start_agent_steps": 0}, "x: learning_start_agent_steps must be at least 16, n_steps x"),
         ("rainbow", {"learning_start_agent_steps": 32}, "x: learning_start_agent_steps must be at least 48, n_steps x"),
         ("rainbow", {"learning_start_agent_steps": -1}, "x: learning_start_agent_steps must be at least 0, is -1"),

@@ -71,6 +71,13 @@ def call(capsys):
         (["import", "absent.csv"], "absent.csv: cannot be read"),
         (["import", "absent.tar.gz"], "absent.tar.gz"),
         (["import", "--dopamine", "alphazero"], "unknown Dopamine agent 'alphazero'"),
+        (
+            ["import", "--dopamine", "c51", "--name", "theirs"],
+            "--name goes with a FILE; leave it out",
+        ),
+        (["import", "--dopamine", "c51", "--salt", "x"], "--salt goes with a FILE; leave it out beside --dopamine"),
+        (["status", "--log", "pqn/Pong/4M/seed-0", "--json"], "--log prints the log as it is; leave out --json"),
+        (["new", "encoder", "dopamine"], "dopamine is the name of a protocol, whose runs have that folder"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2_and_nothing_written(call, tmp_path, arguments, words):
@@ -353,6 +360,7 @@ LONG = "x" * 300
         (["report", "--out", "."], "holds the folder you are in"),
         (["report", "--out", ".."], "holds the folder you are in"),
         (["report", "--out", "link"], "is a link"),
+        (["status", "--results", "rnus"], "--results rnus: no such folder"),
         (["report", "--results", "rnus"], "--results rnus: no such folder"),
         (["report", "--results", ".", "--results", "mien", "--markdown"], "--results mien: no such folder"),
     ],

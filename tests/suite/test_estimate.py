@@ -100,7 +100,7 @@ def test_memory_is_near_what_was_measured(tmp_path, baseline, least, most):
 def test_a_cpu_takes_as_many_runs_at_once_as_it_can(monkeypatch, runs, cores, runs_in_memory, threads, wanted):
     specs = plan_runs(["pqn"], ["Pong"], 200_000, range(runs))
     one = memory_bytes(plan_runs(["pqn"], ["Pong"], 200_000, [0])[0])
-    monkeypatch.setattr("suite.provenance.available_cores", lambda: cores)
+    monkeypatch.setattr("suite.estimate.available_cores", lambda: cores)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=one * runs_in_memory + one // 2))
     assert at_once(specs, ["cpu"], threads=threads) == wanted
 

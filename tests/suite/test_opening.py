@@ -8,6 +8,7 @@ from baselines import registry
 from baselines.fast.paths import FOURIER, FUSED_BLOCK, Paths
 from suite import opening
 from suite.opening import RunRefused, _groups, _refuse_other_paths
+from suite.plan import groups_problem
 from suite.run import RunOptions, execute
 
 SPEC = spec_of("pqn")
@@ -64,4 +65,4 @@ def test_more_groups_than_training_environments_are_refused_in_one_line(tmp_path
 
 def test_groups_say_nothing_to_a_replay_agent():
     config = registry.load_pinned("c51").config
-    opening._refuse_many_groups(SPEC, config.train_environments + 1, config)
+    assert groups_problem("c51", config.train_environments + 1, config) == ""

@@ -119,3 +119,10 @@ def test_a_budget_below_one_update_is_refused_with_the_least_that_works():
     plan.refuse_small_budget(["pqn", "hadamax-pqn"], 16_384)
     with pytest.raises(UserError, match=r"--frames 16383 is too small .* of pqn; the least that works is 16384 frames"):
         plan.refuse_small_budget(["pqn"], 16_383)
+
+
+def test_more_groups_than_environments_are_refused_before_anything_runs():
+    plan.refuse_many_groups(["pqn", "c51"], 128)
+    plan.refuse_many_groups(["pqn", "c51"], None)
+    with pytest.raises(UserError, match=r"--groups 129 is more than the 128 training environments of pqn; give from 1"):
+        plan.refuse_many_groups(["c51", "pqn"], 129)
