@@ -17,6 +17,7 @@ import json
 import sys
 import tempfile
 import webbrowser
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,6 +51,8 @@ EXAMPLES = """\
   python -m suite report --markdown > results.md
 """
 DEFAULT_OUT = Path("reports/html")
+_LEFT_OUT = "left out"  # begins a line on a run or a score that is not used
+_FEW = 3  # such lines that are told of one reason
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +186,7 @@ def _built(
         "clips": sum(len(shown.clips) for shown in clips),
         "left_out": list(built.left_out),
     }
-    return Made(facts, (*chain(*map(_without, clips)), *(f"left out: {line}" for line in built.left_out)))
+    return Made(facts, (*chain(*map(_without, clips)), *(f"{_LEFT_OUT}: {line}" for line in built.left_out)))
 
 
 def _open(made: Made, parsed: argparse.Namespace) -> None:
@@ -191,8 +194,29 @@ def _open(made: Made, parsed: argparse.Namespace) -> None:
         webbrowser.open(Path(made.facts["index"]).absolute().as_uri())
 
 
+def _few_of_each(lines: Sequence[str]) -> list[str]:
+    """`lines` in their order; of many that give one reason, a few and how many more there are."""
+    reasons = Counter(map(_reason, lines))
+    told: Counter[str] = Counter()
+    few = []
+    for line in lines:
+        reason = _reason(line)
+        told[reason] += 1
+        if reasons[reason] <= _FEW + 1 or told[reason] <= _FEW:
+            few.append(line)
+        elif told[reason] == _FEW + 1:
+            few.append(f"{_LEFT_OUT}: {display.count(reasons[reason] - _FEW)} more, all in summary.json: {reason}")
+    return few
+
+
+def _reason(line: str) -> str:
+    """Of "left out: NAME: REASON" the reason; any other line is its own."""
+    parts = line.split(": ", 2)
+    return parts[2] if len(parts) == 3 and parts[0] == _LEFT_OUT else line
+
+
 def _show(made: Made, parsed: argparse.Namespace) -> int:
-    for line in made.lines:
+    for line in _few_of_each(made.lines):
         print(line, file=sys.stderr)
     if parsed.json:
         print(json.dumps(made.facts, indent=2))

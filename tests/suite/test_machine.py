@@ -24,7 +24,7 @@ def test_runs_share_out_the_cores_of_a_cpu_and_each_may_emulate_on_all_beside_a_
 
 def test_every_slot_of_a_run_command_beside_a_gpu_emulates_on_all_cores(monkeypatch):
     """One run's learning fills another's emulation; cores / jobs would leave them idle."""
-    monkeypatch.setattr("suite.provenance.available_cores", lambda: 16)
+    monkeypatch.setattr("suite.cores.available_cores", lambda: 16)
     slots = _slots(10, jobs=4, threads=None, devices=["cuda:0"], groups=3, plain=False, own=())
     assert [(slot.threads, slot.emulator_threads, slot.groups) for slot in slots] == [(1, 16, 3)] * 4
     slots = _slots(10, jobs=4, threads=None, devices=["cpu"], groups=None, plain=False, own=())

@@ -135,6 +135,22 @@ def test_scores_that_were_imported_since_make_it_anew(capsys):
     assert json.loads(Path("site/summary.json").read_text())["results"]["external_scores"] == 1
 
 
+def test_of_many_scores_that_are_left_out_for_one_reason_a_few_are_named(capsys):
+    rows = [f"theirs,Pong,{seed},200000,-19" for seed in range(9)]
+    Path("scores.csv").write_text("\n".join(["baseline,game,seed,frames,score", *rows]))
+    imported = ["import", "scores.csv", "--results", "runs", "--new-baselines", "theirs", "--protocol", "sticky"]
+    assert main(imported) == 0
+    capsys.readouterr()
+    for _ in range(2):  # made, and found as it was
+        assert main(["report", "--results", "runs", "--out", "site", "--no-clips"]) == 0
+        *first, last = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
+        assert [line.partition(": not")[0] for line in first] == [
+            f"left out: theirs Pong 200k seed {seed}" for seed in range(3)
+        ]
+        assert last.startswith("left out: 6 more, all in summary.json: not comparable: ")
+    assert len(json.loads(Path("site/summary.json").read_text())["results"]["left_out"]) == 9
+
+
 def test_a_folder_given_twice_or_copied_into_itself_counts_its_runs_once(capsys):
     shutil.copytree("runs/pqn", "runs/backup/pqn")
     given = ("runs", "runs/../runs", str(Path("runs").absolute()), ".")
