@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from baselines.description import Description
 from baselines.families import PINNED_NAMES
 from baselines.registry import describe
 from reports.catalogue import BaselineInfo, Catalogue
-from results.kept_code import has_kept_code, read_kept
+from results.kept_code import KeptBaseline, has_kept_code, read_kept
 from results.schema import CODE_BASELINE_FILE, CODE_FOLDER, format_frames
 from results.store import BrokenRun, Run, scan
 from suite.errors import UserError
@@ -42,19 +43,8 @@ def with_given(catalogue: Catalogue, names: Iterable[str]) -> Catalogue:
     given = []
     for name in names:
         description = describe(name)
-        info = BaselineInfo(
-            name=name,
-            title=f"{description.title} (yours)",
-            config_hash=pinned_hash(description, catalogue.protocol.name),
-            values=description.values,
-            sources=description.sources,
-            references=description.references,
-            deviations_markdown="",
-            is_variant=True,
-            is_own=True,
-            file=str(description.path),
-        )
-        given.append(info)
+        hashed = pinned_hash(description, catalogue.protocol.name)
+        given.append(_info_of(description, hashed, str(description.path)))
     kept = (info for info in catalogue.baselines if info.name not in {new.name for new in given})
     return replace(catalogue, baselines=(*kept, *given))
 
@@ -77,18 +67,22 @@ def _info(run: Run) -> BaselineInfo | None:
         kept = read_kept(run)
     except ValueError:
         return None
+    file = run.directory / CODE_FOLDER / CODE_BASELINE_FILE
+    return replace(_info_of(kept, run.spec.config_hash, str(file)), code=kept.files)
+
+
+def _info_of(described: Description | KeptBaseline, config_hash: str, file: str) -> BaselineInfo:
     return BaselineInfo(
-        name=kept.name,
-        title=f"{kept.title} (yours)",
-        config_hash=run.spec.config_hash,
-        values=kept.values,
-        sources=kept.sources,
-        references=kept.references,
+        name=described.name,
+        title=f"{described.title} (yours)",
+        config_hash=config_hash,
+        values=described.values,
+        sources=described.sources,
+        references=described.references,
         deviations_markdown="",
         is_variant=True,
         is_own=True,
-        file=str(run.directory / CODE_FOLDER / CODE_BASELINE_FILE),
-        code=kept.files,
+        file=file,
     )
 
 
