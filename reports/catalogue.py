@@ -23,6 +23,7 @@ class BaselineInfo:
     sources: Mapping[str, str]  # of each value, by its name
     references: Mapping[str, str]  # what each source's short name stands for
     deviations_markdown: str  # from the official code, numbered; "" where none are written down
+    about_markdown: str = ""  # what it is, in a paragraph; links to NAME.md are to the baseline of that name
     is_variant: bool = False  # of another one: shown only where it has results
     family: str = ""  # of a variant that asks why a baseline works: a key of `Catalogue.families`
     is_own: bool = False  # a user's, as its runs keep it

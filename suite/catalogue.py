@@ -28,6 +28,7 @@ def catalogue(protocol_name: str = FIRST_PROTOCOL, docs: Path = DOCS_FOLDER) -> 
                 sources=d.sources,
                 references=d.references,
                 deviations_markdown=deviations(docs / _page(d.name)),
+                about_markdown=about(d.name, docs),
                 is_variant=d.name not in BASELINES,
                 family=family_of(d.name) or "",
             )
@@ -47,6 +48,20 @@ def catalogue(protocol_name: str = FIRST_PROTOCOL, docs: Path = DOCS_FOLDER) -> 
 
 def _page(name: str) -> str:
     return "variants.md" if base_of(name) in STUDIES else f"{base_of(name)}.md"
+
+
+def about(name: str, docs: Path = DOCS_FOLDER) -> str:
+    """What a baseline is, as a paragraph of Markdown: the first of its page, or a variant's family."""
+    family = family_of(name)
+    page = docs / _page(name)
+    if family is not None:
+        words = f"A variant, to ask why an encoder works: {FAMILY_TITLES[family]}."
+    elif page.exists():
+        words = page.read_text(encoding="utf-8").split("\n\n")[1]
+    else:
+        return ""
+    in_bf16 = " Here the encoder computes in bf16, which no paper's protocol does." if base_of(name) != name else ""
+    return f"{words}{in_bf16}"
 
 
 def deviations(page: Path) -> str:

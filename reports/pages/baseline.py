@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,6 +38,7 @@ def baseline_page(info: BaselineInfo, report: Report, site: Site) -> dict[str, A
             "values": _values(info.values.items(), info.sources),
             "references": sorted(info.references.items()),
             "deviations": info.deviations_markdown,
+            "about": _linked(info.about_markdown, {b.name for b in report.catalogue.baselines}),
             "is_own": info.is_own,
             "code": sorted(info.code.items()),
         },
@@ -53,6 +55,19 @@ def baseline_page(info: BaselineInfo, report: Report, site: Site) -> dict[str, A
             {"run": str(e), "standing": e.standing, "reason": e.reason} for e in entries if e.standing != COUNTS
         ],
     }
+
+
+def _linked(text: str, names: set[str]) -> str:
+    """Markdown with its links to the pages of other baselines; those to other documents are left as words."""
+
+    def link(found: re.Match[str]) -> str:
+        words, target = found.groups()
+        if target.startswith("https://"):
+            return found[0]
+        name = target.removesuffix(".md")
+        return f"[{words}]({name}.html)" if name in names else words
+
+    return re.sub(r"\[([^]]+)\]\(([^)]+)\)", link, text)
 
 
 def _values(items: Iterable[tuple[str, Any]], sources: Any) -> list[dict[str, str]]:

@@ -63,6 +63,7 @@ def make_catalogue(
                 config_hash=config_hash(config_of(name, protocol)),
                 values=values_of(name),
                 sources=dict.fromkeys(values_of(name), "made up"),
+                about_markdown=f"What {name} is, beside [PQN](pqn.md) and [speed](../speed.md).",
                 references={"made up": "for tests"},
                 deviations_markdown=f"# {name}\n\n1. **Seeds.** Each environment has its own.\n2. Another `detail`.\n",
             )

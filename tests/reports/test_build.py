@@ -376,6 +376,11 @@ def test_mean_and_median_of_the_last_games_stand_side_by_side(tmp_path: Path) ->
         assert '<th scope="col" class="n">Mean</th><th scope="col" class="n">Median</th>' in head
 
 
+def test_a_baseline_says_what_it_is_and_leads_to_others(built: Outcome) -> None:
+    page = (built.index.parent / "baselines/hadamax-c51.html").read_text()
+    assert 'What hadamax-c51 is, beside <a href="pqn.html">PQN</a> and speed.' in page
+
+
 def test_markdown_has_every_claim_and_row(built: Outcome) -> None:
     text = render(built.summary)
     for entry in built.summary["claims"]:

@@ -1,9 +1,10 @@
 import re
 import textwrap
+from pathlib import Path
 
 from baselines.families import BASELINES, PINNED_NAMES
 from baselines.registry import describe, load_pinned
-from suite.catalogue import catalogue, deviations
+from suite.catalogue import about, catalogue, deviations
 from suite.protocol import load_protocol, pinned_hash, run_spec
 
 
@@ -17,6 +18,16 @@ def test_every_baseline_is_in_it_with_the_hash_that_its_runs_have():
     assert made.find("pqn").config_hash == spec.config_hash
     assert made.find("pqn").sources["discount"] == "official: GAMMA"
     assert made.protocol.values["frame_skip"] == 4
+
+
+def test_each_baseline_says_what_it_is():
+    made = catalogue()
+    assert all(info.about_markdown for info in made.baselines)
+    assert made.find("pqn").about_markdown.startswith("Parallelised Q-network: Gallici et al. 2025")
+    assert made.find("pqn-bf16").about_markdown.startswith(made.find("pqn").about_markdown)
+    assert made.find("pqn-bf16").about_markdown.endswith("in bf16, which no paper's protocol does.")
+    assert "one part taken out (the paper's ablation)" in made.find("hadamax-pqn-relu").about_markdown
+    assert about("pqn", Path("nowhere")) == ""
 
 
 def test_deviations_are_the_section_of_that_name(tmp_path):
