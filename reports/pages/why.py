@@ -59,13 +59,15 @@ def why_page(report: Report, site: Site) -> dict[str, Any]:
     for family, title in report.catalogue.families.items():
         found = []
         for suffix, precision in SUFFIXES.items():
-            section = _section(family, suffix, report, site)
+            section = _section(family, suffix, report)
             if section is not None:
                 found.append({"title": f"{_capital(title)}, {precision}", "id": f"{family}{suffix}", **section})
         # The two encoders alone have no part taken out: short runs of them say nothing that the variants' don't.
         longest = max((section["frames"] for section in found if section["has_variants"]), default=0)
         found = [section for section in found if section["has_variants"] or section["frames"] >= longest]
-        sections += sorted(found, key=lambda section: -section["frames"])  # the longer runs say more
+        for section in sorted(found, key=lambda section: -section["frames"]):  # the longer runs say more
+            figures = _figures(section.pop("studied"), f"why-{section['id']}", report, site)
+            sections.append({**section, "figures": [figure for figure in figures if figure is not None]})
         if not any(info.family == family for info in report.catalogue.baselines):
             what = f"--games breakout --frames 4M --baselines {HADAMAX},{family}{report.catalogue.protocol.flag}"
             command = f"{report.catalogue.command} run {what}"
@@ -82,8 +84,8 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _section(family: str, suffix: str, report: Report, site: Site) -> dict[str, Any] | None:
-    """Table and figures of one family in one precision; None where there are no two rows to compare."""
+def _section(family: str, suffix: str, report: Report) -> dict[str, Any] | None:
+    """The table of one family in one precision, and what its figures are of; None without two rows to compare."""
     members = [info.name for info in report.catalogue.baselines if info.family == family]
     named = [PLAIN + suffix] if family == SHOWN_FIRST else []
     named += [name for name in members if name.endswith("-bf16") == bool(suffix) and name not in OTHER_AGENTS]
@@ -101,7 +103,7 @@ def _section(family: str, suffix: str, report: Report, site: Site) -> dict[str, 
         "has_variants": any(row.info.family == family for row in rows),
         "caption": f"{rows[0].info.title} against what is changed in it{over}{_first_look(rows)}",
         "rows": [_row(row, report) for row in rows],
-        "figures": [figure for figure in _figures(rows, f"why-{family}{suffix}", report, site) if figure is not None],
+        "studied": rows,
     }
 
 

@@ -147,6 +147,14 @@ def read(page: Path) -> Links:
     return links
 
 
+def test_some_page_leads_to_every_table(built: Outcome) -> None:
+    site = built.index.parent
+    pages = "".join(page.read_text() for page in site.rglob("*.html"))
+    tables = [path.relative_to(site).as_posix() for path in site.glob("data/**/*.csv")]
+    assert tables
+    assert [table for table in tables if table not in pages] == []
+
+
 def test_every_link_leads_to_a_file_of_the_site_and_none_to_the_network(built: Outcome) -> None:
     site = built.index.parent
     pages = {page: read(page) for page in site.rglob("*.html")}
