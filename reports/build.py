@@ -135,8 +135,9 @@ def _game_page(game: str, report: Report, site: Site, clips: Clips | None) -> di
 
 
 def _left_out_runs(report: Report) -> list[str]:
-    """Of another protocol's report: its runs alone, for imported scores are named once."""
+    """Of another protocol's report: its runs alone, for imported scores and files beside runs are named once."""
     named = {str(entry) for entry in report.evidence.entries if entry.run is None}
+    named |= {file for file, _ in report.evidence.broken_files}
     return [
         f"{report.catalogue.protocol.name}: {line}" for line in report.left_out if line.partition(":")[0] not in named
     ]

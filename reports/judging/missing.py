@@ -203,7 +203,7 @@ def _occupied(evidence: Evidence, baseline: str, claim: Claim) -> tuple[dict[str
             taken[entry.game].add(entry.seed)
             if entry.standing == UNFINISHED and entry.run.status != "done" and not _counts_already(entry, claim):
                 begun[entry.game].append(entry.seed)
-    for directory, _ in evidence.broken:  # a new run can't be put there before someone has looked
+    for directory, _ in evidence.broken_runs:  # a new run can't be put there before someone has looked
         parts = PurePosixPath(directory).parts[-4:]  # of a protocol's folder, what is in it
         if len(parts) == 4 and parts[0] == baseline and parts[3].startswith("seed-") and parts[3][5:].isdigit():
             try:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from made_up_runs import make_catalogue, raw, write_run
 
 from reports.build import Other, build
 from reports.summary import gather
+from results.proofs import PROOF_FILE
 
 PAPER = make_catalogue(others=("sticky",))
 STICKY = make_catalogue(protocol="sticky", others=("paper",))
@@ -141,3 +143,10 @@ def test_published_dopamine_curves_share_a_figure_with_runs_of_that_protocol_alo
     )
     assert ('id="curve-Pong-published"' in figures[-1]) is not beside
     assert ("method.html#differs" in place.read_text(encoding="utf-8")) is beside
+
+
+def test_a_damaged_file_beside_the_runs_is_named_once(results, tmp_path):
+    shutil.copytree(results, tmp_path / "runs")
+    (tmp_path / "runs" / PROOF_FILE).write_text("{")
+    outcome = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=PAPER, others=[Other(STICKY)])
+    assert len([line for line in outcome.left_out if PROOF_FILE in line]) == 1
