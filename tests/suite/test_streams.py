@@ -22,7 +22,7 @@ def suite(arguments, redirection="", **environment):
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_is_no_traceback(tmp_path, redirection):
-    code, _out, err = suite(f"status --results {tmp_path}/runs", redirection)
+    code, _out, err = suite(f"status --results {tmp_path}", redirection)
     assert (code, err) == (0, b"")
 
 
@@ -30,9 +30,9 @@ def test_a_line_for_a_closed_stderr_does_not_land_on_stdout(tmp_path):
     assert suite("status --games pogn", "2>&-") == (2, b"", b"")
 
 
-@pytest.mark.parametrize("command", ["list", "list --json", "status --results nowhere"])
-def test_a_full_output_is_one_line(command):
-    code, _out, err = suite(command, ">/dev/full")
+@pytest.mark.parametrize("command", ["list", "list --json", "status --results {folder}"])
+def test_a_full_output_is_one_line(tmp_path, command):
+    code, _out, err = suite(command.format(folder=tmp_path), ">/dev/full")
     assert code == 1
     assert err == b"error: the output cannot be written or read (No space left on device)\n"
 
