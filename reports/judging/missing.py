@@ -70,10 +70,9 @@ def missing_runs(
     claim = find_claim(claims, claim_id)
     unpinned = [name for name in claim.sides if catalogue.find(name) is None]
     if unpinned:
-        have = ", ".join(baseline.name for baseline in catalogue.baselines)
         needs = ", ".join(unpinned)
         raise ReportsError(
-            f"claim {claim_id!r} needs {needs}, which the suite does not have (it has {have}); "
+            f"claim {claim_id!r} needs {needs}, which the suite does not have (see: {catalogue.command} list); "
             "give one of your own with --baselines FILE.toml"
         )
     if seeds < MINIMUM_SEEDS:
