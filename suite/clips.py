@@ -162,9 +162,10 @@ def _made(one: Chosen, progress: StageProgress) -> Clip | str:
         clip = _make(one.run, one.game, one.actions, progress)
     except (GameDiffers, ResultsError) as error:
         return f"No clip of {one.run.spec}: {_told(error, one.run)}."
+    place = one.place
     with suppress(OSError):  # a cache that cannot be written costs time, no more
-        one.place.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(one.place, _packed(clip))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(place, _packed(clip))
     return clip
 
 

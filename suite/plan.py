@@ -96,9 +96,11 @@ def refuse_small_budget(baselines: Iterable[str], frames: int) -> None:
 
 def groups_problem(baseline: str, groups: int | None, config: Any) -> str:
     """Why PQN's training environments cannot be shared out so, or "": each group needs one of them."""
+    if groups is None:
+        return ""
     from baselines.pqn import PqnConfig  # imports torch
 
-    if groups is None or not isinstance(config, PqnConfig) or groups <= config.train_environments:
+    if not isinstance(config, PqnConfig) or groups <= config.train_environments:
         return ""
     most = config.train_environments
     return (

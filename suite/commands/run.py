@@ -180,6 +180,8 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
     given = [f"--{name}" for name in ("games", "frames") if getattr(parsed, name) is not None]
     if given:
         raise UserError(f"--claim says which runs; leave out {', '.join(given)}")
+    if parsed.baselines is not None and parsed.claims is None:
+        raise UserError("--claim says which runs; --baselines beside it goes with claims of your own, --claims FILE")
     own = () if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
     if pinned := [name for name in own if not is_own(name)]:
         raise UserError(
@@ -197,7 +199,9 @@ def _lacking(parsed: argparse.Namespace, results: Path) -> tuple[RunSpec, ...]:
             f"the paper's claims are judged on the protocol {FIRST_PROTOCOL} alone; leave out --protocol {protocol}, "
             "or give claims of your own with --claims FILE"
         )
-    known = with_given(with_own(catalogue(protocol), [results]), own)
+    known = catalogue(protocol)
+    if parsed.claims is not None:  # the suite's own claims are about the suite's baselines
+        known = with_given(with_own(known, [results]), own)
     specs = missing_runs(parsed.claim, results=results, catalogue=known, claims_file=parsed.claims, **seeds)
     for info in known.baselines:
         if info.is_own and info.name not in own and any(spec.baseline == info.name for spec in specs):

@@ -51,6 +51,10 @@ def test_a_claim_may_have_more_seeds(call):
     [
         (["--claim", "pqn-81"], "unknown claim 'pqn-81'"),
         (["--claim", "pqn-80", "--games", "pong"], "--claim says which runs; leave out --games"),
+        (
+            ["--claim", "pqn-80", "--baselines", "pqn"],
+            "--claim says which runs; --baselines beside it goes with claims",
+        ),
         (["--claim", "pqn-80", "--seeds", "3,4"], "--claim says which seeds; give a count of them"),
         (["--claim", "pqn-80", "--seeds", "2"], "a verdict needs 3 seeds of every game and side; 2 are too few"),
         (["--claim", "cost-cpu", "--seeds", "9"], "claim 'cost-cpu' is about time"),
