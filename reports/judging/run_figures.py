@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.measures import LAYER_MEASURES
+from reports.measures import LAYER_MEASURES, RANK_MEASURE
 from results.scores import SCORE_WINDOW_GAMES
 from results.store import Run
 from results.tables import RunTables, read_tables
@@ -20,7 +20,6 @@ Rows = tuple[np.ndarray, np.ndarray]  # frames [M] int64, values [M] float64
 CURVE_POINTS = 200  # each 0.5 % of the budget, as metrics are kept
 DIAGNOSTIC_POINTS = 100  # each 1 %
 OBSERVATIONS = 256  # that a rank is taken over whose name does not say (`DIAGNOSTIC_BATCH`)
-_RANK = "effective_rank"
 FINAL_FRACTION = 0.1  # a final diagnostic is the mean over the last 10 % of the budget
 
 
@@ -73,8 +72,8 @@ def _diagnostics(run: Run, tables: RunTables) -> tuple[dict[str, NDArray[np.floa
     """Curves, final values, and over how many observations ranks were taken: the most that every layer has."""
     ranked = ranks_by_sample(tables.metrics)
     observations = max(ranked, default=OBSERVATIONS)
-    layered = {name: rows for name, rows in tables.metrics.items() if not name.startswith(_RANK)}
-    layered |= {f"{_RANK}/{layer}": rows for layer, rows in ranked.get(observations, {}).items()}
+    layered = {name: rows for name, rows in tables.metrics.items() if not name.startswith(RANK_MEASURE)}
+    layered |= {f"{RANK_MEASURE}/{layer}": rows for layer, rows in ranked.get(observations, {}).items()}
     budget = run.spec.frames
     grid = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
     curves, final = {}, {}
@@ -99,7 +98,7 @@ def ranks_by_sample(metrics: Mapping[str, Rows]) -> dict[int, dict[str, Rows]]:
     """
     found: dict[int, dict[str, Rows]] = defaultdict(dict)
     for name, rows in metrics.items():
-        match = re.fullmatch(rf"{_RANK}(?:_([1-9][0-9]{{0,8}}))?/(.+)", name)
+        match = re.fullmatch(rf"{RANK_MEASURE}(?:_([1-9][0-9]{{0,8}}))?/(.+)", name)
         if match is not None:
             found[int(match[1] or OBSERVATIONS)][match[2]] = rows
     layers = {layer for of_size in found.values() for layer in of_size}

@@ -24,7 +24,7 @@ from reports.judging.evidence import (
     Evidence,
 )
 from reports.judging.timing import paths_text
-from reports.measures import LAYER_MEASURES, TIME_MEASURE
+from reports.measures import LAYER_MEASURES, RANK_MEASURE, TIME_MEASURE
 from reports.statistics.bootstrap import Scores
 from results.scores import human_normalised
 
@@ -104,9 +104,11 @@ def is_too_coarse(entry: Entry, claim: Claim) -> bool:
     return claim.observations is not None and entry.run is not None and entry.run.observations < claim.observations
 
 
-def _usable(entry: Entry, claim: Claim, allow_off_protocol: bool) -> bool:
+def _usable(entry: Entry, claim: Claim, allow_off_protocol: bool, observations: int | None = None) -> bool:
     allowed = {COUNTS, OFF_PROTOCOL} if allow_off_protocol else {COUNTS}
     if not allow_off_protocol and is_too_coarse(entry, claim):
+        return False
+    if observations is not None and (entry.run is None or entry.run.observations != observations):
         return False
     timing = entry.run.timing if entry.run else None
     if claim.kind.is_timed and timing is not None and claim.on not in ("", "gpu" if timing.is_gpu else "cpu"):
@@ -117,11 +119,23 @@ def _usable(entry: Entry, claim: Claim, allow_off_protocol: bool) -> bool:
     return entry.standing in allowed and value_of(entry, claim) is not None
 
 
-def side_at(evidence: Evidence, claim: Claim, baseline: str, frames: int, *, allow_off_protocol: bool = False) -> Side:
-    """The entries of `baseline` at a budget in the claim's games."""
+def side_at(
+    evidence: Evidence,
+    claim: Claim,
+    baseline: str,
+    frames: int,
+    *,
+    allow_off_protocol: bool = False,
+    observations: int | None = None,
+) -> Side:
+    """The entries of `baseline` at a budget in the claim's games.
+
+    `observations`: only runs whose ranks were taken over so many; None takes any that the claim does.
+    """
     there = [entry for entry in evidence.of(baseline, frames) if entry.game in claim.games]
-    measured = [e for e in there if e.source == MEASURED and _usable(e, claim, allow_off_protocol)]
-    external = [e for e in there if e.source == EXTERNAL and _usable(e, claim, allow_off_protocol)]
+    usable = [entry for entry in there if _usable(entry, claim, allow_off_protocol, observations)]
+    measured = [entry for entry in usable if entry.source == MEASURED]
+    external = [entry for entry in usable if entry.source == EXTERNAL]
     if claim.at_frames is not None and baseline == claim.baseline:
         # An imported score has no curve: it must be of the very frame that is asked for.
         at = frames * claim.at_frames // claim.frames
@@ -153,9 +167,19 @@ def _gives_way(measured: int) -> str:
     return f"gives way to {runs} of this side: imported scores stand in only where none was measured"
 
 
-def sides_at(evidence: Evidence, claim: Claim, frames: int, *, allow_off_protocol: bool = False) -> tuple[Side, ...]:
+def sides_at(
+    evidence: Evidence,
+    claim: Claim,
+    frames: int,
+    *,
+    allow_off_protocol: bool = False,
+    observations: int | None = None,
+) -> tuple[Side, ...]:
     """All sides of the claim at a budget."""
-    return tuple(side_at(evidence, claim, name, frames, allow_off_protocol=allow_off_protocol) for name in claim.sides)
+    return tuple(
+        side_at(evidence, claim, name, frames, allow_off_protocol=allow_off_protocol, observations=observations)
+        for name in claim.sides
+    )
 
 
 def find_basis(evidence: Evidence, claim: Claim) -> Basis | None:
@@ -167,8 +191,8 @@ def find_basis(evidence: Evidence, claim: Claim) -> Basis | None:
     if all(side.seeds(claim.games)[0] >= MINIMUM_SEEDS for side in full):
         return Basis(claim.frames, claim.games, full, is_preliminary=False)
     for allow_off_protocol in (False, True):
-        for frames in _budgets(evidence, claim):
-            sides = sides_at(evidence, claim, frames, allow_off_protocol=allow_off_protocol)
+        for frames, observations in product(_budgets(evidence, claim), _sample_sizes(evidence, claim)):
+            sides = sides_at(evidence, claim, frames, allow_off_protocol=allow_off_protocol, observations=observations)
             shared = set.intersection(*(side.games for side in sides))
             if shared:
                 games = tuple(game for game in claim.games if game in shared)
@@ -181,6 +205,14 @@ def _budgets(evidence: Evidence, claim: Claim) -> list[int]:
     if claim.at_frames is not None:  # imported scores of the earlier frame belong to the later budget
         budgets |= {frames * claim.frames // claim.at_frames for frames in evidence.budgets(claim.baseline)}
     return sorted(budgets, reverse=True)
+
+
+def _sample_sizes(evidence: Evidence, claim: Claim) -> Sequence[int | None]:
+    """Over how many observations ranks were taken, the finest first. Ranks over different numbers have different
+    ceilings, so no estimate mixes them. [None] where the claim is not about ranks."""
+    if claim.measure != RANK_MEASURE:
+        return [None]
+    return sorted({e.run.observations for e in evidence.runs if e.run and e.baseline in claim.sides}, reverse=True)
 
 
 Paths = tuple[frozenset[str], frozenset[str]]  # fast paths taken, and missed

@@ -88,6 +88,24 @@ def test_ranks_over_2048_observations_settle_the_claim(tmp_path: Path) -> None:
     assert found.interval.estimate == pytest.approx(40.0, abs=0.5)
 
 
+def write_one_seed(root: Path, measure: str, seed: int, **ranks: float) -> None:
+    for name, rank in ranks.items():
+        found = {f"{measure}/{layer}": rank for layer in LAYERS}
+        write_run(root, name.replace("_", "-"), "Qbert", 4_000_000, seed, 1.0, diagnostics=found, games=100)
+
+
+def test_a_first_estimate_never_mixes_ranks_over_different_numbers_of_observations(tmp_path: Path) -> None:
+    write_one_seed(tmp_path, "effective_rank", 0, pqn=200.0, hadamax_pqn=210.0)
+    write_one_seed(tmp_path, "effective_rank_2048", 1, hadamax_pqn=900.0)
+    found = judged(tmp_path, "rank")
+    assert found.basis is not None
+    assert found.basis.runs == 2
+    assert found.interval.estimate == pytest.approx(10.0)
+    write_one_seed(tmp_path, "effective_rank_2048", 1, pqn=860.0)
+    found = judged(tmp_path, "rank")
+    assert found.interval.estimate == pytest.approx(40.0)
+
+
 def test_the_largest_sample_that_every_layer_has_is_taken() -> None:
     def rows(value: float) -> tuple[np.ndarray, np.ndarray]:
         return np.array([1]), np.array([value])
