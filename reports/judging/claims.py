@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reports.statistics.bootstrap import Interval, Scores, Statistic
+from reports.statistics.bootstrap import LINEAR, Interval, Scale, Scores, Statistic
 
 PAPER, SUITE = "paper", "suite"  # whose claim it is: the paper's, or a question of the suite's own
 FAMILIES = (PAPER, SUITE)
@@ -104,7 +104,12 @@ class Kind:
     marks: Callable[[Claim], list[tuple[str, float]]] = lambda claim: []  # what an estimate is held against
     goal: Callable[[Claim], str] = lambda claim: "telling what is seen from none"  # what `Power.needed` seeds do
     band: Callable[[Claim], tuple[float, float] | None] = lambda claim: None  # values that count as the claimed one
-    is_ratio: bool = False  # its effects multiply: power takes them on a log scale
+    scale: Scale = LINEAR  # of intervals and power; effects that multiply take a logarithm
     is_timed: bool = False  # judged on any games and budget, on one kind of hardware
     chances: tuple[str, ...] = ()  # parts that are probabilities, whatever the claim's unit
     part_titles: Mapping[str, str] = field(default_factory=dict)  # where a part's name is no title
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether its effects multiply."""
+        return self.scale is not LINEAR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import harmonic_mean
 
 from reports.catalogue import Catalogue
 from reports.judging.claims import MINIMUM_SEEDS, Claim
@@ -14,15 +15,17 @@ from reports.judging.sides import Basis, Side, find_basis, not_comparable_sides,
 from reports.judging.verdicts import INSUFFICIENT, NOT_COMPARABLE, OPEN
 from reports.statistics.bootstrap import (
     CLAIM_REPETITIONS,
+    LINEAR,
     UNBOUNDED,
     Interval,
     Scores,
     clipped,
-    replicates,
+    draw,
+    variance_shares,
     why_unknown,
     with_ends,
 )
-from reports.statistics.power import NEAR_ZERO, Design, Power, Seeds, power
+from reports.statistics.power import NEAR_ZERO, Design, Power, Seeds, SideSeeds, power
 
 NO_REFERENCE = f"the reference's score is not above {LEAST_REFERENCE}, and a gain over so little says nothing"
 MOST_FURTHER_SEEDS = 30  # of a game and side, that an open verdict asks for
@@ -37,6 +40,7 @@ class Estimate:
     parts: Mapping[str, Interval]
     main: str  # key of `parts`
     draws: Scores | None  # [repetitions] of the main part
+    shares: tuple[float, ...]  # of each side, of the main part's variance; () without draws
     why_unknown: str  # why there are no draws
 
     @property
@@ -128,17 +132,36 @@ def estimate_claim(claim: Claim, basis: Basis, repetitions: int = CLAIM_REPETITI
     scores = basis.matrices(claim)
     names, statistic = claim.kind.statistic(claim, scores)
     label = f"claim {claim.id} {basis.frames} {','.join(basis.games)}"
-    drawn = replicates(label, scores, statistic, repetitions)
-    parts = dict(zip(names, with_ends(statistic(*scores), drawn, scores), strict=True))
-    for name, interval in parts.items():
+    drawn = draw(label, scores, statistic, repetitions)
+    scales = [LINEAR if name in claim.kind.chances else claim.kind.scale for name in names]
+    point, parts = statistic(*scores), {}
+    for column, (name, scale) in enumerate(zip(names, scales, strict=True)):
+        of_part = None if drawn is None else drawn.at([column])
+        [interval] = with_ends(point[[column]], of_part, scores, scale)
         if name in claim.kind.chances:
             parts[name] = clipped(interval)
         elif interval.estimate is None:
             parts[name] = Interval(None, reason=NO_REFERENCE)
         elif claim.kind.is_ratio and interval.reason == UNBOUNDED:
             parts[name] = Interval(None, reason=f"{NEAR_ZERO}: over its seeds it may lie below {LEAST_REFERENCE}")
+        else:
+            parts[name] = interval
     main = claim.kind.decides(claim, parts)
-    return Estimate(parts, main, None if drawn is None else drawn[:, names.index(main)], why_unknown(scores))
+    if drawn is None:
+        return Estimate(parts, main, None, (), why_unknown(scores))
+    column = names.index(main)
+    shares = variance_shares(drawn.at([column]), scales[column])[:, 0]
+    return Estimate(parts, main, drawn.joint[:, column], tuple(map(float, shares)), "")
+
+
+def _side_seeds(basis: Basis, shares: tuple[float, ...]) -> tuple[SideSeeds, ...]:
+    if not shares:
+        return ()
+    counts = [[len(side.entries[game]) for game in basis.games] for side in basis.sides]
+    return tuple(
+        SideSeeds(share, least=min(of_games), typical=harmonic_mean(of_games))
+        for share, of_games in zip(shares, counts, strict=True)
+    )
 
 
 def _power(claim: Claim, basis: Basis | None, estimate: Estimate | None) -> Power:
@@ -152,8 +175,7 @@ def _power(claim: Claim, basis: Basis | None, estimate: Estimate | None) -> Powe
         margin=contrast.margin,
         is_ratio=claim.kind.is_ratio,
         design=Design(
-            sides=len(basis.sides),
-            seeds=basis.seeds[0],
+            sides=_side_seeds(basis, estimate.shares),
             games=len(basis.games),
             claimed_games=len(basis.games) if claim.kind.is_timed else len(claim.games),
             least_seeds=MINIMUM_SEEDS,

@@ -33,7 +33,7 @@ from reports.judging.verdicts import (
 from reports.measures import LAYER_MEASURES, SCORE_MEASURES, TIME_MEASURE
 from reports.numerals import counted, number, percent, signed
 from reports.statistics.aggregate import game_means, statistics_of
-from reports.statistics.bootstrap import Interval, Scores, Statistic
+from reports.statistics.bootstrap import OF_RATIOS, Interval, Scores, Statistic
 
 
 def _deciding(parts: Parts, names: list[str], least: float = 0.0) -> str:
@@ -232,7 +232,7 @@ RATIO = Kind(
     marks=lambda claim: [("equal", 1.0), (f"claimed {_times(claim, claim.claimed)}", claimed_of(claim))],
     band=_ratio_band,
     options=("on",),
-    is_ratio=True,
+    scale=OF_RATIOS,
     is_timed=True,
     part_titles={"ratio": "Time a frame"},
 )

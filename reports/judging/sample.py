@@ -16,7 +16,7 @@ from reports.judging.score_kinds import LEAST_REFERENCE
 from reports.judging.sides import Basis
 from reports.measures import SCORE_MEASURES
 from reports.statistics.aggregate import Band, band, curves_of
-from reports.statistics.bootstrap import CURVE_REPETITIONS, Scores, why_unknown
+from reports.statistics.bootstrap import CURVE_REPETITIONS, OF_GAINS, Interval, Scores, why_unknown
 
 EVERY = 5  # of the curves' points one in so many is taken: 40 of 200
 WIDEST = 4.0  # an interval that is wider (400 %) is not drawn
@@ -32,10 +32,13 @@ class GainCurve:
     published_from: int | None  # frames at which the paper's curves begin; None where it has none of the two
 
 
-def gain_curve(claim: Claim, basis: Basis, *, with_published: bool = True) -> GainCurve | None:
+def gain_curve(
+    claim: Claim, basis: Basis, final: Interval | None = None, *, with_published: bool = True
+) -> GainCurve | None:
     """The curve of a claim about one baseline's gain over another; None for another kind, or without curves.
 
     Args:
+        final: the claim's own interval on this basis, drawn more often: the curve ends with it.
         with_published: the paper's own beside it, whose protocol must be that of the runs.
     """
     if claim.measure not in SCORE_MEASURES or claim.reference is None or claim.at_frames is not None:
@@ -51,7 +54,9 @@ def gain_curve(claim: Claim, basis: Basis, *, with_published: bool = True) -> Ga
         return np.where(below > LEAST_REFERENCE, of_a(a) / np.where(below > LEAST_REFERENCE, below, 1.0) - 1, np.nan)
 
     label = f"gain curve {claim.id} {basis.frames} {','.join(basis.games)}"
-    found = band(label, (ours, theirs), gains, CURVE_REPETITIONS)
+    found = band(label, (ours, theirs), gains, CURVE_REPETITIONS, OF_GAINS)
+    if final is not None and final.low is not None and final.high is not None:
+        found.low[-1], found.high[-1] = final.low, final.high
     if not why_unknown((ours, theirs)):  # of too few seeds the curve has no band anywhere, and stays
         found = _told(found)
     if np.isnan(found.estimate).all():

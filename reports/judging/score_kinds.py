@@ -28,7 +28,7 @@ from reports.judging.verdicts import (
 from reports.measures import MEASURE_TITLES, SCORE_MEASURES
 from reports.numerals import NBSP, frames, percent
 from reports.statistics.aggregate import improvement_chance, statistics_of
-from reports.statistics.bootstrap import Scores, Statistic
+from reports.statistics.bootstrap import OF_GAINS, Scores, Statistic
 
 LEAST_REFERENCE = 0.02  # human-normalised: over a smaller score a gain says nothing
 CHANCE = "probability_of_improvement"
@@ -119,7 +119,7 @@ GAIN = Kind(
     told=lambda claim, size: f"a gain of {percent_size(size)}",
     goal=lambda claim: f"telling the claimed {claim.claimed_text} from none",
     marks=lambda claim: [("no gain", 0.0), (f"claimed {claim.claimed_text}", claimed_of(claim))],
-    is_ratio=True,
+    scale=OF_GAINS,
     chances=(CHANCE,),
     part_titles=SCORE_TITLES,
 )
@@ -146,7 +146,7 @@ REACHES = Kind(
     contrast=as_drawn,
     told=lambda claim, size: f"a lead of {percent_size(size)}",
     marks=lambda claim: [("level", 0.0)],
-    is_ratio=True,
+    scale=OF_GAINS,
     chances=(CHANCE,),
     part_titles=SCORE_TITLES,
 )
@@ -208,7 +208,7 @@ ALIKE_TO = Kind(
     goal=lambda claim: f"an interval within the margin, in 80{NBSP}% of experiments without any difference,",
     marks=lambda claim: [("equal", 0.0)],
     band=_alike_band,
-    is_ratio=True,
+    scale=OF_GAINS,
     chances=(CHANCE,),
     part_titles=SCORE_TITLES,
 )

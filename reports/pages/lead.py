@@ -104,10 +104,11 @@ def _game(game: str, sides: tuple[Side, ...], report: Report) -> dict[str, Any]:
 def gain_figure(judgement: Judgement, report: Report, site: Site, name: str) -> dict[str, Any] | None:
     """The gain at every frame count, as a figure; None where there is nothing to draw, or nothing of that kind."""
     claim, basis = judgement.claim, judgement.basis
-    found = (
-        None if basis is None else gain_curve(claim, basis, with_published=report.catalogue.protocol.judges_the_paper)
-    )
-    if found is None or basis is None:
+    if basis is None:
+        return None
+    with_published = report.catalogue.protocol.judges_the_paper
+    found = gain_curve(claim, basis, judgement.interval, with_published=with_published)
+    if found is None:
         return None
     gain = found.gain
     seeds = numerals.seeds_text(basis.seeds)

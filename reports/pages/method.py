@@ -93,6 +93,7 @@ def simulated() -> dict[str, Any]:
         "power": [{**row, "told": numerals.percent(row["told"])} for row in table["power"]],
         "coverage": [
             {
+                "spread": row["spread"],
                 "games": row["games"],
                 "seeds": row["seeds"],
                 "shares": [numerals.percent(row[what][how]) for what in _COVERED for how in ("percentile", "used")],

@@ -14,7 +14,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.bootstrap import TABLE_REPETITIONS, Interval, Scores, Statistic, clipped, interval, run_counts
+from reports.statistics.bootstrap import (
+    LINEAR,
+    TABLE_REPETITIONS,
+    Interval,
+    Scale,
+    Scores,
+    Statistic,
+    clipped,
+    interval,
+    run_counts,
+)
 
 METRICS = ("median", "iqm", "mean", "optimality_gap")
 METRIC_TITLES = {"median": "Median", "iqm": "IQM", "mean": "Mean", "optimality_gap": "Optimality gap"}
@@ -134,9 +144,9 @@ class Band:
     high: Scores
 
 
-def band(label: str, scores: tuple[Scores, ...], statistic: object, repetitions: int) -> Band:
+def band(label: str, scores: tuple[Scores, ...], statistic: object, repetitions: int, scale: Scale = LINEAR) -> Band:
     """A statistic that gives a curve, with its pointwise interval."""
-    intervals = interval(label, scores, statistic, repetitions)  # type: ignore[arg-type]
+    intervals = interval(label, scores, statistic, repetitions, scale)  # type: ignore[arg-type]
     columns = [[np.nan if end is None else end for end in ends] for ends in _columns(intervals)]
     return Band(*(np.array(column) for column in columns))
 

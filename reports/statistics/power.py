@@ -4,7 +4,7 @@ The spread of the bootstrap's draws is the standard error of the estimate. It is
 use Student's t; power is of that same test: the chance that t with the bootstrap's degrees of freedom, shifted by
 effect / standard error (the noncentral t), passes the 97.5 % quantile. The standard error falls with the square root of
 the number of seeds, and, for games not played yet, which are taken to spread as those played, of the number of games.
-Gains and ratios are taken on a log scale, where their spread hardly depends on them.
+Gains and ratios are taken on a log scale, as their intervals are.
 
 A question of equivalence asks for the whole interval within a margin. Its power is the chance of that where there is no
 difference at all; whatever difference was seen, telling it from none settles nothing.
@@ -15,7 +15,7 @@ interval (chi-square, the interval's degrees of freedom).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -50,14 +50,43 @@ class Power:
 
 
 @dataclass(frozen=True)
+class SideSeeds:
+    """What one side brings to the spread of an estimate."""
+
+    share: float  # of the variance; the shares of all sides sum to 1
+    least: int  # seeds of the game that has the fewest
+    typical: float  # seeds a game, as a harmonic mean: the variance falls with it
+
+
+@dataclass(frozen=True)
 class Design:
     """How many seeds and games an estimate has, and a verdict needs."""
 
-    sides: int  # that are compared
-    seeds: int  # the smallest number a game and side has
+    sides: tuple[SideSeeds, ...]
     games: int  # how many there are
     claimed_games: int  # how many a verdict rests on
     least_seeds: int  # that a verdict needs
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of the estimate's interval."""
+        return _freedom([side.share for side in self.sides], [side.least for side in self.sides], self.games)
+
+    def error_with(self, seeds: int) -> float:
+        """The standard error with so many seeds of all claimed games, over the one of the runs at hand."""
+        variance = sum(side.share * side.typical for side in self.sides) / seeds
+        return float(np.sqrt(variance * self.games / self.claimed_games))
+
+    def degrees_with(self, seeds: int) -> float:
+        """Degrees of freedom with so many seeds of all claimed games."""
+        weights = [side.share * side.typical for side in self.sides]
+        shares = [weight / sum(weights) for weight in weights]
+        return _freedom(shares, [seeds] * len(shares), self.claimed_games)
+
+
+def _freedom(shares: Sequence[float], runs: Sequence[int], games: int) -> float:
+    """Rounded, for the figures that hang on it are kept by it."""
+    return round(float(freedom(np.array(shares), runs, games)), 2)
 
 
 NEAR_ZERO = "the reference's score is too near zero for a ratio"
@@ -95,7 +124,7 @@ def power(
         if len(known) < 0.95 * len(draws):
             return Power(None, None, None, effect, NEGATIVE)
     error = float(known.std())
-    reach = standard_errors(freedom(design.sides, design.games, design.seeds)) * error
+    reach = standard_errors(design.degrees) * error
     smallest = float(np.expm1(reach)) if is_ratio else reach
     if margin is not None:
         width = float(np.log1p(margin)) if is_ratio else margin
@@ -111,7 +140,7 @@ def power(
 
 
 @cache
-def standard_errors(degrees: int) -> float:
+def standard_errors(degrees: float) -> float:
     """How many standard errors an effect needs to be told from none in 80 % of experiments."""
     bar = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, degrees))
 
@@ -122,7 +151,7 @@ def standard_errors(degrees: int) -> float:
 
 
 @cache
-def standard_errors_within(degrees: int) -> float:
+def standard_errors_within(degrees: float) -> float:
     """How many standard errors wide a margin holds the interval in 80 % of experiments without difference."""
     bar = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, degrees))
     shares = (np.arange(2000) + 0.5) / 2000
@@ -135,21 +164,20 @@ def standard_errors_within(degrees: int) -> float:
     return float(optimize.brentq(lacking, 0.0, 4 * bar + 4))
 
 
-def _seeds(error: float, size: float, design: Design, reach: Callable[[int], float] = standard_errors) -> Seeds:
-    degrees = freedom(design.sides, design.games, design.seeds)
+def _seeds(error: float, size: float, design: Design, reach: Callable[[float], float] = standard_errors) -> Seeds:
+    degrees = design.degrees
     tail = (1 - RANGE) / 2
     # The true error over the one seen: the square root of the degrees / chi-square.
     low, high = (float(np.sqrt(degrees / stats.chi2.ppf(p, degrees))) for p in (1 - tail, tail))
     return Seeds(*(_least_seeds(factor * error, size, design, reach) for factor in (1.0, low, high)))
 
 
-def _least_seeds(error: float, size: float, design: Design, reach: Callable[[int], float]) -> int:
+def _least_seeds(error: float, size: float, design: Design, reach: Callable[[float], float]) -> int:
     """The fewest seeds that a verdict may have and whose error fits into `size` as often as `reach` says."""
 
     def is_enough(seeds: int) -> bool:
-        scaled = error * np.sqrt(design.seeds * design.games / (seeds * design.claimed_games))
-        degrees = min(freedom(design.sides, design.claimed_games, seeds), 10_000)
-        return bool(reach(degrees) * scaled <= size)
+        scaled = error * design.error_with(seeds)
+        return bool(reach(min(design.degrees_with(seeds), 10_000.0)) * scaled <= size)
 
     low, high = design.least_seeds, design.least_seeds
     if is_enough(low):

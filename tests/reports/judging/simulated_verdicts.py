@@ -1,10 +1,11 @@
 """How often the rules give each verdict, by simulation of experiments whose truth is known.
 
 Games are those of Atari-10 in number, their levels spread over an order of magnitude; seeds scatter about a game's
-level log-normally (light: 10 %, heavy: 40 % with a tail of Student's t). A claim of +50 % on the median is judged by
-the report's own interval and rule. A second table has how often intervals hold the truth, for other numbers of games
-and for single rows of the leaderboard. `python tests/reports/judging/simulated_verdicts.py` writes the tables that the
-report's method page and docs/reports.md show.
+level log-normally (light: 10 %, heavy: 40 % with a tail of Student's t, unequal: one side 20 % and the other 2 %).
+A claim of +50 % on the median is judged by the report's own interval and rule. A second table has how often intervals
+hold the truth, for other numbers of games and for single rows of the leaderboard.
+`python tests/reports/judging/simulated_verdicts.py` writes the tables that the report's method page and docs/reports.md
+show.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import numpy as np
 
 import reports
 from reports.judging.verdicts import REPRODUCED, SHOWN, SMALLER, gain_verdict
-from reports.statistics.bootstrap import Interval, ends
-from reports.statistics.power import Design, power
+from reports.statistics.bootstrap import LINEAR, OF_GAINS, Draws, Interval, ends, variance_shares
+from reports.statistics.power import Design, Power, SideSeeds, power
 
 CLAIMED = 0.5
 GAMES = 10
@@ -44,9 +45,17 @@ def cases() -> list[Case]:
     return [Case(truth, seeds, spread) for spread in SPREADS for seeds in SEEDS for truth in TRUTHS]
 
 
-def gains(rng: np.random.Generator, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The gain of the median in every resample, [REPETITIONS]: as `bootstrap.replicates` draws, all at once."""
-    return medians(rng, a, len(a) - 1) / medians(rng, b, len(b) - 1) - 1
+def gains(rng: np.random.Generator, a: np.ndarray, b: np.ndarray) -> Draws:
+    """The gain of the median in every resample, [REPETITIONS, 1]: as `bootstrap.draw` draws, all at once."""
+    return gains_of(medians(rng, a, len(a) - 1), medians(rng, b, len(b) - 1), a, b)
+
+
+def gains_of(drawn_a: np.ndarray, drawn_b: np.ndarray, a: np.ndarray, b: np.ndarray) -> Draws:
+    """The same of medians that are drawn already."""
+    whole_a, whole_b = (np.median(side.mean(axis=0)) for side in (a, b))
+    pairs = (drawn_a, drawn_b), (drawn_a, whole_b), (whole_a, drawn_b)
+    joint, *alone = ((of_a / of_b - 1)[:, None] for of_a, of_b in pairs)
+    return Draws(joint, tuple(alone))
 
 
 def medians(rng: np.random.Generator, side: np.ndarray, drawn: int) -> np.ndarray:
@@ -58,19 +67,21 @@ def medians(rng: np.random.Generator, side: np.ndarray, drawn: int) -> np.ndarra
 
 def interval(rng: np.random.Generator, a: np.ndarray, b: np.ndarray) -> Interval:
     """The gain's interval, by the report's own rule."""
-    low, high = ends(gains(rng, a, b)[:, None], (a, b))
+    low, high = ends(gains(rng, a, b), (a, b), OF_GAINS)
     estimate = np.median(a.mean(axis=0)) / np.median(b.mean(axis=0)) - 1
     return Interval(float(estimate), float(low[0]), float(high[0]))
 
 
-def noise(rng: np.random.Generator, spread: str, shape: tuple[int, int]) -> np.ndarray:
-    """Factors of mean 1: [seeds, games]."""
-    if spread == "light":
-        return np.exp(0.1 * rng.standard_normal(shape) - 0.005)
+def noise(rng: np.random.Generator, spread: str, shape: tuple[int, int], side: int = 0) -> np.ndarray:
+    """Factors of mean 1: [seeds, games], of the first side or the second."""
+    if spread in _SIGMA:
+        sigma = _SIGMA[spread][side]
+        return np.exp(sigma * rng.standard_normal(shape) - sigma**2 / 2)
     tailed = np.clip(rng.standard_t(3, shape), -6, 6) / np.sqrt(3)
     return np.exp(0.4 * tailed) / _HEAVY_MEAN
 
 
+_SIGMA = {"light": (0.1, 0.1), "unequal": (0.2, 0.02)}
 _HEAVY_MEAN = float(np.exp(0.4 * np.clip(np.random.default_rng(0).standard_t(3, 2_000_000), -6, 6) / np.sqrt(3)).mean())
 
 
@@ -84,7 +95,7 @@ def looks(truth: float, spread: str, number: int) -> dict[str, bool]:
     rng = np.random.default_rng([11, number, round(100 * truth), SPREADS.index(spread)])
     base = np.exp(rng.normal(0.0, 1.0, GAMES))
     a = base * (1 + truth) * noise(rng, spread, (MOST, GAMES))
-    b = base * noise(rng, spread, (MOST, GAMES))
+    b = base * noise(rng, spread, (MOST, GAMES), 1)
     wrong = {
         seeds: gain_verdict(interval(rng, a[:seeds], b[:seeds]), CLAIMED) in WRONG[truth]
         for seeds in range(FEWEST, MOST + 1)
@@ -98,10 +109,18 @@ def looks(truth: float, spread: str, number: int) -> dict[str, bool]:
 
 def planned_seeds(rng: np.random.Generator, a: np.ndarray, b: np.ndarray) -> int:
     """How many seeds a claim's page asks for, having seen these: no fewer, and no more than `MOST`."""
-    design = Design(sides=2, seeds=len(a), games=GAMES, claimed_games=GAMES, least_seeds=len(a))
-    found = power(gains(rng, a, b), effect=CLAIMED, half=CLAIMED / 2, is_ratio=True, design=design)
+    found = power_of(gains(rng, a, b), a, half=CLAIMED / 2, least_seeds=len(a))
     wanted = found.confirming.likely if found.confirming else MOST
     return min(max(wanted, len(a)), MOST)
+
+
+def power_of(drawn: Draws, side: np.ndarray, *, half: float | None, least_seeds: int = 3) -> Power:
+    """What the report says of an estimate whose sides are both of the shape of `side`."""
+    seeds, games = side.shape
+    shares = variance_shares(drawn, OF_GAINS)[:, 0]
+    sides = tuple(SideSeeds(float(share), least=seeds, typical=seeds) for share in shares)
+    design = Design(sides=sides, games=games, claimed_games=games, least_seeds=least_seeds)
+    return power(drawn.joint[:, 0], effect=CLAIMED, half=half, is_ratio=True, design=design)
 
 
 def looked_at(truth: float, spread: str, experiments: int = EXPERIMENTS) -> dict[str, object]:
@@ -120,7 +139,7 @@ def experiment(case: Case, number: int) -> tuple[str, bool]:
     base = np.exp(rng.normal(0.0, 1.0, GAMES))
     better = base * (1 + case.truth)  # every game gains the same, and so does the median
     shape = (case.seeds, GAMES)
-    a, b = better * noise(rng, case.spread, shape), base * noise(rng, case.spread, shape)
+    a, b = better * noise(rng, case.spread, shape), base * noise(rng, case.spread, shape, 1)
     found = interval(rng, a, b)
     assert found.low is not None
     assert found.high is not None
@@ -140,12 +159,13 @@ def simulate(case: Case, experiments: int = EXPERIMENTS) -> dict[str, object]:
     }
 
 
-COVERED_GAMES, COVERED_SEEDS = (1, 3, 5, 10, 57), (3, 5)
+COVERED_GAMES, COVERED_SEEDS, COVERED_SPREADS = (1, 3, 5, 10, 57), (3, 5), ("light", "unequal")
+POWER_GAMES = (GAMES, 5)
 
 
-def covered(games: int, seeds: int, experiments: int = EXPERIMENTS) -> dict[str, object]:
-    """A row of the table of coverage, light spread: shares of intervals that hold the true gain, and the true median of
-    one side, by how they are drawn.
+def covered(games: int, seeds: int, experiments: int = EXPERIMENTS, spread: str = "light") -> dict[str, object]:
+    """A row of the table of coverage: shares of intervals that hold the true gain, and the true median of one side, by
+    how they are drawn.
 
     `percentile` is rliable's, of n draws; `fewer` the same of n - 1; `used` the report's own.
     """
@@ -154,41 +174,40 @@ def covered(games: int, seeds: int, experiments: int = EXPERIMENTS) -> dict[str,
     for _ in range(experiments):
         base = np.exp(rng.normal(0.0, 1.0, games))
         better = base * (1 + CLAIMED) * np.exp(rng.normal(0.0, 0.3, games))  # games gain more and less
-        a, b = better * noise(rng, "light", (seeds, games)), base * noise(rng, "light", (seeds, games))
+        a, b = better * noise(rng, spread, (seeds, games)), base * noise(rng, spread, (seeds, games), 1)
         gain, row = np.median(better) / np.median(base) - 1, np.median(better)
         whole, fewer = ([medians(rng, side, drawn) for side in (a, b)] for drawn in (seeds, seeds - 1))
-        for what, truth, sides, drawn, drawn_fewer in (
-            ("gain", gain, (a, b), whole[0] / whole[1] - 1, fewer[0] / fewer[1] - 1),
-            ("row", row, (a,), whole[0], fewer[0]),
+        for what, truth, sides, drawn, drawn_fewer, scale in (
+            ("gain", gain, (a, b), whole[0] / whole[1] - 1, gains_of(*fewer, a, b), OF_GAINS),
+            ("row", row, (a,), whole[0], Draws(fewer[0][:, None]), LINEAR),
         ):
-            low, high = ends(drawn_fewer[:, None], sides)
+            low, high = ends(drawn_fewer, sides, scale)
             hits[what, "percentile"] += _holds(truth, *np.quantile(drawn, (0.025, 0.975)))
-            hits[what, "fewer"] += _holds(truth, *np.quantile(drawn_fewer, (0.025, 0.975)))
+            hits[what, "fewer"] += _holds(truth, *np.quantile(drawn_fewer.joint, (0.025, 0.975)))
             hits[what, "used"] += _holds(truth, low[0], high[0])
     ways = ("percentile", "fewer", "used")
     shares = {what: {how: hits[what, how] / experiments for how in ways} for what in ("gain", "row")}
-    return {"games": games, "seeds": seeds, **shares}
+    return {"spread": spread, "games": games, "seeds": seeds, **shares}
 
 
 def _holds(truth: float, low: float, high: float) -> bool:
     return bool(low <= truth <= high)
 
 
-def told_at_the_stated_power(spread: str, seeds: int, experiments: int = EXPERIMENTS) -> float:
+def told_at_the_stated_power(spread: str, seeds: int, experiments: int = EXPERIMENTS, games: int = GAMES) -> float:
     """Share of experiments that tell a gain from none, where the true one is the smallest that `power` states."""
     told = 0
-    design = Design(sides=2, seeds=seeds, games=GAMES, claimed_games=GAMES, least_seeds=3)
-    rng = np.random.default_rng([7, seeds, SPREADS.index(spread)])
-    base, shape = np.exp(rng.normal(0.0, 1.0, GAMES)), (seeds, GAMES)
+    rng = np.random.default_rng([7, seeds, SPREADS.index(spread), games])
+    base, shape = np.exp(rng.normal(0.0, 1.0, games)), (seeds, games)
     stated = []
     for _ in range(60):  # what is stated scatters with the spread seen: its middle
-        a, b = base * noise(rng, spread, shape), base * noise(rng, spread, shape)
-        smallest = power(gains(rng, a, b), effect=CLAIMED, half=None, is_ratio=True, design=design).smallest
+        a, b = base * noise(rng, spread, shape), base * noise(rng, spread, shape, 1)
+        smallest = power_of(gains(rng, a, b), a, half=None).smallest
         assert smallest is not None
         stated.append(smallest)
     truth = float(np.median(stated))
     for _ in range(experiments):
-        a, b = base * (1 + truth) * noise(rng, spread, shape), base * noise(rng, spread, shape)
+        a, b = base * (1 + truth) * noise(rng, spread, shape), base * noise(rng, spread, shape, 1)
         low = interval(rng, a, b).low
         told += low is not None and low > 0
     return told / experiments
@@ -201,11 +220,22 @@ def table(experiments: int = EXPERIMENTS) -> dict[str, object]:
         "experiments": experiments,
         "rows": [simulate(case, experiments) for case in cases()],
         "power": [
-            {"spread": spread, "seeds": seeds, "told": told_at_the_stated_power(spread, seeds, experiments)}
+            {
+                "spread": spread,
+                "games": games,
+                "seeds": seeds,
+                "told": told_at_the_stated_power(spread, seeds, experiments, games),
+            }
             for spread in SPREADS
+            for games in POWER_GAMES
             for seeds in SEEDS
         ],
-        "coverage": [covered(games, seeds, experiments) for seeds in COVERED_SEEDS for games in COVERED_GAMES],
+        "coverage": [
+            covered(games, seeds, experiments, spread)
+            for spread in COVERED_SPREADS
+            for seeds in COVERED_SEEDS
+            for games in COVERED_GAMES
+        ],
         "looks": [looked_at(truth, spread, experiments) for spread in SPREADS for truth in WRONG],
     }
 

@@ -12,6 +12,7 @@ from made_up_runs import make_catalogue, write_run
 from reports.judging.claims import Claim
 from reports.judging.claims_file import find_claim, load_claims
 from reports.judging.evidence import load
+from reports.judging.judge import judge
 from reports.judging.sample import gain_curve
 from reports.judging.sides import find_basis
 
@@ -42,6 +43,11 @@ def test_it_ends_at_the_claims_own_estimate_and_has_a_band(tmp_path: Path) -> No
     assert len(found.frames) == 40
     assert found.gain.estimate[-1] == pytest.approx(0.5)
     assert found.gain.low[-1] < 0.5 < found.gain.high[-1]
+    judged = judge(claim, load(tmp_path / "runs", CATALOGUE), CATALOGUE, repetitions=4000).interval
+    ended = gain_curve(claim, basis, judged)
+    assert ended is not None
+    assert (ended.gain.low[-1], ended.gain.high[-1]) == (judged.low, judged.high)
+    np.testing.assert_array_equal(ended.gain.low[:-1], found.gain.low[:-1])
     assert found.published is None  # the paper's two curves begin later
     assert found.published_from == 10_000_000
 

@@ -20,7 +20,7 @@ from simulated_verdicts import (
 )
 
 from reports.statistics import aggregate
-from reports.statistics.bootstrap import replicates
+from reports.statistics.bootstrap import OF_GAINS, draw, variance_shares
 
 PUBLISHED = json.loads(TABLE.read_text())
 
@@ -34,7 +34,9 @@ def test_what_the_table_promises(row: dict) -> None:
     assert sum(row["verdicts"].values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("row", PUBLISHED["coverage"], ids=lambda row: f"{row['games']}-games-{row['seeds']}-seeds")
+@pytest.mark.parametrize(
+    "row", PUBLISHED["coverage"], ids=lambda row: f"{row['spread']}-{row['games']}-games-{row['seeds']}-seeds"
+)
 def test_intervals_of_gains_and_of_single_rows_hold_the_truth_about_as_often_as_they_say(row: dict) -> None:
     """Of one game and three seeds 89 and 83 % did."""
     for what in ("gain", "row"):
@@ -43,7 +45,7 @@ def test_intervals_of_gains_and_of_single_rows_hold_the_truth_about_as_often_as_
 
 
 def test_the_power_that_is_stated_is_about_what_is_found() -> None:
-    assert all(0.70 <= row["told"] <= 0.88 for row in PUBLISHED["power"])
+    assert all(0.66 <= row["told"] <= 0.88 for row in PUBLISHED["power"])  # the least of five games with heavy tails
 
 
 @pytest.mark.parametrize("row", PUBLISHED["looks"], ids=lambda row: f"{row['spread']}-{row['truth']}")
@@ -61,11 +63,14 @@ def test_the_simulation_draws_as_the_report_does() -> None:
     def gain(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.array([aggregate.median(x) / aggregate.median(y) - 1])
 
-    ours = np.concatenate([gains(rng, a, b) for _ in range(10)])
-    reports = replicates("simulated", (a, b), gain, 10 * REPETITIONS)
+    ours = [gains(rng, a, b) for _ in range(10)]
+    reports = draw("simulated", (a, b), gain, 10 * REPETITIONS)
     assert reports is not None
     for share in (0.025, 0.5, 0.975):
-        assert np.quantile(ours, share) == pytest.approx(np.quantile(reports, share), abs=0.04)
+        joint = np.concatenate([drawn.joint for drawn in ours])
+        assert np.quantile(joint, share) == pytest.approx(np.quantile(reports.joint, share), abs=0.04)
+    shares = np.mean([variance_shares(drawn, OF_GAINS)[:, 0] for drawn in ours], axis=0)
+    np.testing.assert_allclose(shares, variance_shares(reports, OF_GAINS)[:, 0], atol=0.05)
 
 
 @pytest.mark.slow
@@ -80,9 +85,11 @@ def test_the_simulation_still_gives_the_published_row(row: dict) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", PUBLISHED["coverage"], ids=lambda row: f"{row['games']}-games-{row['seeds']}-seeds")
+@pytest.mark.parametrize(
+    "row", PUBLISHED["coverage"], ids=lambda row: f"{row['spread']}-{row['games']}-games-{row['seeds']}-seeds"
+)
 def test_the_simulation_still_gives_the_published_coverage(row: dict) -> None:
-    found = covered(row["games"], row["seeds"], experiments=300)
+    found = covered(row["games"], row["seeds"], experiments=300, spread=row["spread"])
     for what in ("gain", "row"):
         for how, share in row[what].items():
             assert found[what][how] == pytest.approx(share, abs=max(3 * np.sqrt(share * (1 - share) / 300), 0.04))

@@ -9,16 +9,21 @@ from rliable.library import StratifiedIndependentBootstrap, get_interval_estimat
 from reports.statistics import aggregate
 from reports.statistics.bootstrap import (
     FEW_RUNS,
+    LINEAR,
+    OF_GAINS,
     SAME_DRAWS,
     SAME_RUNS,
     UNBOUNDED,
-    degrees_of_freedom,
+    Draws,
+    draw,
     draw_rows,
     ends,
+    freedom,
     generator_of,
     interval,
     replicates,
     run_counts,
+    variance_shares,
 )
 
 
@@ -134,11 +139,11 @@ def test_a_mean_that_was_written_down_once_for_each_seed_gives_no_interval() -> 
 def test_draws_that_are_not_numbers_open_both_ends(games: int) -> None:
     scores = (np.zeros((3, games)),)
     drawn = np.concatenate([np.full(50, np.nan), np.linspace(1, 2, 950)])[:, None]
-    low, high = ends(drawn, scores)
+    low, high = ends(Draws(drawn), scores)
     assert low == -np.inf
     assert high == np.inf
     few = np.concatenate([np.full(5, np.nan), np.linspace(1, 2, 995)])[:, None]
-    assert np.isfinite(ends(few, scores)).all()
+    assert np.isfinite(ends(Draws(few), scores)).all()
 
 
 def test_an_open_end_is_said() -> None:
@@ -158,8 +163,8 @@ def test_an_open_end_is_said() -> None:
     [(10, 2.306), (9, 2.776)],  # t(8), t(4) at 97.5 %
 )
 def test_the_interval_is_students_for_few_runs(games: int, students: float) -> None:
-    drawn = np.random.default_rng(0).normal(size=(20_000, 1))
-    low, high = ends(drawn, (np.zeros((3, games)), np.zeros((3, games))))
+    drawn, *alone = np.random.default_rng(0).normal(size=(3, 20_000, 1))
+    low, high = ends(Draws(drawn, tuple(alone)), (np.zeros((3, games)), np.zeros((3, games))))
     assert high[0] == pytest.approx(students, abs=0.07)
     assert low[0] == pytest.approx(-students, abs=0.07)
 
@@ -172,19 +177,53 @@ def test_of_one_game_it_is_students_own_interval() -> None:
     assert found.high == pytest.approx(3 + reach, abs=0.1)
 
 
-def test_degrees_of_freedom_follow_the_game_with_the_fewest_runs_and_the_number_of_games() -> None:
-    five, three = np.zeros((5, 9)), np.zeros((3, 9))
-    assert degrees_of_freedom((five,)) == 4
-    assert degrees_of_freedom((five, three)) == 4
-    three[2, 0] = np.nan
-    assert degrees_of_freedom((five, three)) == 2
-    many = np.zeros((3, 10))
-    assert degrees_of_freedom((many, many)) == 8
+def test_degrees_of_freedom_follow_each_sides_runs_its_share_of_the_variance_and_the_number_of_games() -> None:
+    """Satterthwaite: (v + w)^2 / (v^2 / f + w^2 / g)."""
+    assert freedom(np.array([1.0]), [5], 9) == pytest.approx(4)
+    assert freedom(np.array([0.5, 0.5]), [3, 3], 9) == pytest.approx(4)
+    assert freedom(np.array([0.5, 0.5]), [3, 3], 10) == pytest.approx(8)
+    assert freedom(np.array([1.0, 0.0]), [3, 3], 9) == pytest.approx(2)
+    assert freedom(np.array([0.8, 0.2]), [3, 5], 9) == pytest.approx(1 / (0.64 / 2 + 0.04 / 4))
+    both = freedom(np.array([[1.0, 0.5], [0.0, 0.5]]), [3, 3], 9)
+    np.testing.assert_allclose(both, [2, 4])
 
 
-def test_a_step_of_an_order_compares_two_sides_however_many_there_are() -> None:
-    side = np.zeros((3, 10))
-    assert degrees_of_freedom((side, side, side, side)) == 8
+def test_each_side_is_drawn_alone_and_brings_its_share_of_the_variance() -> None:
+    a, b, c = np.array([[1.0], [2.0], [6.0]]), np.array([[1.0], [1.5], [2.0]]), np.array([[3.0], [1.0], [9.0]])
+
+    def steps(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return np.array([x.mean() - y.mean(), y.mean()])
+
+    drawn = draw("x", (a, b, c), steps, 4000)
+    assert drawn is not None
+    assert [side.shape for side in drawn.alone] == [(1000, 2)] * 3
+    shares = variance_shares(drawn)
+    np.testing.assert_allclose(shares[:, 0], [7 / 7.25, 0.25 / 7.25, 0], atol=0.02)  # the third has no part in it
+    np.testing.assert_allclose(shares[:, 1], [0, 1, 0])
+    # So that the interval is that of the one side that is in it.
+    low, high = ends(drawn, (a, b, c))
+    assert high[1] - low[1] == pytest.approx(2 * 4.303 * np.sqrt(0.25 / 3), rel=0.05)
+
+
+def test_a_gains_interval_is_taken_on_a_log_scale() -> None:
+    """On its own scale the interval of a gain of 200 % that spreads by 30 % of the ratio used to hold no gain."""
+    drawn, *alone = 3 * np.exp(0.3 * np.random.default_rng(0).normal(size=(3, 20_000, 1))) - 1
+    scores = (np.zeros((3, 5)), np.zeros((3, 5)))
+    low, high = ends(Draws(drawn, tuple(alone)), scores, OF_GAINS)
+    assert low[0] == pytest.approx(3 * np.exp(-2.776 * 0.3) - 1, rel=0.05)
+    assert high[0] == pytest.approx(3 * np.exp(2.776 * 0.3) - 1, rel=0.05)
+    assert ends(Draws(drawn, tuple(alone)), scores, LINEAR)[0][0] < -0.3
+
+
+@pytest.mark.parametrize(("below", "is_linear"), [(0.02, False), (0.2, True)])
+def test_where_a_ratio_may_be_below_zero_it_has_no_logarithm(below: float, is_linear: bool) -> None:
+    """A few such draws count as low ones; with more than an end of the interval holds, the scale is linear."""
+    rng = np.random.default_rng(1)
+    drawn = np.where(rng.random(5000) < below, -1.5, rng.normal(1.0, 0.1, 5000))[:, None]
+    scores = (np.zeros((3, 5)), np.zeros((3, 5)))
+    low, high = ends(Draws(drawn, (drawn, drawn)), scores, OF_GAINS)
+    assert np.isfinite([low, high]).all()
+    assert (low[0] < -1) == is_linear
 
 
 def test_holes_elsewhere_than_below_the_last_run_are_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import harmonic_mean
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -12,12 +14,20 @@ from reports.statistics.power import (
     Design,
     Power,
     Seeds,
+    SideSeeds,
     power,
     standard_errors,
     standard_errors_within,
 )
 
-TEN_GAMES = Design(sides=2, seeds=3, games=10, claimed_games=10, least_seeds=3)
+
+def even(seeds: int = 3, games: int = 10, claimed_games: int = 10) -> Design:
+    """Two sides that spread alike."""
+    side = SideSeeds(share=0.5, least=seeds, typical=seeds)
+    return Design(sides=(side, side), games=games, claimed_games=claimed_games, least_seeds=3)
+
+
+TEN_GAMES = even()
 
 
 def draws(error: float) -> np.ndarray:
@@ -87,7 +97,7 @@ def test_telling_a_claim_from_its_half_takes_more_seeds_than_telling_it_from_non
 
 def test_more_games_need_fewer_seeds() -> None:
     few = of_gain(0.2, 0.1).needed
-    many = of_gain(0.2, 0.1, Design(sides=2, seeds=3, games=10, claimed_games=40, least_seeds=3)).needed
+    many = of_gain(0.2, 0.1, even(claimed_games=40)).needed
     assert few is not None
     assert many is not None
     assert many.likely == pytest.approx(few.likely / 4, abs=1.5)
@@ -106,12 +116,12 @@ def test_draws_that_are_all_the_same_tell_nothing() -> None:
 
 
 def test_fewer_than_ten_games_have_half_the_degrees_of_freedom() -> None:
-    five = Design(sides=2, seeds=3, games=5, claimed_games=5, least_seeds=3)
+    five = even(games=5, claimed_games=5)
     assert of_gain(0.1, 0.5, five).smallest == pytest.approx(np.expm1(standard_errors(4) * 0.1), rel=0.01)
 
 
 def test_of_a_claims_five_games_one_gives_the_spread_and_all_of_them_the_bar() -> None:
-    one = Design(sides=2, seeds=3, games=1, claimed_games=5, least_seeds=3)
+    one = even(games=1, claimed_games=5)
     needed = of_gain(0.14, 0.2, one).needed
     assert needed is not None
 
@@ -119,6 +129,27 @@ def test_of_a_claims_five_games_one_gives_the_spread_and_all_of_them_the_bar() -
         return standard_errors(2 * (seeds - 1)) * 0.14 * float(np.sqrt(3 / (5 * seeds)))
 
     assert reach(needed.likely) <= np.log(1.2) < reach(needed.likely - 1)
+
+
+def test_a_side_that_brings_all_of_the_spread_brings_all_degrees_of_freedom() -> None:
+    uneven = Design(
+        sides=(SideSeeds(1.0, least=3, typical=3), SideSeeds(0.0, least=3, typical=3)),
+        games=10,
+        claimed_games=10,
+        least_seeds=3,
+    )
+    assert of_gain(0.1, 0.5, uneven).smallest == pytest.approx(np.expm1(standard_errors(4) * 0.1), rel=0.01)
+
+
+def test_seeds_needed_follow_from_all_seeds_and_not_from_the_game_that_has_the_fewest() -> None:
+    """Nine games with ten seeds and one with three used to be taken for ten games with three."""
+    typical = harmonic_mean([10] * 9 + [3])
+    side = SideSeeds(0.5, least=3, typical=typical)
+    uneven = Design(sides=(side, side), games=10, claimed_games=10, least_seeds=3)
+    needed, at_ten = (of_gain(0.1, 0.1, design).needed for design in (uneven, even(seeds=10)))
+    assert needed is not None
+    assert at_ten is not None
+    assert needed.likely == pytest.approx(at_ten.likely * typical / 10, rel=0.05)
 
 
 def test_a_reference_near_zero_has_no_power_to_tell() -> None:
