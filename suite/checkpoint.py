@@ -110,34 +110,53 @@ def load_checkpoint(directory: Path, device: torch.device) -> Found:
 
     Raises:
         ResultsError: there are checkpoints, but none that can be gone on from.
+        Exception: there is one, but this machine has no memory for it, or its device fails. That says nothing of it.
     """
     damaged: list[str] = []
     for path in checkpoint_files(directory):
         try:
-            return Found(_load(path, directory / ACTIONS_FILE, device), tuple(damaged))
+            data = _sound(path, directory / ACTIONS_FILE)
         except ResultsError as error:
             damaged.append(str(error))
+        else:
+            return Found(torch.load(io.BytesIO(data), map_location=device, weights_only=True), tuple(damaged))
     if damaged:
         raise ResultsError(f"{'; '.join(damaged)}; delete {directory} to start this run anew")
     return Found(None)
 
 
-def _load(path: Path, log: Path, device: torch.device) -> dict[str, Any]:
+def _sound(path: Path, log: Path) -> bytes:
+    """The bytes of a checkpoint that can be gone on from.
+
+    It is read on the CPU, so that no trouble of a GPU is taken for damage.
+
+    Raises:
+        ResultsError: it is damaged, or the action log is not the one that it was written after.
+        Exception: the machine has too little memory to say.
+    """
     try:
         data = path.read_bytes()
         name = CHECKPOINT_NAME.fullmatch(path.name)
         if name is not None and hashlib.sha256(data).hexdigest() != name["sha256"]:
             raise ResultsError(f"cannot read {path}: its bytes are not those that were written")
-        state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except ResultsError:
         raise
     except Exception as error:  # torch raises whatever its unpickler met
+        if _is_of_the_machine(error):
+            raise
         raise ResultsError(f"cannot read {path} ({type(error).__name__})") from error
     if "actions_sha256" in state:  # else its run began before that was kept
         logged = _beginning(log, state["vector_steps"] * state["environments"])
         if hashlib.sha256(logged).hexdigest() != state["actions_sha256"]:
             raise ResultsError(f"{log} does not hold the actions that {path.name} was written after")
-    return state
+    return data
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether an error says that memory or a device fails, and nothing of the file."""
+    devices_fault = isinstance(error, MemoryError | torch.OutOfMemoryError | torch.AcceleratorError)
+    return devices_fault or "DefaultCPUAllocator" in str(error)  # torch has no type of its own for a full CPU
 
 
 def _beginning(log: Path, length: int) -> bytes:

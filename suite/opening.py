@@ -78,12 +78,12 @@ def opened(
         RunRefused: the run was begun with a fast path that is missing here, or has too few environments for the groups
             that are asked for.
         ResultsError: its checkpoints or its action log are damaged beyond use.
-        Exception: whatever kept the agent from being built.
+        Exception: whatever kept its checkpoint from being loaded, or the agent from being built.
     """
     device = torch.device(options.device)
     try:
         found = load_checkpoint(directory, device)
-    except ResultsError as error:
+    except Exception as error:
         if previous is not None:
             write_failure(directory, dict(previous), error)
         raise

@@ -1,11 +1,13 @@
 """What is asked before a run begins or goes on: its paths, its groups of environments."""
 
 import pytest
+import torch
 from fault_children import tiny_pinned
 from tiny_runs import spec_of
 
 from baselines import registry
 from baselines.fast.paths import FOURIER, FUSED_BLOCK, Paths
+from results.store import read_manifest
 from suite import opening
 from suite.opening import RunRefused, _groups, _refuse_other_paths
 from suite.plan import groups_problem
@@ -61,6 +63,28 @@ def test_more_groups_than_training_environments_are_refused_in_one_line(tmp_path
         f"{SPEC}: --groups 5 is more than the 4 training environments of pqn; give from 1 to 4, or leave it out"
     )
     assert [path.name for path in (tmp_path / SPEC.directory).iterdir()] == [".lock"]
+
+
+def test_a_checkpoint_that_the_gpu_has_no_room_for_fails_the_run_with_that_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "load_pinned", tiny_pinned)
+    options = RunOptions(device="cpu", threads=1, emulator_threads=1)
+
+    def go(*, stops):
+        return execute(SPEC, results=tmp_path, options=options, report=lambda _: None, stop_requested=lambda: stops)
+
+    assert go(stops=True) == "interrupted"
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "load_checkpoint", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            go(stops=False)
+    manifest = read_manifest(tmp_path / SPEC.directory)
+    assert manifest["status"] == "failed"
+    assert manifest["error"] == {"type": "OutOfMemoryError", "message": "CUDA out of memory"}
+    assert go(stops=False) == "done"
 
 
 def test_groups_say_nothing_to_a_replay_agent():
