@@ -210,10 +210,11 @@ def why_not_scaled(device: torch.device, dtype: torch.dtype) -> str | None:
 
 
 def _too_far(found: Sequence[Tensor], exact: Sequence[Tensor], dtype: torch.dtype) -> str | None:
-    difference = max(
-        float(((got.cpu().double() - want).abs() / want.abs().clamp(min=1)).max())
+    differences = [
+        ((got.cpu().double() - want).abs() / want.abs().clamp(min=1)).max()
         for got, want in zip(found, exact, strict=True)
-    )
+    ]
+    difference = float(torch.stack(differences).max())  # Python's max would lose a nan that is not the first
     if difference < BLOCK_TOLERANCES[dtype]:  # false for nan too
         return None
     return f"it is off by {difference:.1e} from the plain one in {str(dtype).removeprefix('torch.')}"

@@ -130,9 +130,10 @@ def exact(case: Case, tensors: list[Tensor]) -> list[Tensor]:
 
 
 def largest_difference(found: list[Tensor], expected: list[Tensor]) -> float:
-    """The largest |found - expected| / max(1, |expected|)."""
+    """The largest |found - expected| / max(1, |expected|); nan where any is."""
     assert [tensor.shape for tensor in found] == [tensor.shape for tensor in expected]
-    return max(
-        float(((got.cpu().double() - want).abs() / want.abs().clamp(min=1)).max())
+    differences = [
+        ((got.cpu().double() - want).abs() / want.abs().clamp(min=1)).max()
         for got, want in zip(found, expected, strict=True)
-    )
+    ]
+    return float(torch.stack(differences).max())  # Python's max would lose a nan that is not the first

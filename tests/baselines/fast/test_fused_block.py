@@ -1,4 +1,5 @@
 import ctypes
+import math
 import os
 import stat
 
@@ -110,6 +111,15 @@ def test_not_a_number_stays_one(compiled, case):
         values = block(fused, case, tensors)
         assert torch.equal(values.isnan(), plain(case, tensors).isnan())
     assert values.isnan().any()
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_the_largest_difference_is_no_number_where_any_is(place):
+    """A comparison that lost it would let a block pass whose gradients are no numbers."""
+    expected = [torch.zeros(2, dtype=torch.float64) for _ in range(3)]
+    found = [torch.zeros(2) for _ in range(3)]
+    found[place][1] = float("nan")
+    assert math.isnan(largest_difference(found, expected))
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,21 @@ def not_a_number(block):
     return lambda *arguments: block(*arguments) * float("nan")
 
 
+class _GradientsOfNaN(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * float("nan")
+
+
+def gradients_that_are_no_numbers(block):
+    """Of the second branch alone: values and other gradients are right."""
+    return lambda a, b, *rest: block(a, _GradientsOfNaN.apply(b), *rest)
+
+
 def no_compiler(block):
     def fails(*_arguments):
         raise RuntimeError("Python.h: No such file or directory\nand much more")
@@ -68,6 +83,7 @@ def no_compiler(block):
         (off_by_a_bit, "it is off by "),
         (gradient_of_one_branch_lost, "it is off by "),
         (not_a_number, "it is off by nan from the plain one in float32"),
+        (gradients_that_are_no_numbers, "it is off by nan from the plain one in float32"),
         (no_compiler, "RuntimeError: Python.h: No such file or directory"),
     ],
 )
