@@ -25,6 +25,8 @@ BLOCK_TOLERANCES = {torch.float32: 5e-5, torch.bfloat16: 5e-3}
 # Largest |difference| / |eager| in L2 norm. Of the steps more is allowed: where a gradient is nearly nothing, rounding
 # turns an entry of Adam's first step around.
 OUTPUT_TOLERANCE, STEP_TOLERANCE = 1e-3, 5e-2
+# How torch, the driver, Triton and libraries say that a GPU is full, in lower case.
+_FULL = ("out of memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
 _IMAGES, _HEIGHT = 3, 11  # of the batch that the block is proven on
 
 
@@ -52,14 +54,34 @@ def attempt(check: Callable[[], str | None]) -> str | None:
     try:
         return check()
     except Exception as error:  # compilers and drivers raise whatever they like; the run goes on without the path
-        lines = str(error).strip().splitlines()
-        told = f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-        if isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in told:
+        full = _full_gpu(error)
+        if full is not None:
             raise torch.OutOfMemoryError(
                 "the GPU has too little free memory to try a fast path out: end what else uses it, or give fewer "
-                f"--jobs, and start again ({told})"
+                f"--jobs, and start again ({_told(full)})"
             ) from error
-        return told
+        return _told(error)
+
+
+def _told(error: BaseException) -> str:
+    """Type and first line of an error."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _full_gpu(error: BaseException) -> BaseException | None:
+    """`error`, or what it came from, whichever says that the GPU is full; None if none does."""
+    todo: list[BaseException | None] = [error]
+    seen: list[BaseException] = []
+    while todo:
+        one = todo.pop()
+        if one is None or one in seen:
+            continue
+        if isinstance(one, torch.OutOfMemoryError) or any(words in str(one).lower() for words in _FULL):
+            return one
+        seen.append(one)
+        todo += [one.__context__, one.__cause__]
+    return None
 
 
 def why_not_fused(layer: Any, device: torch.device, dtype: torch.dtype) -> str | None:

@@ -178,8 +178,12 @@ def test_a_recording_that_does_something_else_is_left_out_with_its_reason(record
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation"),
         RuntimeError("CUDA error: out of memory\nCompile with ..."),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+        RuntimeError("CUDA driver error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
-    ids=["torch", "cuda"],
+    ids=["torch", "cuda", "triton", "driver", "cublas", "cudnn"],
 )
 def test_a_full_gpu_is_no_verdict_on_a_path_but_an_error_that_says_what_to_do(error):
     """A run that began without the path, only because the GPU was full for a moment, could never be resumed."""
@@ -192,6 +196,29 @@ def test_a_full_gpu_is_no_verdict_on_a_path_but_an_error_that_says_what_to_do(er
     assert "end what else uses it, or give fewer --jobs" in str(raised.value)
     assert str(error).splitlines()[0] in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("how", ["cause", "context"])
+def test_a_full_gpu_behind_another_error_is_seen(how):
+    def full(work, inputs, undo):
+        try:
+            raise RuntimeError("Triton Error [CUDA]: Out Of Memory")
+        except RuntimeError as error:
+            if how == "cause":
+                raise ValueError("the kernel could not be loaded") from error
+            raise ValueError("the kernel could not be loaded")  # noqa: B904
+
+    with pytest.raises(torch.OutOfMemoryError, match="Out Of Memory"):
+        proof(full)
+
+
+def test_errors_that_are_each_others_cause_are_looked_at_once():
+    def fails(work, inputs, undo):
+        first, second = ValueError("first"), ValueError("second")
+        first.__cause__, second.__cause__ = second, first
+        raise first
+
+    assert proof(fails) == "ValueError: first"
 
 
 def test_a_recording_that_loses_the_step_is_noticed():
