@@ -73,19 +73,29 @@ class ActionLog:
 
 
 def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint whole or not at all; the one before it stays, older ones go. `state` has `vector_steps`."""
+    """Writes a checkpoint whole or not at all; the one before it stays, all others go. `state` has `vector_steps`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getbuffer()
-    write_bytes(directory / f"checkpoint-{state['vector_steps']:012}-{hashlib.sha256(data).hexdigest()}.pt", data)
-    for path in checkpoint_files(directory)[_KEPT:]:
+    saved = directory / f"checkpoint-{state['vector_steps']:012}-{hashlib.sha256(data).hexdigest()}.pt"
+    write_bytes(saved, data)
+    files = checkpoint_files(directory)
+    at = files.index(saved)
+    # Those of later steps were passed over as damaged when the run went on: they may not push sound ones out.
+    for path in (*files[:at], *files[at + _KEPT :]):
         path.unlink(missing_ok=True)
 
 
 def keep_only_the_newest(directory: Path) -> None:
-    """Removes every checkpoint but the last: of a run that is done, or to make room on a full disk."""
-    for path in checkpoint_files(directory)[1:]:
-        path.unlink(missing_ok=True)
+    """Removes every checkpoint but the newest sound one: of a run that is done, or to make room on a full disk.
+
+    Where none is sound, all stay.
+    """
+    files = checkpoint_files(directory)
+    kept = next((path for path in files if _is_sound(path, directory / ACTIONS_FILE)), None)
+    for path in files:
+        if kept is not None and path != kept:
+            path.unlink(missing_ok=True)
 
 
 def checkpoint_files(directory: Path) -> list[Path]:
@@ -151,6 +161,14 @@ def _sound(path: Path, log: Path) -> bytes:
         if hashlib.sha256(logged).hexdigest() != state["actions_sha256"]:
             raise ResultsError(f"{log} does not hold the actions that {path.name} was written after")
     return data
+
+
+def _is_sound(path: Path, log: Path) -> bool:
+    try:
+        _sound(path, log)
+    except Exception:  # too little memory to say is no reason to remove the others
+        return False
+    return True
 
 
 def _is_of_the_machine(error: Exception) -> bool:

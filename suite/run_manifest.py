@@ -167,7 +167,7 @@ def write_failure(directory: Path, values: dict[str, Any], error: BaseException)
     try:
         write_manifest(directory, values)
     except OSError:
-        # A full disk: the checkpoint before the last is spare, and makes room for the reason.
+        # A full disk: all checkpoints but the newest sound one are spare, and make room for the reason.
         keep_only_the_newest(directory)
         write_manifest(directory, values)
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from results.errors import ResultsError
-from suite.checkpoint import checkpoint_files, load_checkpoint, save_checkpoint
+from suite import run_manifest
+from suite.checkpoint import checkpoint_files, keep_only_the_newest, load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
 GPU_IS_FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -81,3 +82,50 @@ def test_a_flipped_bit_is_damage_and_the_checkpoint_before_is_taken(tmp_path):
     found = load_checkpoint(tmp_path, CPU)
     assert found.state["vector_steps"] == 1
     assert newest.name in found.damaged[0]
+
+
+# Which ones stay --------------------------------------------------------------------------------------------------
+
+
+def test_room_on_a_full_disk_is_made_by_the_damaged_checkpoint_and_not_by_the_sound_one(tmp_path, monkeypatch):
+    newest, older = save(tmp_path, 1, 2)
+    flip_a_bit(newest)
+    written = []
+
+    def write(_directory, values):
+        if newest.exists() and older.exists():
+            raise OSError(28, "No space left on device")
+        written.append(values["status"])
+
+    monkeypatch.setattr(run_manifest, "write_manifest", write)
+    run_manifest.write_failure(tmp_path, {}, RuntimeError("the run goes on from the older one, and fails"))
+    assert written == ["failed"]
+    assert checkpoint_files(tmp_path) == [older]
+    assert load_checkpoint(tmp_path, CPU).state["vector_steps"] == 1
+
+
+def test_of_sound_checkpoints_only_the_newest_is_kept(tmp_path):
+    newest, _ = save(tmp_path, 1, 2)
+    keep_only_the_newest(tmp_path)
+    assert checkpoint_files(tmp_path) == [newest]
+
+
+def test_where_no_checkpoint_is_sound_none_is_removed(tmp_path):
+    files = save(tmp_path, 1, 2)
+    for path in files:
+        flip_a_bit(path)
+    keep_only_the_newest(tmp_path)
+    assert checkpoint_files(tmp_path) == files
+
+
+def test_damaged_checkpoints_of_later_steps_push_no_sound_one_out(tmp_path):
+    """The run went on from the third; the first save after that stands behind the damaged ones by its name."""
+    sound = save(tmp_path, 1)
+    later = [tmp_path / f"checkpoint-{steps:012}-{'0' * 64}.pt" for steps in (8, 9)]
+    for path in later:
+        path.write_bytes(b"damaged")
+    files = save(tmp_path, 5)
+    assert len(files) == 2
+    assert files[1] == sound[0]
+    found = load_checkpoint(tmp_path, CPU)
+    assert (found.state["vector_steps"], found.damaged) == (5, ())
