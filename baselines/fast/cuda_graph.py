@@ -25,10 +25,12 @@ def cuda_graph(
     current = torch.cuda.current_stream()
     aside = torch.cuda.Stream()
     aside.wait_stream(current)
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UP_CALLS):
-            work(*inputs)
-    current.wait_stream(aside)
+    try:
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP_CALLS):
+                work(*inputs)
+    finally:
+        current.wait_stream(aside)  # after an error too: whoever undoes the calls may not overtake them
     undo()
     graph = torch.cuda.CUDAGraph()
     # A graph that is destroyed while another is recorded spoils that one: no garbage may be collected then.

@@ -64,8 +64,8 @@ SPOILED = "CUDA error: operation failed due to a previous error during capture"
 
 @pytest.fixture
 def streams(monkeypatch):
-    """Stands in for torch.cuda: which stream is the current one, and whether a graph is being recorded."""
-    found = SimpleNamespace(current="of the run", recording=False)
+    """Stands in for torch.cuda: the current stream, which one waited, and whether a graph is recorded."""
+    found = SimpleNamespace(current="of the run", recording=False, waits=[])
 
     @contextmanager
     def graph(_graph):
@@ -82,22 +82,36 @@ def streams(monkeypatch):
     @contextmanager
     def aside(_stream):
         before, found.current = found.current, "aside"
-        yield
-        found.current = before
+        try:
+            yield
+        finally:
+            found.current = before
 
-    def stream():
-        return SimpleNamespace(name=found.current, wait_stream=lambda _: None)
+    def stream(name="aside"):
+        return SimpleNamespace(name=name, wait_stream=lambda other: found.waits.append((name, other.name)))
 
     def set_stream(given):
         found.current = given.name
 
     monkeypatch.setattr(torch.cuda, "Stream", stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream(found.current))
     monkeypatch.setattr(torch.cuda, "stream", aside)
     monkeypatch.setattr(torch.cuda, "set_stream", set_stream)
     monkeypatch.setattr(torch.cuda, "graph", graph)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
     return found
+
+
+def test_a_warm_up_that_fails_is_waited_for(streams):
+    """What undoes its calls would else overtake work that is still queued."""
+
+    def work():
+        raise ValueError("the second kernel")
+
+    with pytest.raises(ValueError, match="the second kernel"):
+        cuda_graph(work, (), lambda: None)
+    assert streams.waits == [("aside", "of the run"), ("of the run", "aside")]
+    assert streams.current == "of the run"
 
 
 def test_a_recording_that_fails_leaves_the_stream_as_it_was_and_raises_its_reason(streams):
