@@ -88,14 +88,16 @@ def why_not_fused(layer: Any, device: torch.device, dtype: torch.dtype) -> str |
     """Why this layer's fused block can't be trusted with `dtype` on `device`; None if it gave values and gradients.
 
     `layer.join(a, b)` is what follows the layer's two convolutions `conv_a` and `conv_b`, fused where `layer.fused`;
-    `layer.join(a)` of a layer without `conv_b`. It is compared with the plain composition in float64 on the CPU. The
-    layer is left as it was.
+    `layer.join(a)` of a layer without `conv_b`. It is compared with the plain composition in float64 on the CPU, with
+    made-up scales and biases, and without gradients too: acting has a kernel of its own. The layer is left as it was.
     """
 
     def check() -> str | None:
         given = block_inputs(layer.conv_a.out_channels, dtype)[: 2 if hasattr(layer, "conv_b") else 1]
-        exact = _joined(copy.deepcopy(layer).to("cpu", torch.float64), [t.double() for t in given], fused=False)
-        there = copy.deepcopy(layer).to(device, dtype)
+        made_up = copy.deepcopy(layer).cpu()
+        _make_up(made_up, torch.Generator().manual_seed(2))
+        exact = _joined(copy.deepcopy(made_up).to(torch.float64), [t.double() for t in given], fused=False)
+        there = made_up.to(device, dtype)
         found = _joined(there, [tensor.to(device) for tensor in given], fused=True)
         return _too_far(found, exact, dtype)
 
@@ -111,13 +113,10 @@ def block_inputs(channels: int, dtype: torch.dtype, *, images: int = _IMAGES, he
 
 
 def _joined(layer: Any, branches: Sequence[Tensor], *, fused: bool) -> list[Tensor]:
-    """The output, and what it sends back to branches and learned scales and biases for one gradient."""
+    """What `_sent_back` gives of the branches and of learned scales and biases."""
     layer.fused = fused
-    wanting = [branch.detach().requires_grad_() for branch in branches]
-    output = layer.join(*wanting)
     learned = [parameter for name, parameter in layer.named_parameters() if not name.startswith("conv_")]
-    gradient = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
-    return [output.detach(), *torch.autograd.grad(output, [*wanting, *learned], gradient.to(output))]
+    return _sent_back(layer.join, branches, learned)
 
 
 def why_not_fourier(layer: Any, dtype: torch.dtype) -> str | None:
@@ -181,7 +180,7 @@ def why_not_one_convolution(layer: Any, device: torch.device, dtype: torch.dtype
         one.one_convolution = True
         wanted, found = (_through(module, images.to(device, dtype)) for module in (two, one))
         values, gradients = max(OUTPUT_TOLERANCE, BLOCK_TOLERANCES[dtype]), STEP_TOLERANCE
-        for name, allowed in zip(wanted, (values, *[gradients] * len(wanted)), strict=False):
+        for name, allowed in zip(wanted, (values, values, *[gradients] * len(wanted)), strict=False):
             off = relative_difference([found[name]], [wanted[name]])
             if not off < allowed:
                 return f"its {name} is off by {off:.1e} from that of two convolutions"
@@ -209,7 +208,7 @@ def why_not_fused_norm(layer: Any, device: torch.device, dtype: torch.dtype) -> 
         fused = copy.deepcopy(plain).to(device, dtype)
         plain.to("cpu", torch.float64).fused_norm, fused.fused_norm = False, True
         exact, found = (
-            _sent_back(module.activated, given, list(module.norm.parameters()))
+            _sent_back(module.activated, [given], list(module.norm.parameters()))
             for module, given in ((plain, outputs.double()), (fused, outputs.to(device)))
         )
         return _too_far(found, exact, dtype)
@@ -249,19 +248,22 @@ def _make_up(layer: nn.Module, generator: torch.Generator) -> None:
         parameter.copy_(torch.randn(parameter.shape, generator=generator).bfloat16())
 
 
-def _sent_back(function: Callable[[Tensor], Tensor], given: Tensor, learned: Sequence[Tensor]) -> list[Tensor]:
-    """The output, and what it sends back to `given` and `learned` for one gradient."""
-    given = given.detach().requires_grad_()
-    output = function(given)
+def _sent_back(function: Callable[..., Tensor], given: Sequence[Tensor], learned: Sequence[Tensor]) -> list[Tensor]:
+    """The output, the same without gradients, and what it sends back to `given` and `learned` for one gradient."""
+    with torch.no_grad():
+        without = function(*given)
+    wanting = [tensor.detach().requires_grad_() for tensor in given]
+    output = function(*wanting)
     gradient = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
-    return [output.detach(), *torch.autograd.grad(output, [given, *learned], gradient.to(output))]
+    return [output.detach(), without, *torch.autograd.grad(output, [*wanting, *learned], gradient.to(output))]
 
 
 def _through(layer: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """The layer's output first, then the gradients of images and parameters, by name."""
+    """The layer's outputs first, then the gradients of images and parameters, by name."""
     names, parameters = zip(*layer.named_parameters(), strict=True)
-    found = _sent_back(layer, images, parameters)
-    return dict(zip(("output", "gradient of images", *(f"gradient of {name}" for name in names)), found, strict=True))
+    found = _sent_back(layer, [images], parameters)
+    outputs = ("output", "output without gradients", "gradient of images")
+    return dict(zip((*outputs, *(f"gradient of {name}" for name in names)), found, strict=True))
 
 
 def why_not_captured(

@@ -49,6 +49,10 @@ def gradient_of_one_half_lost(both, *rest):
     return plain_joint(torch.cat((a, b.detach()), dim=1), *rest)
 
 
+def wrong_without_gradients(both, *rest):
+    return plain_joint(both, *rest) * (1 if torch.is_grad_enabled() else 1.1)
+
+
 def pixel_layer():
     return HadamaxConv(4, 32, kernel_size=4, pool_size=2, pool_stride=2)
 
@@ -79,6 +83,7 @@ def test_one_convolution_that_gives_what_two_do_is_proven(monkeypatch, make, dty
         (pixel_layer, norms_swapped, "its output is off by"),
         (pixel_layer, one_half_twice, "its output is off by"),
         (image_layer, one_half_twice, "its output is off by"),
+        (pixel_layer, wrong_without_gradients, "its output without gradients is off by"),
         (pixel_layer, gradient_of_one_half_lost, "its gradient of "),
         (image_layer, gradient_of_one_half_lost, "its gradient of "),
     ],
@@ -151,6 +156,10 @@ def gradient_of_bias_lost(inputs, scale, bias, epsilon):
     return plain_norm_relu(inputs, scale, bias.detach() + 0 * bias, epsilon)
 
 
+def norm_wrong_without_gradients(inputs, scale, bias, epsilon):
+    return plain_norm_relu(inputs, scale, bias, epsilon) * (1 if torch.is_grad_enabled() else 1.1)
+
+
 RECTIFIED = [lambda: ConvNormRelu(4, 32, kernel_size=8, stride=4), lambda: DenseNorm(7, 64, F.relu)]
 
 
@@ -163,7 +172,7 @@ def test_a_norm_that_gives_the_plain_composition_is_proven(monkeypatch, make, dt
     assert not layer.fused_norm
 
 
-@pytest.mark.parametrize("broken", [no_scale, no_relu, gradient_of_bias_lost])
+@pytest.mark.parametrize("broken", [no_scale, no_relu, gradient_of_bias_lost, norm_wrong_without_gradients])
 @pytest.mark.parametrize("make", RECTIFIED, ids=["conv", "dense"])
 def test_a_norm_that_does_something_else_is_noticed(monkeypatch, make, broken):
     monkeypatch.setattr(pqn_encoders, "norm_relu", broken)

@@ -55,6 +55,20 @@ def not_a_number(block):
     return lambda *arguments: block(*arguments) * float("nan")
 
 
+def no_scale_or_bias(block):
+    """Right in a fresh layer, whose scales are 1 and biases 0."""
+
+    def fresh(norm):
+        return None if norm is None else tuple(t * 0 + value for t, value in zip(norm, (1, 0), strict=True))
+
+    return lambda a, b, norm_a, norm_b, *rest: block(a, b, fresh(norm_a), fresh(norm_b), *rest)
+
+
+def wrong_without_gradients(block):
+    """Acting has a kernel of its own."""
+    return lambda *arguments: block(*arguments) * (1 if torch.is_grad_enabled() else 1.01)
+
+
 class _GradientsOfNaN(torch.autograd.Function):
     @staticmethod
     def forward(ctx, values):
@@ -81,6 +95,7 @@ def no_compiler(block):
     ("broken", "reason"),
     [
         (off_by_a_bit, "it is off by "),
+        (wrong_without_gradients, "it is off by "),
         (gradient_of_one_branch_lost, "it is off by "),
         (not_a_number, "it is off by nan from the plain one in float32"),
         (gradients_that_are_no_numbers, "it is off by nan from the plain one in float32"),
@@ -100,6 +115,14 @@ def test_a_block_that_is_wrong_or_raises_is_left_out_with_its_reason(monkeypatch
         assert network(torch.zeros(1, 4, 84, 84, dtype=torch.uint8)).isfinite().all()
 
 
+def test_a_block_that_ignores_scale_and_bias_is_left_out(monkeypatch):
+    require_native()
+    monkeypatch.setattr(pqn_encoders, "fused_block", no_scale_or_bias(pqn_encoders.fused_block))
+    paths = fast.use_fused_blocks(pqn_encoders.HadamaxEncoder(), CPU, plain=False)
+    assert paths.taken == ()
+    assert len(paths.missed) == 3
+
+
 def test_the_block_is_proven_in_the_type_that_the_network_computes_in(monkeypatch):
     require_native()
     seen = []
@@ -108,7 +131,7 @@ def test_the_block_is_proven_in_the_type_that_the_network_computes_in(monkeypatc
     network = build_q_network("hadamax", 6, torch.Generator().manual_seed(0))
     use_precision(network, "bf16")
     assert fast.use_fused_blocks(network, CPU, plain=False).taken == (fast.FUSED_BLOCK,)
-    assert seen == [torch.bfloat16] * 3
+    assert seen == [torch.bfloat16] * 6  # three layers, with gradients and without
 
 
 def test_a_proof_draws_from_no_stream_of_torch():
