@@ -16,7 +16,7 @@ from baselines.emulator.frame_stacks import why_not_stacked
 from baselines.fast import fourier_convolution, fused_block, fused_norm, native
 from baselines.fast.bf16 import ProductsInFloat32, lacks_bf16
 from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
-from baselines.fast.paths import (
+from baselines.fast.names import (
     ACTING_GRAPH,
     EPOCH_GRAPH,
     FOURIER,
@@ -27,8 +27,8 @@ from baselines.fast.paths import (
     ONE_CONVOLUTION,
     ROLLOUT_GRAPH,
     UPDATE_GRAPH,
-    why_not_kept,
 )
+from baselines.fast.paths import why_not_kept
 from baselines.fast.trials import (
     Trial,
     attempt,
@@ -92,7 +92,7 @@ def trials(
         baselines: only paths that one of them takes.
         timed: also how many times faster each is.
 
-    Raises: torch.OutOfMemoryError where the GPU is full; nothing else.
+    Raises: torch.OutOfMemoryError where the GPU is full, DeviceLost where a path breaks it; nothing else.
     """
     for row in _rows(device, record, timed=timed):
         if row.on_gpu_alone and device.type != "cuda":
@@ -232,7 +232,7 @@ def _stacks_trial(name: str, device: torch.device, record: Record) -> Trial:
         network, _ = _learner(device)
         return why_not_stacked(device, partial(greedy_policy, network), _ENVIRONMENTS, record=record)
 
-    return Trial(name, attempt(prove))
+    return Trial(name, attempt(prove, name))
 
 
 def _with(layer: Any, **switches: bool) -> Any:
@@ -263,7 +263,7 @@ def _timed(
         slow, quick = (record(partial(_no_outputs, work), (), lambda: None)[0] for work in (plain, fast))
         factors.append(speed_up(slow, quick, device))
 
-    why_untimed = attempt(measure)
+    why_untimed = attempt(measure, name)
     return Trial(name, None, factors[0] if factors else None, why_untimed)
 
 
@@ -325,9 +325,9 @@ def _graph_trial(
 ) -> Trial:
     def prove() -> str | None:
         network, optimizer = _learner(device)
-        return why_not_captured(work_of(network, optimizer), network, optimizer, batches(), record)
+        return why_not_captured(work_of(network, optimizer), network, optimizer, batches(), record, name=name)
 
-    why_not = attempt(prove)
+    why_not = attempt(prove, name)
     if why_not is not None or not timed:
         return Trial(name, why_not)
     batch = batches()[0]

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import suite
 from baselines.config import ConfigError
+from baselines.fast.names import DeviceLost
 from reports.errors import ReportsError
 from results.errors import ResultsError
 from suite import display, streams
@@ -86,6 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, ResultsError, ConfigError, ReportsError) as error:
         _tell(str(error))
         return BAD_INPUT
+    except DeviceLost as error:
+        _tell(str(error))
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader, `head` for one, has enough

@@ -46,10 +46,12 @@ def driver_cuda() -> str | None:
 def check_paths(device: str) -> Iterator[Check]:
     """A row a fast path: proven on this device and how many times faster, or why the plain one is used.
 
-    Without any of them everything works, only slower: no row fails, but for one that a full GPU ends the trials with.
+    Without any of them everything works, only slower: no row fails, but for one that ends the trials because the GPU
+    is full, or broken by a path.
     """
     import torch
 
+    from baselines.fast.names import DeviceLost
     from baselines.path_trials import trials
 
     where = torch.device(device)
@@ -64,7 +66,7 @@ def check_paths(device: str) -> Iterator[Check]:
                 found = "proven" + (f", {trial.speed_up:.1f} times the plain one's speed" if trial.speed_up else "")
                 found += f"; its speed could not be measured: {trial.why_untimed}" if trial.why_untimed else ""
             yield Check(f"fast path {number}", True, f"{trial.name}: {found}")
-    except torch.OutOfMemoryError as error:
+    except (torch.OutOfMemoryError, DeviceLost) as error:
         yield Check(f"fast path {number + 1}", False, " ".join(str(error).split()))
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 LOG_FILE = RUN_LOG_FILE
 PREEMPTED = "preempted: its node was taken away"  # why a run stopped that nobody asked to
 CRASHED = "crashed"  # a failure that may pass when the run is started again
-_HOPELESS = ("OutOfMemoryError", "RetraceMismatch", "ConfigError")  # by name: to import torch could be what failed
+# By name: to import torch could be what failed.
+_HOPELESS = ("OutOfMemoryError", "DeviceLost", "RetraceMismatch", "ConfigError")
 _STATUS_SECONDS = 0.2  # a run tells how far it is at most this often
 _ORPHAN_SECONDS = 1.0  # what a run whose parent died has to reach a checkpoint
 

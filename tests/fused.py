@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from baselines.fast import native
-from baselines.fast.paths import FOURIER, FUSED_BLOCK, FUSED_INPUT, use_layer_paths
+from baselines.fast.names import FOURIER, FUSED_BLOCK, FUSED_INPUT
+from baselines.fast.paths import use_layer_paths
 
 
 def require_native() -> None:

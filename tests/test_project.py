@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from baselines.fast.paths import KEPT_MEMORY
+from baselines.fast.names import KEPT_MEMORY
 from baselines.registry import BASELINES, load_pinned
 from reports.judging.timing import ALLOCATOR
 from results.shipped import DATA_FOLDERS, shipped_files

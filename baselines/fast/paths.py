@@ -13,6 +13,17 @@ from torch import Tensor, nn
 
 from baselines.fast import fourier_convolution, fused_block, fused_norm, native
 from baselines.fast.cuda_graph import Captured, Work, remember_learner
+from baselines.fast.names import (
+    ACTING_GRAPH,
+    FOURIER,
+    FUSED_BLOCK,
+    FUSED_INPUT,
+    FUSED_NORM,
+    KEPT_MEMORY,
+    ONE_CONVOLUTION,
+    ROLLOUT_GRAPH,
+    UPDATE_GRAPH,
+)
 from baselines.fast.trials import (
     attempt,
     why_not_captured,
@@ -22,17 +33,6 @@ from baselines.fast.trials import (
     why_not_one_convolution,
     why_not_scaled,
 )
-
-FUSED_BLOCK = "fused Hadamax block"
-FOURIER = "Hadamax convolutions by Fourier transforms"
-ONE_CONVOLUTION = "both Hadamax branches as one convolution"
-FUSED_INPUT = "fused cast and scale of frames"
-FUSED_NORM = "fused LayerNorm and ReLU"
-EPOCH_GRAPH = "CUDA graph of an epoch, its minibatches gathered in it"
-UPDATE_GRAPH = "CUDA graph of the update"
-ROLLOUT_GRAPH = "CUDA graph of the rollout step, frames stacked on the GPU"
-ACTING_GRAPH = "CUDA graph of acting, frames stacked on the GPU"
-KEPT_MEMORY = "freed memory kept"
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def captured(
     """
     if device.type != "cuda":
         return update, Paths()
-    missed = "turned off" if plain else why_not_captured(update, network, optimizer, batches())
+    missed = "turned off" if plain else why_not_captured(update, network, optimizer, batches(), name=name)
     if missed is not None:
         return update, Paths(missed=(f"{name}: {missed}",))
     # Recorded anew at its first call: a checkpoint that is loaded before brings other memory.
@@ -202,7 +202,7 @@ def _stacked(
 ) -> Paths:
     if device.type != "cuda":
         return Paths()
-    missed = "turned off" if plain else attempt(lambda: why_not_stacked(device))
+    missed = "turned off" if plain else attempt(lambda: why_not_stacked(device), name)
     return Paths(taken=(name,)) if missed is None else Paths(missed=(f"{name}: {missed}",))
 
 

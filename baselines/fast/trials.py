@@ -1,7 +1,7 @@
 """Trust at run time: a fast path is taken only after it gave what the plain one gives, on this very device.
 
 Each trial runs a path once on a small batch, when an agent is built. One that fails or raises is left out and the run
-goes on plain; the reason is told wherever paths are told. Only a full GPU is an error.
+goes on plain; the reason is told wherever paths are told. Only a GPU that is full or lost is an error.
 """
 
 from __future__ import annotations
@@ -19,6 +19,15 @@ from torch import Tensor, nn
 from baselines.fast import fused_norm
 from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
 from baselines.fast.fourier_convolution import FRAMES, SIDES, fourier_convolutions
+from baselines.fast.names import (
+    FOURIER,
+    FUSED_BLOCK,
+    FUSED_INPUT,
+    FUSED_NORM,
+    ONE_CONVOLUTION,
+    UPDATE_GRAPH,
+    DeviceLost,
+)
 
 # Largest |difference| / max(1, |exact|) of the block, as the parity fixtures allow.
 BLOCK_TOLERANCES = {torch.float32: 5e-5, torch.bfloat16: 5e-3}
@@ -44,15 +53,18 @@ class Trial:
         return self.why_not is None
 
 
-def attempt(check: Callable[[], str | None]) -> str | None:
-    """What `check` says is wrong (None for nothing), or what it raised, in one line.
+def attempt(check: Callable[[], str | None], name: str) -> str | None:
+    """What `check` says is wrong with the path `name` (None for nothing), or what it raised, in one line.
 
     Raises:
         torch.OutOfMemoryError: the GPU is full. That says nothing of the path, and a run without it could not be
             resumed where there is room.
+        DeviceLost: the path left the GPU in a state in which this process can compute nothing more, plain or not.
     """
     try:
         return check()
+    except DeviceLost:
+        raise
     except Exception as error:  # compilers and drivers raise whatever they like; the run goes on without the path
         full = _full_gpu(error)
         if full is not None:
@@ -60,7 +72,21 @@ def attempt(check: Callable[[], str | None]) -> str | None:
                 "the GPU has too little free memory to try a fast path out: end what else uses it, or give fewer "
                 f"--jobs, and start again ({_told(full)})"
             ) from error
+        _refuse_lost_device(error, name)
         return _told(error)
+
+
+def _refuse_lost_device(error: Exception, name: str) -> None:
+    """Raises DeviceLost if the GPU answers no more after `error`: the plain path would fail too, and hide why."""
+    if not torch.cuda.is_initialized():
+        return
+    try:
+        torch.cuda.synchronize()
+    except Exception as lost:
+        raise DeviceLost(
+            f'the fast path "{name}" failed and made the GPU useless to this process ({_told(error)}; then '
+            f"{_told(lost)}): run again with --plain, which takes no fast path"
+        ) from error
 
 
 def _told(error: BaseException) -> str:
@@ -101,7 +127,7 @@ def why_not_fused(layer: Any, device: torch.device, dtype: torch.dtype) -> str |
         found = _joined(there, [tensor.to(device) for tensor in given], fused=True)
         return _too_far(found, exact, dtype)
 
-    return attempt(check)
+    return attempt(check, FUSED_BLOCK)
 
 
 def block_inputs(channels: int, dtype: torch.dtype, *, images: int = _IMAGES, height: int = _HEIGHT) -> list[Tensor]:
@@ -151,7 +177,7 @@ def why_not_fourier(layer: Any, dtype: torch.dtype) -> str | None:
             dtype,
         )
 
-    return attempt(check)
+    return attempt(check, FOURIER)
 
 
 def _gradients(
@@ -186,7 +212,7 @@ def why_not_one_convolution(layer: Any, device: torch.device, dtype: torch.dtype
                 return f"its {name} is off by {off:.1e} from that of two convolutions"
         return None
 
-    return attempt(check)
+    return attempt(check, ONE_CONVOLUTION)
 
 
 def why_not_fused_norm(layer: Any, device: torch.device, dtype: torch.dtype) -> str | None:
@@ -213,7 +239,7 @@ def why_not_fused_norm(layer: Any, device: torch.device, dtype: torch.dtype) -> 
         )
         return _too_far(found, exact, dtype)
 
-    return attempt(check)
+    return attempt(check, FUSED_NORM)
 
 
 def why_not_scaled(device: torch.device, dtype: torch.dtype) -> str | None:
@@ -227,7 +253,7 @@ def why_not_scaled(device: torch.device, dtype: torch.dtype) -> str | None:
             return "its images are not in channels_last memory"
         return _too_far([found], [images.double() / 255], dtype)
 
-    return attempt(check)
+    return attempt(check, FUSED_INPUT)
 
 
 def _too_far(found: Sequence[Tensor], exact: Sequence[Tensor], dtype: torch.dtype) -> str | None:
@@ -272,12 +298,15 @@ def why_not_captured(
     optimizer: torch.optim.Optimizer,
     batches: Sequence[Sequence[Tensor]],
     record: Record = cuda_graph,
+    *,
+    name: str = UPDATE_GRAPH,
 ) -> str | None:
     """Why `update`, recorded, can't be trusted; None if its replays gave what eager steps give, one after the other.
 
     Args:
         batches: inputs of two updates or more, each of the same shapes; a replay that does not read its inputs anew, or
             does not write what the next one reads, differs at the second.
+        name: of the path.
     Weights and optimizer are afterwards what they were, a fresh optimizer's state zeros.
     """
     undo = remember_learner(network, optimizer)
@@ -302,10 +331,15 @@ def why_not_captured(
                 return f"its {what} are off by {off:.1e} from eager ones"
         return None
 
+    lost = False
     try:
-        return attempt(check)
+        return attempt(check, name)
+    except DeviceLost:
+        lost = True
+        raise
     finally:
-        undo()
+        if not lost:  # else it would raise too, and hide why
+            undo()
 
 
 def relative_difference(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:

@@ -5,7 +5,7 @@ from recorded_on_a_cpu import recorded_on_a_cpu
 
 from baselines import path_trials
 from baselines.fast import fused_block
-from baselines.fast.paths import (
+from baselines.fast.names import (
     ACTING_GRAPH,
     EPOCH_GRAPH,
     FOURIER,

@@ -9,7 +9,8 @@ from tiny_replay_agents import BLOCK_FRAMES, action_log, agent_of, assert_same_w
 
 from baselines import c51, rainbow
 from baselines.agent import RetraceMismatch, Tick
-from baselines.fast.paths import ACTING_GRAPH, Paths, acting_path
+from baselines.fast.names import ACTING_GRAPH
+from baselines.fast.paths import Paths, acting_path
 from baselines.replay import background_play
 from baselines.replay.background_play import BackgroundPlay
 

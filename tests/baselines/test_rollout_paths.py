@@ -21,16 +21,8 @@ from baselines.emulator.group_choice import GROUP_NUMBERS, groups_of_few, rollou
 from baselines.emulator.groups import all_observations, make_groups
 from baselines.emulator.rollout_play import RolloutPlay
 from baselines.fast.cuda_graph import Captured, cuda_graph, remember_learner
-from baselines.fast.paths import (
-    EPOCH_GRAPH,
-    FUSED_BLOCK,
-    FUSED_INPUT,
-    FUSED_NORM,
-    ONE_CONVOLUTION,
-    ROLLOUT_GRAPH,
-    Paths,
-    rollout_path,
-)
+from baselines.fast.names import EPOCH_GRAPH, FUSED_BLOCK, FUSED_INPUT, FUSED_NORM, ONE_CONVOLUTION, ROLLOUT_GRAPH
+from baselines.fast.paths import Paths, rollout_path
 from baselines.fast.trials import why_not_captured
 from baselines.pqn import PqnAgent
 from baselines.registry import load_pinned

@@ -6,6 +6,7 @@ import pytest
 from stored_runs import store_run
 
 from baselines.families import PINNED_NAMES
+from baselines.fast.names import DeviceLost
 from results.games import ATARI5
 from suite.cli import main
 from suite.commands import COMMANDS
@@ -397,6 +398,14 @@ def test_an_error_of_the_system_is_one_line_that_names_the_file(call, monkeypatc
 
     monkeypatch.setattr("suite.commands.status.run", full)
     assert call("status") == (1, "", "error: results/runs/x cannot be written or read (No space left on device)\n")
+
+
+def test_a_gpu_that_a_fast_path_broke_is_one_line(call, monkeypatch):
+    def broken(_parsed):
+        raise DeviceLost("the fast path failed: run again with --plain")
+
+    monkeypatch.setattr("suite.commands.status.run", broken)
+    assert call("status") == (1, "", "error: the fast path failed: run again with --plain\n")
 
 
 def test_a_fault_of_ours_is_not_taken_for_one_of_the_system(call, monkeypatch):

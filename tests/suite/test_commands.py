@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fused import require_native
 
-from baselines.fast.paths import FOURIER, FUSED_BLOCK, FUSED_INPUT
+from baselines.fast.names import FOURIER, FUSED_BLOCK, FUSED_INPUT
 from results.lock import writer
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from baselines.fast.names import DeviceLost
 from baselines.fast.trials import Trial
 from suite import device_checks
 
@@ -60,10 +61,11 @@ def test_the_paths_of_a_second_gpu_are_tried_on_that_gpu(monkeypatch):
     assert row.passed
 
 
-def test_a_gpu_without_free_memory_is_a_failed_row(monkeypatch):
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, DeviceLost])
+def test_a_gpu_that_is_full_or_lost_is_a_failed_row(monkeypatch, error):
     def trials(_device):
         yield Trial("block", None)
-        raise torch.OutOfMemoryError("the GPU has too little free memory")
+        raise error("the GPU has too little free memory")
 
     monkeypatch.setattr("baselines.path_trials.trials", trials)
     rows = [(check.name, check.passed, check.detail) for check in device_checks.check_paths("cpu")]

@@ -13,11 +13,12 @@ import psutil
 import pytest
 from fake_runs import FakeStatus, spec_of
 
+from baselines.fast.names import DeviceLost
 from results.errors import ResultsError
 from results.lock import RunLock
 from results.store import run_directory
 from suite.executors import LocalExecutor, Supervision
-from suite.run_process import LOG_FILE
+from suite.run_process import LOG_FILE, _may_pass
 
 NEVER = Supervision(restarts=0, silent_seconds=600.0)
 
@@ -216,3 +217,9 @@ def test_what_would_fail_again_is_not_started_again(tmp_path):
     assert results_of(outcomes) == ["failed"] * 3
     assert [outcome.restarts for outcome in outcomes] == [(), (), ()]
     assert events.started_specs == specs
+
+
+def test_a_run_whose_fast_path_broke_the_gpu_is_not_started_again():
+    """It would break it again."""
+    assert not _may_pass(DeviceLost("the fast path failed: run again with --plain"))
+    assert _may_pass(RuntimeError("CUDA error: an illegal memory access was encountered"))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from baselines.fast.paths import KEPT_MEMORY
+from baselines.fast.names import KEPT_MEMORY
 from suite import bench
 from suite.commands.run import _slots
 from suite.machine import prepare, thread_share

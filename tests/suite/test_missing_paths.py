@@ -12,7 +12,7 @@ import threading
 import pytest
 import torch
 
-from baselines.fast.paths import EPOCH_GRAPH, FUSED_INPUT, FUSED_NORM, ROLLOUT_GRAPH
+from baselines.fast.names import EPOCH_GRAPH, FUSED_INPUT, FUSED_NORM, ROLLOUT_GRAPH
 from suite import missing_paths as module
 from suite.missing_paths import missing_paths
 

@@ -6,7 +6,8 @@ from fault_children import tiny_pinned
 from tiny_runs import spec_of
 
 from baselines import registry
-from baselines.fast.paths import FOURIER, FUSED_BLOCK, Paths
+from baselines.fast.names import FOURIER, FUSED_BLOCK
+from baselines.fast.paths import Paths
 from results.store import read_manifest
 from suite import opening
 from suite.opening import RunRefused, _groups, _refuse_other_paths

@@ -14,7 +14,7 @@ from fused import require_native
 
 from baselines.agent import RetraceMismatch
 from baselines.emulator.envs import AtariEnvironments
-from baselines.fast.paths import FOURIER, FUSED_BLOCK, FUSED_INPUT, KEPT_MEMORY
+from baselines.fast.names import FOURIER, FUSED_BLOCK, FUSED_INPUT, KEPT_MEMORY
 from baselines.registry import load_pinned
 from results.errors import ResultsError
 from results.store import read_episodes, read_manifest, read_metrics, run_directory

@@ -10,7 +10,9 @@ from fused import require_native
 from recorded_on_a_cpu import recorded_on_a_cpu
 
 from baselines.fast import paths as fast
-from baselines.fast.trials import block_inputs, speed_up, why_not_captured, why_not_fused
+from baselines.fast import trials
+from baselines.fast.names import DeviceLost
+from baselines.fast.trials import attempt, block_inputs, speed_up, why_not_captured, why_not_fused
 from baselines.made_up import made_up
 from baselines.networks import distribution_network, pqn_encoders
 from baselines.networks.precision import use_precision
@@ -244,6 +246,57 @@ def test_errors_that_are_each_others_cause_are_looked_at_once():
     assert proof(fails) == "ValueError: first"
 
 
+@pytest.fixture
+def lost_gpu(monkeypatch):
+    """A GPU that answers nothing after an illegal access."""
+
+    def synchronize(_device=None):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+
+
+def test_a_path_that_breaks_the_gpu_is_an_error_that_names_it_and_what_to_do(lost_gpu):
+    """The plain path would fail as well, and its error would say nothing of the cause."""
+    with pytest.raises(DeviceLost) as raised:
+        proof(cannot_be_captured)
+    assert str(raised.value) == (
+        'the fast path "CUDA graph of the update" failed and made the GPU useless to this process (RuntimeError: CUDA '
+        "error: operation not permitted when stream is capturing; then RuntimeError: CUDA error: an illegal memory "
+        "access was encountered): run again with --plain, which takes no fast path"
+    )
+
+
+def test_where_the_gpu_is_lost_nothing_is_undone(lost_gpu, monkeypatch):
+    """Undoing would raise in place of the reason."""
+    network, optimizer, _ = learner()
+    monkeypatch.setattr(trials, "remember_learner", lambda *_: lambda: pytest.fail("the GPU is lost"))
+    batches = [made_up(8, 6, seed, CPU) for seed in range(2)]
+
+    def broken(*_batch):
+        raise RuntimeError("CUDA error: misaligned address")
+
+    with pytest.raises(DeviceLost, match=f'"{fast.UPDATE_GRAPH}" failed'):
+        why_not_captured(broken, network, optimizer, batches, recorded_on_a_cpu)
+
+
+def test_a_lost_gpu_is_told_once_by_the_path_that_lost_it(lost_gpu):
+    def inner():
+        raise RuntimeError("misaligned address")
+
+    with pytest.raises(DeviceLost, match='the fast path "inner" failed') as raised:
+        attempt(lambda: attempt(inner, "inner"), "outer")
+    assert "outer" not in str(raised.value)
+
+
+def test_a_gpu_that_answers_after_an_error_is_not_lost(lost_gpu, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: asked.append(1))
+    assert proof(cannot_be_captured).startswith("RuntimeError: CUDA error: operation not permitted")
+    assert asked == [1]
+
+
 def test_a_recording_that_loses_the_step_is_noticed():
     """Right outputs, and weights that stay: a graph that holds the memory of other weights."""
     network, optimizer, update = learner()
@@ -266,7 +319,7 @@ def test_a_recording_that_loses_the_step_is_noticed():
 
 def test_an_update_that_can_not_be_captured_runs_plain_on_a_gpu(monkeypatch):
     network, optimizer, update = learner()
-    monkeypatch.setattr(fast, "why_not_captured", lambda *_: "its outputs are off by 1.0e+00 from eager ones")
+    monkeypatch.setattr(fast, "why_not_captured", lambda *_, **__: "its outputs are off by 1.0e+00 from eager ones")
     taken, paths = fast.captured(
         update, network, optimizer, torch.device("cuda"), plain=False, batches=lambda: [made_up(8, 6, 0, CPU)] * 2
     )
