@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,12 @@ Work = Callable[..., tuple[Tensor, ...]]
 Record = Callable[[Work, Sequence[Tensor], Callable[[], None]], tuple[Callable[[], None], tuple[Tensor, ...]]]
 
 
+@cache
+def _side_stream(device: int) -> torch.cuda.Stream:
+    """The one stream beside a device's own, for warm-ups and recordings: cuBLAS keeps memory for every stream."""
+    return torch.cuda.Stream(device)
+
+
 def cuda_graph(
     work: Work, inputs: Sequence[Tensor], undo: Callable[[], None]
 ) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
@@ -23,7 +30,7 @@ def cuda_graph(
     Raises: what `work` raised; where that spoiled the recording, torch's own error would hide the reason.
     """
     current = torch.cuda.current_stream()
-    aside = torch.cuda.Stream()
+    aside = _side_stream(torch.cuda.current_device())
     aside.wait_stream(current)
     try:
         with torch.cuda.stream(aside):
@@ -39,7 +46,7 @@ def cuda_graph(
     gc.disable()
     reason: Exception | None = None
     try:
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=aside):
             try:
                 outputs = work(*inputs)
             except Exception as error:

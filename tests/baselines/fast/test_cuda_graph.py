@@ -8,7 +8,7 @@ import torch
 from recorded_on_a_cpu import recorded_on_a_cpu
 from torch import nn
 
-from baselines.fast.cuda_graph import Captured, cuda_graph, remember_learner
+from baselines.fast.cuda_graph import Captured, _side_stream, cuda_graph, remember_learner
 
 
 def learner(device, *, trained=0):
@@ -65,11 +65,12 @@ SPOILED = "CUDA error: operation failed due to a previous error during capture"
 @pytest.fixture
 def streams(monkeypatch):
     """Stands in for torch.cuda: the current stream, which one waited, and whether a graph is recorded."""
-    found = SimpleNamespace(current="of the run", recording=False, waits=[])
+    found = SimpleNamespace(current="of the run", recording=False, device=0, waits=[], made=[])
 
     @contextmanager
-    def graph(_graph):
+    def graph(_graph, *, stream):
         """As torch's: where its end raises, the stream stays the one of the recording."""
+        assert stream.name == "aside"
         before, found.current, found.recording = found.current, "of the recording", True
         try:
             yield
@@ -87,19 +88,33 @@ def streams(monkeypatch):
         finally:
             found.current = before
 
-    def stream(name="aside"):
+    def side_stream(device):
+        found.made.append(device)
+        return stream("aside")
+
+    def stream(name):
         return SimpleNamespace(name=name, wait_stream=lambda other: found.waits.append((name, other.name)))
 
     def set_stream(given):
         found.current = given.name
 
-    monkeypatch.setattr(torch.cuda, "Stream", stream)
+    monkeypatch.setattr(torch.cuda, "Stream", side_stream)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: found.device)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream(found.current))
     monkeypatch.setattr(torch.cuda, "stream", aside)
     monkeypatch.setattr(torch.cuda, "set_stream", set_stream)
     monkeypatch.setattr(torch.cuda, "graph", graph)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
-    return found
+    _side_stream.cache_clear()
+    yield found
+    _side_stream.cache_clear()  # no later test may get a stand-in
+
+
+def test_all_recordings_of_a_device_share_one_stream(streams):
+    """cuBLAS keeps megabytes for every stream that it ever computed in."""
+    for streams.device in (0, 0, 1, 0, 1):
+        cuda_graph(lambda: (), (), lambda: None)
+    assert streams.made == [0, 1]
 
 
 def test_a_warm_up_that_fails_is_waited_for(streams):
@@ -127,7 +142,7 @@ def test_a_recording_that_fails_leaves_the_stream_as_it_was_and_raises_its_reaso
 
 def test_a_recording_that_cuda_gives_up_raises_what_cuda_says(streams, monkeypatch):
     @contextmanager
-    def graph(_graph):
+    def graph(_graph, *, stream):
         yield
         streams.current = "of the recording"
         raise RuntimeError(SPOILED)
