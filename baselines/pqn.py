@@ -28,9 +28,8 @@ from baselines.emulator.group_choice import GROUP_NUMBERS, rollout_speed
 from baselines.emulator.groups import make_groups
 from baselines.emulator.rollout_play import Rollout, RolloutPlay
 from baselines.exploration import linear_epsilon
-from baselines.fast.cuda_graph import Work
 from baselines.fast.names import EPOCH_GRAPH, ROLLOUT_GRAPH
-from baselines.fast.paths import captured, rollout_path, use_layer_paths
+from baselines.fast.paths import Work, captured, rollout_path, use_layer_paths
 from baselines.made_up import made_up, made_up_epochs
 from baselines.networks.diagnostics import layer_diagnostics, layer_ranks
 from baselines.networks.precision import use_precision
