@@ -148,12 +148,22 @@ def _encoded(path: Path, pictures_per_second: int, settings: dict[str, str]) -> 
             container.mux(stream.encode(None))
 
 
+def kept_in(path: Path, pictures: int, pictures_per_second: int) -> tuple[int, int]:
+    """Pictures, and pictures a second, that a file of this kind has of those that are written."""
+    at_once = _pictures_at_once(path.suffix, pictures_per_second)
+    return -(-pictures // at_once), pictures_per_second // at_once
+
+
+def _pictures_at_once(suffix: str, pictures_per_second: int) -> int:
+    return 2 if suffix == ".webp" and pictures_per_second > MAX_WEBP_RATE else 1
+
+
 @contextmanager
 def _webp(path: Path, pictures_per_second: int, settings: dict[str, str]) -> Iterator[Write]:
     """An animated WebP of at most 30 pictures a second: of two the brighter parts, since sprites flicker."""
     from PIL import Image
 
-    at_once = 2 if pictures_per_second > MAX_WEBP_RATE else 1
+    at_once = _pictures_at_once(".webp", pictures_per_second)
     images: list[Image.Image] = []
     waiting: list[np.ndarray] = []
 

@@ -53,7 +53,7 @@ def run(parsed: argparse.Namespace) -> int:
     from suite.logged_games import choose, games_of, read_actions
     from suite.retraced_game import GameDiffers
     from suite.stage_progress import StageProgress
-    from suite.video import require_encoder
+    from suite.video import kept_in, require_encoder
     from suite.watch import shown, write_video
 
     actions = read_actions(found)
@@ -68,7 +68,7 @@ def run(parsed: argparse.Namespace) -> int:
         show = shown(found, game, actions.of(game), progress)
         if show.why_slow is not None:
             progress.say(f"15 pictures a second, not 60: {show.why_slow}")
-        pictures = write_video(show, out, progress, last_seconds=last)
+        written = write_video(show, out, progress, last_seconds=last)
     except GameDiffers as error:
         progress.clear()
         print(f"error: no video: {error}", file=sys.stderr)
@@ -76,6 +76,7 @@ def run(parsed: argparse.Namespace) -> int:
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error.strerror or error}); choose another place") from error
     progress.clear()
+    pictures, rate = kept_in(out, written, show.pictures_per_second)
     facts = {
         "file": str(out),
         "bytes": out.stat().st_size,
@@ -87,15 +88,15 @@ def run(parsed: argparse.Namespace) -> int:
         "agent_steps": game.game.length,
         "end": game.game.end,
         "pictures": pictures,
-        "pictures_per_second": show.pictures_per_second,
+        "pictures_per_second": rate,
     }
     if parsed.json:
         print(json.dumps(facts, indent=2))
         return 0
-    seconds = pictures / show.pictures_per_second
+    seconds = written / show.pictures_per_second
     print(
         f"{out}: {game.kind} game of {found.spec}, row {game.row}, score {display.score(game.game.episode_return)}, "
-        f"as in its table; {display.duration(seconds)} at {show.pictures_per_second} pictures a second, "
+        f"as in its table; {display.duration(seconds)} at {rate} pictures a second, "
         f"{display.size(out.stat().st_size)}"
     )
     return 0

@@ -231,10 +231,15 @@ def test_without_pyav_an_animated_webp_is_made(run, monkeypatch, capsys):
 
     monkeypatch.setitem(sys.modules, "av", None)
     assert watch(run, "--last", "1", "--json") == 0
-    file = json.loads(capsys.readouterr().out)["file"]
+    found = json.loads(capsys.readouterr().out)
+    file = found["file"]
     assert file.endswith(".webp")
     with Image.open(file) as image:
         assert image.size == (320, 472)
         assert image.n_frames > 10
+        image.seek(1)
+        image.load()
+        shown = found["pictures"], found["pictures_per_second"]
+        assert shown == (image.n_frames, round(1000 / image.info["duration"]))
     assert watch(run, "--out", "a.mp4") == 2
     assert "needs the package av (PyAV), which is not installed" in capsys.readouterr().err
