@@ -310,10 +310,8 @@ def _record(run: Run, root: Path, figures: RunFigures, proofs: Mapping[str, Proo
 
 def _hardware(manifest: Mapping[str, Any]) -> str:
     hardware = manifest["hardware"]
-    # Where nothing was missed, a run was as fast as it could be, though there be no fast path for its baseline here.
-    is_fast = manifest["path"] == "fast" or hardware.get("fast_paths_missed") == []
     jobs = hardware.get("jobs", 1)
-    how = ("fast path" if is_fast else "plain path") + (f", {jobs} runs at once" if jobs > 1 else "")
+    how = f"{manifest['path']} path" + (f", {jobs} runs at once" if jobs > 1 else "")
     if hardware.get("gpu"):
         return f"{hardware['gpu']}, {how}"
     return f"{processor(hardware)}, {hardware.get('cores')} cores, {how}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up_runs import make_catalogue, raw, write_run
+from made_up_runs import HARDWARE, make_catalogue, raw, write_run
 
 from reports.judging.evidence import load
 from reports.summary import gather, summarise
@@ -37,6 +37,20 @@ def test_a_run_gives_its_score_curve_and_diagnostics(tmp_path: Path) -> None:
     assert np.isnan(entry.run.diagnostics["effective_rank/conv2"][0])
     assert entry.run.diagnostics["effective_rank/conv2"][-1] == 40.0
     assert evidence.budgets("pqn") == [2_000_000]
+
+
+@pytest.mark.parametrize(
+    ("path", "taken", "expected"), [("plain", [], "plain path"), ("fast", ["freed memory kept"], "fast path")]
+)
+def test_the_path_of_a_run_is_the_one_that_its_manifest_names(
+    tmp_path: Path, path: str, taken: list[str], expected: str
+) -> None:
+    """A run without any fast path was called fast where none was missed."""
+    hardware = HARDWARE | {"fast_paths": taken, "fast_paths_missed": []}
+    write_run(tmp_path, "pqn", "Pong", 1_000_000, 0, 0.5, hardware=hardware, path=path)
+    (entry,) = load(tmp_path, CATALOGUE).entries
+    assert entry.run is not None
+    assert entry.run.hardware == f"Made-up CPU (AVX2), 2 cores, {expected}"
 
 
 def test_an_unfinished_runs_curve_ends_where_it_stopped(tmp_path: Path) -> None:
