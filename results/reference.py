@@ -33,6 +33,7 @@ PAPER = Provenance(
     protocol="the paper's own, which this suite's `paper` protocol reproduces",
     how="read off the figure; a median may be wrong by 0.03 either way",
 )
+DRAWN_ONLY = "as drawn in the paper's figure beside its own agents; under which protocol is not stated"
 DOPAMINE = Provenance(
     title="Dopamine baselines",
     source="google/dopamine, baselines/atari/data, commit 5873f54",
@@ -44,6 +45,7 @@ DOPAMINE = Provenance(
 )
 # The names of hadamax_paper_median_curves.csv, as the suite writes them.
 _PAPER_NAMES = {"pqn": "pqn", "hadamax_pqn": "hadamax-pqn", "pqn_resnet15": "resnet15-pqn"}
+PAPER_AGENTS = tuple(_PAPER_NAMES.values())  # those that the paper trained; others are only drawn in its figure
 DOPAMINE_SOURCES = ("dopamine", "dopamine-jax-cnn", "dopamine-jax-impala")
 DOPAMINE_AGENTS = ("C51", "DQN", "IQN", "Rainbow")
 

@@ -34,7 +34,7 @@ from reports.statistics.aggregate import (
 from reports.statistics.atari5 import WEIGHTS, median57
 from reports.statistics.bootstrap import CURVE_REPETITIONS, TABLE_REPETITIONS, Interval, Scores, clipped, interval
 from results.games import ATARI57
-from results.reference import DOPAMINE, PAPER
+from results.reference import DOPAMINE, DRAWN_ONLY, PAPER, PAPER_AGENTS
 from results.schema import FIRST_PROTOCOL
 from results.scores import human_normalised
 
@@ -257,7 +257,7 @@ def published_groups(protocol: str = FIRST_PROTOCOL) -> tuple[Group, ...]:
             runs=0,
             metrics={"median": Interval(value, reason="read off a figure"), "iqm": nothing, "mean": nothing}
             | {"optimality_gap": nothing},
-            protocol=PAPER.protocol,
+            protocol=PAPER.protocol if name in PAPER_AGENTS else DRAWN_ONLY,
             origin=f"{PAPER.title}: {PAPER.source}; {PAPER.how}",
         )
         for name, value in paper_medians()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from reports.pages.card import VERDICT_CSS
 from reports.statistics.atari5 import FITTED_ABOVE, WEIGHTS
 from reports.statistics.bootstrap import CLAIM_REPETITIONS, CURVE_REPETITIONS, TABLE_REPETITIONS
 from reports.summary import Report
-from results.reference import DOPAMINE, PAPER
+from results.reference import DOPAMINE, DRAWN_ONLY, PAPER
 
 SIMULATED = Path(statistics.__file__).parent / "simulated.json"
 _GIVEN = (REPRODUCED, SHOWN, SMALLER, INCONCLUSIVE, NOT_REPRODUCED)
@@ -44,7 +45,7 @@ def method_page(report: Report, summary: dict[str, Any]) -> dict[str, Any]:
         "fitted_above": FITTED_ABOVE,
         "machines": sorted(machines.items()),
         "submissions": _submissions(report),
-        "published": [PAPER, DOPAMINE],
+        "published": [replace(PAPER, protocol=f"{PAPER.protocol}; other agents: {DRAWN_ONLY}"), DOPAMINE],
         "left_out": [{"run": place, "standing": "broken", "reason": reason} for place, reason in report.evidence.broken]
         + [
             {"run": str(entry), "standing": entry.standing, "reason": entry.reason}

@@ -132,11 +132,22 @@ def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
         "metrics": [METRIC_TITLES[metric] if len(group.games) > 1 else OF_ONE_GAME[metric] for metric in metrics],
         "has_median57": any(row.median57 is not None for row in group.rows),
         "rows": [_row(row, report, metrics, scales, best) for row in sorted(group.rows, key=_descending)],
-        "notes": sorted({row.protocol for row in group.rows if row.protocol}),
+        "notes": _notes(group, report),
         "origins": sorted({row.origin for row in group.rows if row.origin}),
         "has_unequal_seeds": any(row.seeds[0] != row.seeds[1] for row in group.rows),
         "has_few_seeds": not group.is_unscored and any(0 < row.seeds[0] < LEAST_RUNS for row in group.rows),
     }
+
+
+def _notes(group: Group, report: Report) -> list[str]:
+    """Under which protocol published rows were made; whose it is, where they differ."""
+    found: dict[str, list[str]] = {}
+    for row in group.rows:
+        if row.protocol:
+            found.setdefault(row.protocol, []).append(row_title(row, report.catalogue))
+    if len(found) < 2:
+        return [f"Protocol: {protocol}" for protocol in found]
+    return [f"Protocol of {numerals.listed(titles)}: {protocol}" for protocol, titles in found.items()]
 
 
 def _descending(row: Row) -> float:

@@ -83,6 +83,9 @@ def test_the_leaderboard_keeps_sources_and_standings_apart(built: Outcome) -> No
     assert measured[1]["median"]["ci_low"] < 0.8 < measured[1]["median"]["ci_high"]
     assert measured[2]["median"]["ci_low"] is None
     published = [row for row in rows if row["source"] == "published"]
+    page = built.index.read_text()
+    assert "Protocol of Rainbow, C51, Double DQN and DQN: as drawn in the paper" in page
+    assert "Protocol of PQN, Hadamax-PQN and PQN (ResNet-15): the paper" in page
     assert {row["frames"] for row in published} == {199_000_000, 200_000_000}
     text = (built.index.parent / "leaderboard.csv").read_text()
     assert tuple(text.splitlines()[0].split(",")) == LEADERBOARD_HEADER

@@ -14,6 +14,7 @@ from reports.judging.published import (
     paper_curves,
 )
 from reports.statistics import aggregate
+from results.reference import DRAWN_ONLY, PAPER
 
 
 @pytest.mark.parametrize(("agent", "median"), [("Rainbow", 1.48), ("C51", 1.09)])
@@ -47,3 +48,12 @@ def test_published_rows_are_marked_and_say_where_they_come_from() -> None:
     paper = {row.baseline: row.metrics["median"].estimate for row in rows if row.frames == 200_000_000}
     assert paper["hadamax-pqn"] == 3.19
     assert paper["pqn"] == 1.82
+
+
+def test_agents_that_the_papers_figure_only_draws_are_not_said_to_have_played_its_protocol() -> None:
+    rows = [row for group in published_groups() for row in group.rows if row.frames == 200_000_000]
+    own = {row.baseline for row in rows if row.protocol == PAPER.protocol}
+    assert own == {"pqn", "hadamax-pqn", "resnet15-pqn"}
+    others = {row.baseline: row.protocol for row in rows if row.baseline not in own}
+    assert others == dict.fromkeys(("rainbow", "c51", "ddqn", "dqn"), DRAWN_ONLY)
+    assert "reproduces" not in DRAWN_ONLY
