@@ -140,8 +140,18 @@ def _game_sets(games: Mapping[Key, set[str]]) -> list[tuple[tuple[str, ...], lis
     """The game sets to compare on, each with the baselines that have all of its games.
 
     The named sets that someone has whole; for those who have none, the games that all share; failing that, each
-    baseline's own.
+    baseline's own. A game of somebody's that is in none of these stands alone, with all for whom it is left over.
     """
+    found = _larger_sets(games)
+    left: dict[str, list[Key]] = defaultdict(list)
+    for key, played in games.items():
+        for game in played.difference(*(names for names, members in found if key in members)):
+            left[game].append(key)
+    return found + [((game,), left[game]) for game in ATARI57 if game in left]
+
+
+def _larger_sets(games: Mapping[Key, set[str]]) -> list[tuple[tuple[str, ...], list[Key]]]:
+    """The game sets to compare on before what they leave over."""
     found: list[tuple[tuple[str, ...], list[Key]]] = []
     for names in GAME_SETS.values():
         whole = [key for key in games if set(names) <= games[key]]
