@@ -156,9 +156,8 @@ def _columns(intervals: list[Interval]) -> tuple[list[float | None], list[float 
 
 
 def median_curve(scores: Scores) -> Scores:
-    """[points] from [runs, games, points]: the median over games at each point; nan before every game has a score."""
-    means = game_means(scores)
-    return np.where(np.isnan(means).any(axis=0), np.nan, np.median(np.nan_to_num(means), axis=0))
+    """[points] from [runs, games, points]: the median over games at each point; nan before every run has a score."""
+    return np.where(_is_whole(scores), np.median(np.nan_to_num(game_means(scores)), axis=0), np.nan)
 
 
 def iqm_curve(scores: Scores, of: int | None = None) -> Scores:
@@ -169,17 +168,21 @@ def iqm_curve(scores: Scores, of: int | None = None) -> Scores:
     flat = scores.reshape(-1, scores.shape[2])
     if not np.isnan(flat).any():
         return _middle_mean(np.sort(flat, axis=0), of)
-    counts = run_counts(scores)
-    rows = np.arange(len(scores))[:, None] < counts
-    whole = ~np.isnan(scores[rows]).any(axis=0)
+    whole = _is_whole(scores)
     curve = np.full(scores.shape[2], np.nan)
     curve[whole] = [iqm(scores[:, :, point], of) for point in np.flatnonzero(whole)]
     return curve
 
 
 def mean_curve(scores: Scores) -> Scores:
-    """[points] from [runs, games, points]: the mean over games at each point; nan before every game has a score."""
-    return np.asarray(game_means(scores).mean(axis=0))
+    """[points] from [runs, games, points]: the mean over games at each point; nan before every run has a score."""
+    return np.where(_is_whole(scores), game_means(scores).mean(axis=0), np.nan)
+
+
+def _is_whole(scores: Scores) -> NDArray[np.bool_]:
+    """[points] from [runs, games, points]: whether every run has a score, so that no mean is over fewer of them."""
+    rows = np.arange(len(scores))[:, None] < run_counts(scores)
+    return np.asarray(~np.isnan(scores[rows]).any(axis=0))
 
 
 def curves_of(scores: Scores) -> Mapping[str, Callable[[Scores], Scores]]:

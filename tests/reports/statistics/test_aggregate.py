@@ -110,11 +110,18 @@ def test_profile_is_the_fraction_of_runs_above_each_threshold() -> None:
     np.testing.assert_allclose(aggregate.profile(SCORES, thresholds), [1.0, 6 / 8, 2 / 8, 0.0], atol=1e-12)
 
 
-def test_curves_are_unknown_until_every_game_has_a_score() -> None:
+def test_curves_are_unknown_until_every_run_has_a_score() -> None:
+    """Those of the median and the mean began where one run of each game had a score, and averaged fewer runs there."""
     # [runs, games, points]
     scores = np.array([[[np.nan, 1.0, 2.0], [1.0, 1.0, 4.0]], [[0.0, 3.0, 4.0], [3.0, 3.0, 8.0]]])
-    np.testing.assert_allclose(aggregate.median_curve(scores), [1.0, 2.0, 4.5])
+    np.testing.assert_allclose(aggregate.median_curve(scores), [np.nan, 2.0, 4.5])
+    np.testing.assert_allclose(aggregate.mean_curve(scores), [np.nan, 2.0, 4.5])
     np.testing.assert_allclose(aggregate.iqm_curve(scores), [np.nan, 2.0, 4.0])
     none = np.full((2, 1, 2), np.nan)
     none[:, 0, 1] = 5.0
     np.testing.assert_allclose(aggregate.median_curve(none), [np.nan, 5.0])
+    # Game 2 has one run: what lies below it is no run that a score is awaited of.
+    fewer = np.array([[[np.nan, 1.0], [2.0, 3.0]], [[1.0, 3.0], [np.nan, np.nan]]])
+    expected = {"median": 2.5, "mean": 2.5, "iqm": 3.0}  # of the IQM the quarter that is 1 is cut off
+    for name, curve in aggregate.curves_of(fewer).items():
+        np.testing.assert_allclose(curve(fewer), [np.nan, expected[name]])
