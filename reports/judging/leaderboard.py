@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -237,7 +238,8 @@ def _group(frames: int, games: tuple[str, ...], sides: Mapping[Key, dict[str, li
 def _median57(label: str, scores: Scores, games: tuple[str, ...]) -> Interval | None:
     if not WEIGHTS.keys() <= set(games) or games == ATARI57:  # where all 57 are there, their median is known
         return None
-    return interval(f"median57 {label}", (scores,), lambda s: median57(s, games), TABLE_REPETITIONS)[0]
+    found = interval(f"median57 {label}", (scores,), lambda s: median57(s, games), TABLE_REPETITIONS)[0]
+    return clipped(found, math.inf)
 
 
 def _better_first(a: str, b: str, chance: Interval) -> tuple[str, str, Interval]:

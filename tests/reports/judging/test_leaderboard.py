@@ -41,6 +41,18 @@ def test_so_is_a_game_beyond_a_named_set(tmp_path: Path) -> None:
     assert groups_of(tmp_path)[2:] == [("Alien", ["pqn"])]
 
 
+def test_the_estimate_for_57_games_has_an_interval_that_ends_at_none(tmp_path: Path) -> None:
+    """The estimate cannot be below 0; the interval's widened ends were."""
+    for game in ATARI5:
+        for seed, hns in enumerate((-0.02, 0.0, 0.02)):
+            write_run(tmp_path, "pqn", game, 4_000_000, seed, hns)
+    (group,) = build_groups(load(tmp_path, CATALOGUE), CATALOGUE)
+    found = group.rows[0].median57
+    assert found is not None
+    assert found.is_complete
+    assert 0.0 <= found.low < found.high
+
+
 def test_every_score_stands_in_a_group(tmp_path: Path) -> None:
     played = {"pqn": ("Pong", "Alien"), "c51": ("Breakout",), "rainbow": (*ATARI5, "Alien"), "hadamax-pqn": ("Alien",)}
     for baseline, games in played.items():
