@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,14 @@ class Studied:
     runs: tuple[Entry, ...]  # of one budget
     basis: Basis | None  # shared with Hadamax-PQN; None where no game was played by both at one budget
     gain: Interval | None  # of Hadamax-PQN over it
+
+
+@dataclass(frozen=True)
+class Played:
+    """A run and its game."""
+
+    game: str
+    run: RunRecord
 
 
 def why_page(report: Report, site: Site) -> dict[str, Any]:
@@ -210,51 +218,71 @@ def _ends(gain: Interval) -> str:
     return numerals.between(gain.low, gain.high, lambda value: numerals.percent(value, signed=True))
 
 
-def _finest(runs: Sequence[RunRecord]) -> list[RunRecord]:
+def _over_games(runs: Sequence[Played], figure: Callable[[Played], Values | None]) -> Values | None:
+    """Mean over games of each game's mean over its runs, so that games weigh the same; None where no run has any."""
+    found: dict[str, list[Values]] = defaultdict(list)
+    for played in runs:
+        values = figure(played)
+        if values is not None:
+            found[played.game].append(values)
+    return np.mean([np.mean(values, axis=0) for values in found.values()], axis=0) if found else None
+
+
+def _played(entries: Sequence[Entry]) -> list[Played]:
+    return [Played(e.game, e.run) for e in entries if e.run is not None]
+
+
+def _finest(runs: Sequence[Played]) -> list[Played]:
     """Of runs that have ranks of the layers, those over the largest sample: others have another ceiling."""
-    ranked = [run for run in runs if all(f"{RANK}/{layer}" in run.final_diagnostics for layer in RANKED_LAYERS)]
-    finest = max((run.observations for run in ranked), default=0)
-    return [run for run in ranked if run.observations == finest]
+    ranked = [p for p in runs if all(f"{RANK}/{layer}" in p.run.final_diagnostics for layer in RANKED_LAYERS)]
+    finest = max((p.run.observations for p in ranked), default=0)
+    return [p for p in ranked if p.run.observations == finest]
 
 
 def _rank_text(entries: Sequence[Entry]) -> str:
-    runs = _finest([e.run for e in entries if e.run is not None])
-    if not runs:
+    runs = _finest(_played(entries))
+    means = _over_games(runs, lambda p: np.array([p.run.final_diagnostics[f"{RANK}/{name}"] for name in RANKED_LAYERS]))
+    if means is None:
         return numerals.number(None)
-    means = [float(np.mean([run.final_diagnostics[f"{RANK}/{layer}"] for run in runs])) for layer in RANKED_LAYERS]
-    return f"{' and '.join(numerals.number(mean, 0) for mean in means)} of {runs[0].observations:,}"
+    return f"{' and '.join(numerals.number(float(mean), 0) for mean in means)} of {runs[0].run.observations:,}"
 
 
 def _dead_text(entries: Sequence[Entry]) -> str:
-    shares = [np.mean(found) for e in entries if e.run is not None and (found := _of(e.run, DEAD))]
-    return numerals.percent(float(np.mean(shares)), digits=1) if shares else numerals.number(None)
+    share = _over_games(_played(entries), lambda p: _mean_of(p.run.final_diagnostics, DEAD))
+    return numerals.number(None) if share is None else numerals.percent(float(share), digits=1)
 
 
-def _of(run: RunRecord, measure: str) -> list[float]:
-    return [value for name, value in run.final_diagnostics.items() if name.startswith(f"{measure}/")]
+def _mean_of(diagnostics: Mapping[str, Any], measure: str, layers: Sequence[str] = ()) -> Values | None:
+    """Mean of a run's measure over `layers`, or over all that it has it of; None where it has none."""
+    found = [
+        value
+        for name, value in diagnostics.items()
+        if name.startswith(f"{measure}/") and (not layers or name.removeprefix(f"{measure}/") in layers)
+    ]
+    return np.mean(found, axis=0) if found else None
 
 
 def _figures(rows: Sequence[Studied], prefix: str, report: Report, site: Site) -> list[dict[str, Any] | None]:
     """Three charts over the same frames: score, rank, dead neurons."""
 
     def score(row: Studied) -> Values | None:
-        curves = [human_normalised(e.run.curve[1::2], e.game) for e in row.runs if e.run is not None]
-        return np.mean(curves, axis=0)
+        return _over_games(_played(row.runs), lambda p: human_normalised(p.run.curve[1::2], p.game))
 
-    finest = max((run.observations for row in rows for run in _finest(_records(row))), default=0)
+    finest = max((p.run.observations for row in rows for p in _finest(_played(row.runs))), default=0)
+
+    def with_ranks(row: Studied) -> list[Played]:
+        return [p for p in _finest(_played(row.runs)) if p.run.observations == finest]
 
     def rank(row: Studied) -> Values | None:
-        runs = [run for run in _finest(_records(row)) if run.observations == finest]
-        return _mean_curve(runs, [f"{RANK}/{layer}" for layer in RANKED_LAYERS])
+        return _over_games(with_ranks(row), lambda p: _mean_of(p.run.diagnostics, RANK, RANKED_LAYERS))
 
     def dead(row: Studied) -> Values | None:
-        runs = _records(row)
-        return _mean_curve(runs, sorted({n for run in runs for n in run.diagnostics if n.startswith(f"{DEAD}/")}))
+        return _over_games(_played(row.runs), lambda p: _mean_of(p.run.diagnostics, DEAD))
 
-    ranked = [run for row in rows for run in _finest(_records(row)) if run.observations == finest]
+    ranked = [p.run for row in rows for p in with_ranks(row)]
     over = f"effective rank, mean of {' and '.join(RANKED_LAYERS)}"
     charts = (
-        (score, "score", "Score", "human-normalised score, mean over games", (HUMAN,)),
+        (score, "score", "Score", "human-normalised score", (HUMAN,)),
         (rank, "rank", "Effective rank", over, (ceiling(ranked),) if ranked else ()),
         (dead, "dead", "Dead neurons", "share of dead neurons, mean of all layers", ()),
     )
@@ -264,15 +292,6 @@ def _figures(rows: Sequence[Studied], prefix: str, report: Report, site: Site) -
         for curve, short, title, meaning, levels in charts
         if is_comparable or short != "score"
     ]
-
-
-def _records(row: Studied) -> list[RunRecord]:
-    return [e.run for e in row.runs if e.run is not None]
-
-
-def _mean_curve(runs: Sequence[RunRecord], names: Sequence[str]) -> Values | None:
-    curves = [run.diagnostics[name] for run in runs for name in names if name in run.diagnostics]
-    return np.mean(curves, axis=0) if curves else None
 
 
 def _label(title: str) -> str:
@@ -315,4 +334,6 @@ def _figure(
         return None
     chart = LineChart(f"{title} over training", "frames", title.lower(), tuple(series), levels, y_low=0.0)
     csv = site.csv(name, ("baseline", "frames", title.lower().replace(" ", "_")), numbers)
-    return site.line_figure(name, title, f"{_capital(meaning)}; mean over the table's runs.", chart, csv=csv)
+    return site.line_figure(
+        name, title, f"{_capital(meaning)}; mean over games of the mean over the table's runs of each.", chart, csv=csv
+    )

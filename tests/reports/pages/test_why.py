@@ -147,6 +147,22 @@ def test_ranks_tell_their_ceiling_and_the_figure_has_one_sample_size_alone(tmp_p
     assert "hadamax-pqn" in str(figures["why-ablation-rank"]["table"]["columns"]).lower()
 
 
+def test_games_weigh_the_same_however_many_seeds_they_have(tmp_path: Path) -> None:
+    """Figures said 'mean over games' and averaged runs: a game with three seeds weighed three times one with one."""
+    for name in ("hadamax-pqn", "pqn"):
+        play(tmp_path / "runs", name, 1.0, seeds=3, rank=300.0, dead=0.1)
+        play(tmp_path / "runs", name, 3.0, game="Pong", rank=100.0, dead=0.3)
+    row = rows(page(tmp_path / "runs"), "ablation")["pqn"]
+    assert row["rank"] == "200 and 200 of 2,048"
+    assert row["dead"] == "20.0\N{NO-BREAK SPACE}%"
+    site = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=catalogue()).index.parent
+    last = {}
+    for short in ("score", "rank", "dead"):
+        lines = (site / f"data/why-ablation-{short}.csv").read_text("utf-8").splitlines()
+        last[short] = next(float(line.split(",")[2]) for line in reversed(lines) if line.startswith("pqn,"))
+    assert last == {"score": pytest.approx(2.005), "rank": pytest.approx(200.0), "dead": pytest.approx(0.2)}
+
+
 def test_families_without_runs_are_named_with_the_command_that_makes_some(tmp_path: Path) -> None:
     play(tmp_path, "hadamax-pqn", 1.0)
     play(tmp_path, WIDTH[0], 1.0)
