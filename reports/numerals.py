@@ -1,24 +1,29 @@
-"""Numbers, spans of time and counts in words; the same on every page, in the terminal and in Markdown."""
+"""Numbers, spans of time and counts in words; the same on every page, in the terminal and in Markdown.
+
+A half is rounded away from zero.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 
 NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
+_SURE_DIGITS = 12  # in which a number is the same in whatever order it was summed
 
 
 def number(value: float | None, digits: int = 2) -> str:
     """A plain number with a real minus sign; an en dash for none."""
     if value is None:
         return "\N{EN DASH}"
-    return _minus(f"{value:.{digits}f}")
+    return _minus(_rounded(value, digits))
 
 
 def signed(value: float | None, digits: int = 2) -> str:
     """A number that is a difference: always with its sign."""
     text = number(value, digits)
-    return f"+{text}" if value is not None and value > 0 and float(f"{value:.{digits}f}") else text
+    return f"+{text}" if value is not None and value > 0 and float(_rounded(value, digits)) else text
 
 
 def score(value: float | None) -> str:
@@ -26,7 +31,21 @@ def score(value: float | None) -> str:
     if value is None:
         return "\N{EN DASH}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return _minus(f"{value:,.{digits}f}")
+    return _minus(_rounded(value, digits, ","))
+
+
+def _rounded(value: float, digits: int, form: str = "") -> str:
+    """A number with so many decimals, a half rounded away from zero, as by hand.
+
+    Python's own format rounds the binary fraction: 49.65, which is a little below, to 49.6; and 938.5 to the even 938.
+
+    Args:
+        form: what stands before the point in a format: "," or "+".
+    """
+    if not abs(value) < 10**_SURE_DIGITS:  # nan as well
+        return f"{value:{form}.{digits}f}"
+    decimal = Decimal(f"{value:.{_SURE_DIGITS}g}").quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    return f"{decimal:{form}f}"
 
 
 def _minus(text: str) -> str:
@@ -38,7 +57,7 @@ def percent(value: float | None, *, signed: bool = False, digits: int = 0) -> st
     """A ratio as a percentage: 0.5 is '50 %', or '+50 %'."""
     if value is None:
         return "\N{EN DASH}"
-    text = f"{100 * value:+.{digits}f}" if signed else f"{100 * value:.{digits}f}"
+    text = _rounded(100 * value, digits, "+" if signed else "")
     if float(text) == 0:
         text = text.lstrip("+-")
     return text.replace("-", MINUS) + NBSP + "%"
@@ -87,8 +106,8 @@ def duration(seconds: float) -> str:
     for size, noun in ((365.25 * 86400, "year"), (86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= 1.5 * size:
             value = seconds / size
-            return f"{value:.0f} {noun}s" if value >= 10 else f"{value:.1f} {noun}s"
-    return f"{max(seconds, 1):.0f} seconds"
+            return f"{_rounded(value, 0 if value >= 10 else 1)} {noun}s"
+    return f"{_rounded(max(seconds, 1), 0)} seconds"
 
 
 def seeds_text(seeds: tuple[int, int]) -> str:

@@ -3,17 +3,23 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+// Digits with a half rounded away from zero, as in reports/numerals.py.
+function rounded(value, digits) {
+  const whole = Math.round(Number((Math.abs(value) * 10 ** digits).toPrecision(12)));
+  return (value < 0 ? "-" : "") + (whole / 10 ** digits).toFixed(digits);
+}
+
 function written(value) {
   if (value === null) return "–";
   const size = Math.abs(value);
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : 2;
-  const text = value.toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, digits ? "" : ",");
+  const text = rounded(value, digits).replace(/\B(?=(\d{3})+(?!\d))/g, digits ? "" : ",");
   return text.replace("-", /[1-9]/.test(text) ? "−" : "");
 }
 
 function percent(value) {
   if (value === null) return "–";
-  const whole = Math.round(100 * value);
+  const whole = Number(rounded(100 * value, 0));
   return (whole > 0 ? "+" : "") + String(whole).replace("-", "−") + "\u00a0%";
 }
 

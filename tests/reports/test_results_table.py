@@ -1,0 +1,32 @@
+"""What `results/README.md` says of the runs, against their manifests."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.numerals import MINUS, number
+from results.schema import format_frames
+
+RESULTS = Path(__file__).parents[2] / "results"
+README = (RESULTS / "README.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| ([\w/-]+), (\w+), ([\d.]+)([kM]) frames \| ([^|]+) \|", README, re.MULTILINE)
+
+
+def manifests(row: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Those of the row's scores, in the order of the seeds."""
+    baseline, game, count, unit, scores = row
+    frames = format_frames(round(float(count) * {"k": 1e3, "M": 1e6}[unit]))
+    folders = [RESULTS / "runs" / baseline / game / frames / f"seed-{n}" for n in range(len(scores.split(", ")))]
+    return [json.loads((folder / "manifest.json").read_text(encoding="utf-8")) for folder in folders]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: ", ".join(row[:3]))
+def test_a_row_has_the_scores_of_its_runs_as_a_page_rounds_them(row: tuple[str, ...]) -> None:
+    for text, manifest in zip(row[4].split(", "), manifests(row), strict=True):
+        digits = len(text.partition(".")[2])
+        assert text.replace(",", "") == number(manifest["score"]["train"]["mean"], digits).replace(MINUS, "-")
