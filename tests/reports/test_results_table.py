@@ -15,6 +15,7 @@ from results.schema import format_frames
 RESULTS = Path(__file__).parents[2] / "results"
 README = (RESULTS / "README.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| ([\w/-]+), (\w+), ([\d.]+)([kM]) frames \| ([^|]+) \|", README, re.MULTILINE)
+WORDS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
 
 def manifests(row: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -30,3 +31,13 @@ def test_a_row_has_the_scores_of_its_runs_as_a_page_rounds_them(row: tuple[str, 
     for text, manifest in zip(row[4].split(", "), manifests(row), strict=True):
         digits = len(text.partition(".")[2])
         assert text.replace(",", "") == number(manifest["score"]["train"]["mean"], digits).replace(MINUS, "-")
+
+
+def test_it_counts_the_runs_that_were_stopped_and_those_on_the_plain_path() -> None:
+    assert len(ROWS) == README.count(" frames | ")
+    found = [manifest for row in ROWS for manifest in manifests(row)]
+    stopped = sum(bool(manifest["interruptions"]) for manifest in found)
+    assert f"{WORDS[stopped]} runs were stopped and resumed." in README
+    plain = sorted(manifest["spec"]["game"] for manifest in found if manifest["path"] == "plain")
+    assert f"{WORDS[len(plain)]} runs of pqn-bf16 (seed 0 of" in README
+    assert plain == ["BattleZone", "DoubleDunk", "Phoenix", "Qbert"]
