@@ -31,7 +31,7 @@ PAPER = Provenance(
     licence=None,
     suite_protocol="paper",
     protocol="the paper's own, which this suite's `paper` protocol reproduces",
-    how="read off the figure; a median may be wrong by 0.03 either way",
+    how="read off the figure; a median may be wrong by 0.03 either way, Hadamax-PQN's final one by 0.07",
 )
 DRAWN_ONLY = "as drawn in the paper's figure beside its own agents; under which protocol is not stated"
 DOPAMINE = Provenance(

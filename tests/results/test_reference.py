@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib.resources import files
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,18 @@ def test_the_papers_curves_have_the_suites_names_and_its_headline():
     assert at.loc[40_000_000, "hadamax-pqn"] / at.loc[40_000_000, "pqn"] - 1 == pytest.approx(0.65, abs=0.005)
     reached = at.index[at["hadamax-pqn"] >= 2.30].min()
     assert 85_000_000 < reached <= 90_000_000
+
+
+def test_the_readme_says_how_far_the_two_readings_of_the_final_medians_differ():
+    readme = " ".join((files("results") / "reference/README.md").read_text(encoding="utf-8").split())
+    points = published_points()
+    final = points[points["metric"] == "median_hns"].set_index("baseline")["value"]
+    curves = paper_median_curves()
+    at_end = curves[curves["frames"] == 200_000_000].set_index("baseline")["median_hns"]
+    assert abs(final - at_end).dropna().nlargest(2).round(2).to_dict() == {"hadamax-pqn": 0.07, "pqn": 0.01}
+    gains = [f"+{100 * (one['hadamax-pqn'] / one['pqn'] - 1):.0f} %" for one in (final, at_end)]
+    assert "0.07 apart" in readme
+    assert f"By the single figures the gain is {gains[0]}, by the curves {gains[1]}." in readme
 
 
 def test_dopamines_curves_give_the_medians_known_for_them():
