@@ -11,6 +11,7 @@ import pytest
 
 from reports.numerals import MINUS, number
 from results.schema import format_frames
+from results.store import read_episodes
 
 RESULTS = Path(__file__).parents[2] / "results"
 README = (RESULTS / "README.md").read_text(encoding="utf-8")
@@ -41,3 +42,13 @@ def test_it_counts_the_runs_that_were_stopped_and_those_on_the_plain_path() -> N
     plain = sorted(manifest["spec"]["game"] for manifest in found if manifest["path"] == "plain")
     assert f"{WORDS[len(plain)]} runs of pqn-bf16 (seed 0 of" in README
     assert plain == ["BattleZone", "DoubleDunk", "Phoenix", "Qbert"]
+
+
+def test_the_documentations_example_of_a_mean_that_one_game_lifts() -> None:
+    episodes = read_episodes(RESULTS / "runs/pqn-bf16/Breakout/4M/seed-0")
+    last = episodes[episodes["kind"] == "train"]["episode_return"].tail(100).sort_values()
+    lone, others, mean = last.iloc[-1], last.iloc[:-1].mean(), last.mean()
+    assert (last > 100).sum() == 1
+    text = " ".join((RESULTS.parent / "docs/reports.md").read_text(encoding="utf-8").split())
+    expected = f"one game of {lone:.0f} lifts a run of PQN in bf16 on Breakout from {number(others, 1)}, the mean"
+    assert f"{expected} of the other 99, to {number(mean, 1)}." in text
