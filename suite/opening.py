@@ -146,12 +146,16 @@ def _groups(options: RunOptions, state: dict[str, Any] | None, of_few: int | Non
 def _refuse_other_paths(directory: Path, paths: Paths, state: dict[str, Any] | None) -> None:
     """Another path rounds differently: a run that goes on takes those it began with, or none."""
     began = state["fast_paths"] if state else list(paths.taken)
-    if missing := [path for path in began if path not in paths.taken]:
+    # A checkpoint from before that was kept does not say which layers did without a path.
+    without = (state or {}).get("fast_paths_partly", paths.partly)
+    missing = [path for path in began if path not in paths.taken]
+    if missing := [*missing, *(layer for layer in paths.partly if layer not in without)]:
         raise RunRefused(
             f"{directory} was begun with a fast path that is missing here: {', '.join(missing)} "
             f"({'; '.join(paths.missed)}); mend that, or move the run away to begin anew with --plain"
         )
-    if added := [path for path in paths.taken if path not in began]:
+    added = [path for path in paths.taken if path not in began]
+    if added := [*added, *(layer for layer in without if layer not in paths.partly)]:
         raise RunRefused(
             f"{directory} was begun without a fast path that is taken here: {', '.join(added)}; go on where it was "
             "begun, with the version that began it, or move the run away to begin anew"

@@ -154,6 +154,7 @@ def _save(run: OpenRun, status: str) -> None:
             "actions_sha256": run.log.sha256,
             "torch_threads": run.torch_threads,
             "fast_paths": list(run.agent.paths.taken),
+            "fast_paths_partly": list(run.agent.paths.partly),
             "environment_groups": environment_groups(run.agent),
         },
     )

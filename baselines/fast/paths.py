@@ -42,6 +42,12 @@ class Paths:
     taken: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()  # "fused Hadamax block: no C++ compiler was found"
 
+    @property
+    def partly(self) -> tuple[str, ...]:
+        """Of paths that are taken, the layers that do without: "fused Hadamax block in conv2"."""
+        names = (missed.split(": ")[0] for missed in self.missed)
+        return tuple(name for name in names if any(name.startswith(f"{path} in ") for path in self.taken))
+
     def __add__(self, other: Paths) -> Paths:
         return Paths(self.taken + other.taken, self.missed + other.missed)
 

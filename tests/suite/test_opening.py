@@ -25,6 +25,21 @@ def test_a_run_begun_without_a_fast_path_does_not_go_on_with_it(tmp_path):
         _refuse_other_paths(tmp_path, Paths(taken=(FUSED_BLOCK, FOURIER)), begun)
 
 
+def test_a_run_goes_on_only_with_the_layers_on_a_path_that_it_began_with(tmp_path):
+    """One layer's proof may fail under another compiler or driver: the rest of the path would hide it."""
+    whole, partly = Paths(taken=(FUSED_BLOCK,)), Paths(taken=(FUSED_BLOCK,), missed=(f"{FUSED_BLOCK} in conv2: no",))
+    assert partly.partly == (f"{FUSED_BLOCK} in conv2",)
+    assert Paths(missed=partly.missed).partly == ()
+    begun = {"fast_paths": [FUSED_BLOCK], "fast_paths_partly": []}
+    with pytest.raises(RunRefused, match=f"with a fast path that is missing here: {FUSED_BLOCK} in conv2 "):
+        _refuse_other_paths(tmp_path, partly, begun)
+    with pytest.raises(RunRefused, match=f"without a fast path that is taken here: {FUSED_BLOCK} in conv2; go on"):
+        _refuse_other_paths(tmp_path, whole, begun | {"fast_paths_partly": [*partly.partly]})
+    for found, at_first in ((whole, []), (partly, [*partly.partly])):
+        _refuse_other_paths(tmp_path, found, begun | {"fast_paths_partly": at_first})
+        _refuse_other_paths(tmp_path, found, {"fast_paths": [FUSED_BLOCK]})  # from before that was kept
+
+
 @pytest.mark.parametrize(
     ("options", "state", "groups"),
     [
