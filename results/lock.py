@@ -138,6 +138,13 @@ def writer(directory: Path) -> str | None:
     return str(holder) if holder is not None and holder.is_alive() else None
 
 
+def writer_here(directory: Path) -> str | None:
+    """The same of a process of this host alone: of another host it may be gone, and its run free."""
+    holder = _read_holder(directory)
+    is_here = holder is not None and holder.host == socket.gethostname()
+    return str(holder) if holder is not None and is_here and holder.is_alive() else None
+
+
 def _read_holder(directory: Path) -> _Holder | None:
     """None where nobody signed, or where what stands there is no signature."""
     try:

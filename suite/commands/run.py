@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from baselines.registry import is_own
+from results.lock import writer_here
 from results.schema import FIRST_PROTOCOL, RunSpec, format_frames
-from results.store import scan
+from results.store import run_directory, scan
 from suite import arguments, cluster_flags, display, flags
 from suite.arguments import parse_path
 from suite.cluster_flags import OnRay
@@ -135,6 +136,14 @@ def run(parsed: argparse.Namespace) -> int:
     by_spec = {state.spec: Outcome(state.spec, "skipped") for state in states if state.state == "done" and state.spec}
     if by_spec:
         print(f"{display.plural(len(by_spec), 'run')} of {len(specs)} done already", file=sys.stderr)
+    # Known before anything is set up, and before its log is touched; the lock keeps out what begins in between.
+    held = {spec: who for spec in left if (who := writer_here(run_directory(results, spec)))}
+    by_spec |= {
+        spec: Outcome(spec, "failed", f"another process ({who}) is training it; wait for it, or stop it first")
+        for spec, who in held.items()
+    }
+    states = [state for state in states if state.spec not in held]
+    left = [spec for spec in left if spec not in held]
     if left:
         _tell_changed_code(results)
     if left and cluster:

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 from fused import require_native
 
 from baselines.fast.names import FOURIER, FUSED_BLOCK, FUSED_INPUT
-from results.lock import writer
+from results.lock import RunLock, writer
 
 ROOT = Path(__file__).parents[2]
 TINY = [str(Path(__file__).parent / "tiny_suite.py")]
@@ -176,6 +177,22 @@ def test_a_run_goes_on_with_the_fast_path_it_began_with_or_not_at_all(tmp_path):
     assert told in there.stderr
     assert f"was begun with a fast path that is missing here: {FUSED_BLOCK}, {FOURIER}, {FUSED_INPUT} (" in there.stderr
     assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_a_run_in_progress_is_told_at_once_and_its_log_stays_its_own(tmp_path):
+    """It used to be set up first, and its refusal stood as a traceback in the log of the run in progress."""
+    folder = tmp_path / "results/runs/pqn/Breakout/1280/seed-0"
+    folder.mkdir(parents=True)
+    with RunLock(folder):
+        done = suite(tmp_path, *run_arguments("breakout,pong", 1_280, "--jobs", 1))
+    assert done.returncode == 1
+    assert (
+        f"another process (pid {os.getpid()} on {socket.gethostname()}) is training it; wait for it, or" in done.stderr
+    )
+    assert not (folder / "run.log").exists()
+    assert manifest_of(tmp_path, "Pong", 1_280)["status"] == "done"
+    again = suite(tmp_path, *run_arguments("breakout,pong", 1_280, "--jobs", 1))
+    assert again.returncode == 0, again.stderr
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path):
