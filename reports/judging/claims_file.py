@@ -97,7 +97,21 @@ def _claim(table: Any, where: str, is_built_in: bool) -> Claim:
         values |= {"games": values.pop("try_games"), "frames": values.pop("try_frames")}
     if values.get("at_frames", 0) > values["frames"]:
         raise ReportsError(f"{where}: at_frames lies beyond the run's frames")
+    _refuse_unfit_sides(values, where)
     return Claim(**{**values, "kind": kind}, games_title=games_title, is_built_in=is_built_in)
+
+
+def _refuse_unfit_sides(values: Mapping[str, Any], where: str) -> None:
+    """Raises ReportsError for baselines that leave nothing to compare, which would show once their runs are there."""
+    baseline, without = values["baseline"], values.get("without")
+    if values.get("reference") == baseline:
+        raise ReportsError(f"{where}: reference is {baseline!r}, the baseline itself; name another one")
+    if without is None:
+        return
+    if baseline in without:
+        raise ReportsError(f"{where}: without names {baseline!r}, the baseline itself; leave it out of the list")
+    if len(without) < 2:
+        raise ReportsError(f"{where}: without names {without[0]!r} alone, and an order needs two; add another one")
 
 
 def _text(value: Any, where: str) -> str:

@@ -73,6 +73,7 @@ def test_an_unknown_claim_is_refused_with_the_nearest_names() -> None:
         ('id = "own"', 'id = "pqn-80"', r"claim 'pqn-80' is there twice"),
         ('id = "own"', 'id = "../own"', r"lower-case letters"),
         ('title = "Hadamax-PQN gains 50 % on three games"', 'title = ""', r"title must be a text"),
+        ('reference = "pqn"', 'reference = "hadamax-pqn"', r"reference is 'hadamax-pqn', the baseline itself"),
         ("[[claim]]", "[claim]", r"written as \[\[claim\]\] tables"),
         ("[[claim]]", "x = 1\n[[claim]]", r"and nothing else"),
         ("[[claim]]", "[[claim", r"is no TOML"),
@@ -86,6 +87,21 @@ def test_a_bad_claims_file_is_refused_with_file_claim_and_key(tmp_path: Path, ol
         load_claims(path)
     assert "\n" not in str(caught.value)
     assert "claims.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("without", "message"),
+    [
+        ('["pqn"]', r"claim 1 \(own\): without names 'pqn' alone, and an order needs two"),
+        ('["pqn", "hadamax-pqn"]', r"without names 'hadamax-pqn', the baseline itself"),
+    ],
+)
+def test_an_order_of_what_cannot_be_ordered_is_refused(tmp_path: Path, without: str, message: str) -> None:
+    path = tmp_path / "claims.toml"
+    order = OWN_CLAIM.replace('"gain"', '"order"').replace("claimed = 0.5", "")
+    path.write_text(order.replace('reference = "pqn"', f"without = {without}"))
+    with pytest.raises(ReportsError, match=message):
+        load_claims(path)
 
 
 def test_files_that_hold_no_claims_are_refused(tmp_path: Path) -> None:
