@@ -40,6 +40,14 @@ _MAX_MANIFEST_BYTES = 1 << 20  # one has some 10 kB
 
 
 @dataclass(frozen=True)
+class Exported:
+    """What went into an archive."""
+
+    specs: tuple[RunSpec, ...]
+    passed_over: tuple[str, ...]  # folders below the results folder that hold no sound run, with the reason
+
+
+@dataclass(frozen=True)
 class Imported:
     """What an archive brought."""
 
@@ -49,18 +57,18 @@ class Imported:
 
 def export_archive(
     root: Path, out_file: Path, select: Callable[[Run], bool] = lambda run: run.is_done, *, whole_logs: bool = True
-) -> list[RunSpec]:
+) -> Exported:
     """Packs the runs below `root` that `select` wants, manifest, tables, log and code, as `<run's place>/<file>`.
 
     Without `whole_logs`, of a long log only the witnesses.
 
     The same runs give the same bytes. Folders that hold no sound run are passed over.
 
-    Returns: the runs packed.
     Raises:
         ResultsError: none was selected, or a selected one does not pass `verify_run`; nothing is written.
     """
-    chosen = [run for run in scan(root) if isinstance(run, Run) and select(run)]
+    found = scan(root)
+    chosen = [run for run in found if isinstance(run, Run) and select(run)]
     if not chosen:
         raise ResultsError(f"no run to export below {root}; see what is there with: python -m suite status")
     for run in chosen:
@@ -71,7 +79,8 @@ def export_archive(
     paths = [(run, name) for run in chosen for name in (*names, *kept_files(run)) if (run.directory / name).exists()]
     members = ((str(run.spec.directory / name), (run.directory / name).read_bytes()) for run, name in paths)
     write_bytes(Path(out_file), pack_members(members))
-    return [run.spec for run in chosen]
+    broken = (run.reason for run in found if isinstance(run, BrokenRun))
+    return Exported(tuple(run.spec for run in chosen), tuple(broken))
 
 
 def pack_members(members: Iterable[tuple[str, bytes]]) -> memoryview:

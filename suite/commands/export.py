@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from results.errors import ResultsError
 from results.schema import DEFAULT_LICENCE, RunSpec
@@ -21,6 +22,9 @@ from suite import arguments, display, flags
 from suite.arguments import parse_path
 from suite.errors import UserError
 from suite.flags import Selection
+
+if TYPE_CHECKING:
+    from results.archive import Exported
 
 NAME = "export"
 SUMMARY = "pack finished runs or their scores into a file"
@@ -79,16 +83,27 @@ def run(parsed: argparse.Namespace) -> int:
 
     try:
         if file.suffix == ".csv":
-            specs = _export_scores(results, file, wanted)
+            exported = _export_scores(results, file, wanted)
         else:
-            specs = export_archive(results, file, wanted, whole_logs=not parsed.without_logs)
+            exported = export_archive(results, file, wanted, whole_logs=not parsed.without_logs)
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror or error}); choose another place") from error
+    _tell_passed_over(exported.passed_over)
     if parsed.json:
-        print(json.dumps({"file": str(file), "runs": [str(spec.directory) for spec in specs]}, indent=2))
+        facts = {
+            "file": str(file),
+            "runs": [str(spec.directory) for spec in exported.specs],
+            "passed_over": list(exported.passed_over),
+        }
+        print(json.dumps(facts, indent=2))
     else:
-        print(f"{display.plural(len(specs), 'run')} exported to {file} ({display.size(file.stat().st_size)})")
+        print(f"{display.plural(len(exported.specs), 'run')} exported to {file} ({display.size(file.stat().st_size)})")
     return 0
+
+
+def _tell_passed_over(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"passed over: {line}", file=sys.stderr)
 
 
 def _refuse_unwritable(file: Path, force: bool) -> None:
@@ -119,8 +134,7 @@ def _export_submission(parsed: argparse.Namespace, selection: Selection, results
         packed = export_submission(results, file, maker, places=places, wanted=selection.holds)
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror or error}); choose another place") from error
-    for line in packed.passed_over:
-        print(f"passed over: {line}", file=sys.stderr)
+    _tell_passed_over(packed.passed_over)
     if parsed.json:
         facts = {
             "file": str(file),
@@ -137,21 +151,24 @@ def _export_submission(parsed: argparse.Namespace, selection: Selection, results
     return 0
 
 
-def _export_scores(results: Path, file: Path, wanted: Callable[[Run], bool]) -> list[RunSpec]:
+def _export_scores(results: Path, file: Path, wanted: Callable[[Run], bool]) -> Exported:
     """Final raw scores as CSV, in the columns that `import` reads, which do not name the protocol.
 
     Runs without a finished game have none.
     """
+    from results.archive import Exported
     from results.store import write_bytes
     from results.tables import final_scores, load_runs
 
-    scores = final_scores(found for found in load_runs(results).runs if wanted(found)).dropna(subset="score_train")
+    loaded = load_runs(results)
+    scores = final_scores(found for found in loaded.runs if wanted(found)).dropna(subset="score_train")
     if scores.empty:
         raise ResultsError(f"no run to export below {results}; see what is there with: python -m suite status")
     columns = scores[["baseline", "game", "seed", "frames", "score_train"]].rename(columns={"score_train": "score"})
     write_bytes(file, columns.to_csv(index=False, lineterminator="\n").encode("utf-8"))
     identity = ["baseline", "game", "frames", "seed", "config_hash", "protocol"]
-    return [
+    specs = (
         RunSpec(baseline, game, int(frames), int(seed), key, protocol)
         for baseline, game, frames, seed, key, protocol in scores[identity].itertuples(index=False, name=None)
-    ]
+    )
+    return Exported(tuple(specs), tuple(run.reason for run in loaded.broken))

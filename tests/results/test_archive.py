@@ -75,7 +75,7 @@ def test_the_same_runs_give_the_same_archive(source: Path, packed: Path, tmp_pat
 
 
 def test_other_runs_can_be_selected(source: Path, tmp_path: Path):
-    specs = export_archive(source, tmp_path / "a.tar.gz", lambda run: run.spec.seed == 2)
+    specs = export_archive(source, tmp_path / "a.tar.gz", lambda run: run.spec.seed == 2).specs
     assert [spec.seed for spec in specs] == [2]
     import_archive(tmp_path / "a.tar.gz", tmp_path / "target")
     assert load_runs(tmp_path / "target").runs[0].status == "interrupted"

@@ -302,6 +302,20 @@ def test_exported_scores_are_what_import_takes(call, tmp_path):
     assert json.loads((tmp_path / "elsewhere" / "external" / "scores.json").read_text())["source"] == "a colleague"
 
 
+@pytest.mark.parametrize(("file", "spoiled"), [("scores.csv", "episodes.parquet"), ("runs.tar.gz", "manifest.json")])
+def test_export_names_the_runs_that_it_passes_over(call, tmp_path, file, spoiled):
+    store_run(tmp_path / "runs")
+    (store_run(tmp_path / "runs", seed=1) / spoiled).write_bytes(b"spoiled")
+    code, out, err = call("export", file, "--results", "runs")
+    assert code == 0
+    assert out.startswith(f"1 run exported to {file}")
+    assert err.startswith("passed over: ")
+    assert err.count("\n") == 1
+    assert f"seed-1/{spoiled}" in err
+    (line,) = json.loads(call("export", file, "--results", "runs", "--force", "--json")[1])["passed_over"]
+    assert err == f"passed over: {line}\n"
+
+
 def test_export_does_not_write_over_a_file_unasked(call, tmp_path):
     store_run(tmp_path / "runs")
     (tmp_path / "mine.csv").write_text("mine")
