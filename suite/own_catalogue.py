@@ -124,5 +124,11 @@ def claims_against(
             "frames": format_frames(frames),
             "measure": "median",
         }
-        blocks.append("[[claim]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items()))
+        blocks.append("[[claim]]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in facts.items()))
     return "\n".join(blocks)
+
+
+def _toml(value: Any) -> str:
+    """A text or a list of them. JSON's escapes are TOML's, but for those of one letter beyond 16 bits, which TOML has
+    no pairs for, and for the one control character that JSON leaves as it is."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

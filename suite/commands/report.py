@@ -253,6 +253,7 @@ def _claims(
     """The file of claims beside the suite's: the user's, and those that --against asks for."""
     if parsed.against is None:
         return parsed.claims
+    from reports.judging.claims_file import load_claims
     from suite.own_catalogue import claims_against
 
     (reference, *others) = arguments.parse_baselines(parsed.against)
@@ -264,7 +265,10 @@ def _claims(
         raise UserError(
             "--against compares baselines of your own, and none has runs here; name others with --baselines"
         )
-    given = "" if parsed.claims is None else parsed.claims.read_text(encoding="utf-8")
+    given = ""
+    if parsed.claims is not None:
+        load_claims(parsed.claims, with_built_in=known.protocol.judges_the_paper)  # names this file if it is unfit
+        given = parsed.claims.read_text(encoding="utf-8")
     path = scratch / "claims.toml"
     path.write_text(f"{given}\n{claims_against(reference, names, folders, known, reading.scan)}", encoding="utf-8")
     return path

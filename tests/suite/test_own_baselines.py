@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -333,6 +334,31 @@ def test_against_asks_whether_it_gains_and_names_the_runs_that_are_lacking(train
     ):
         assert suite(line) == 2
         assert message in capsys.readouterr().err
+
+
+def test_against_refuses_an_unfit_file_of_claims_as_a_report_without_it_does(trained, capsys):
+    Path("binary.toml").write_bytes(b"\xff\xfe")
+    Path("unfit.toml").write_text(CLAIM.replace('"ahead"', '"behind"'), encoding="utf-8")
+    for file in ("absent", "binary", "unfit"):
+        line = f"report --no-clips --claims {file}.toml"
+        assert suite(line) == 2
+        told = capsys.readouterr().err
+        assert f"{file}.toml" in told
+        assert suite(f"{line} --against pqn") == 2
+        assert capsys.readouterr().err == told
+
+
+def test_a_title_of_any_letters_may_be_asked_about(trained):
+    from reports.judging.claims_file import load_claims
+    from suite.catalogue import catalogue
+    from suite.own_catalogue import claims_against, with_own
+
+    known = with_own(catalogue("paper"), [Path("results/runs")])
+    title = "Mine \N{ROCKET} \x7f"
+    named = replace(known, baselines=tuple(replace(info, title=title) for info in known.baselines))
+    Path("claims.toml").write_text(claims_against("pqn", ["mine"], [Path("results/runs")], named), encoding="utf-8")
+    (claim,) = load_claims(Path("claims.toml"), with_built_in=False)
+    assert claim.title == f"Does {title} gain over {title}?"
 
 
 @pytest.mark.slow
