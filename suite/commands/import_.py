@@ -41,6 +41,7 @@ EXAMPLES = """\
 """
 _DEFAULT_GAMES = 30  # of each run: a minute for some runs of 4M frames
 _MAX_GAMES = 10_000_000
+_SCORE_FLAGS = ("--name", "--source", "--protocol", "--new-baselines")
 _SUBMISSION_FLAGS = ("--check", "--partly", "--sample", "--replay-all", "--salt", "--threads", "--markdown")
 
 
@@ -73,6 +74,8 @@ def run(parsed: argparse.Namespace) -> int:
     results = arguments.results_folder(parsed.results)
     if parsed.dopamine is not None:
         _refuse_with_dopamine(parsed)
+    elif parsed.file.name.endswith(".tar.gz"):
+        _refuse_with_runs(parsed)
     if parsed.markdown and parsed.json:
         raise UserError("--markdown and --json are two ways to print the verdict; give one")
     if parsed.file is not None and _is_submission(parsed):
@@ -93,9 +96,20 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _refuse_with_dopamine(parsed: argparse.Namespace) -> None:
     """Raises UserError for a flag that says what Dopamine's scores say themselves."""
-    for flag in ("--name", "--source", "--protocol", "--new-baselines", *_SUBMISSION_FLAGS):
-        if getattr(parsed, flag.strip("-").replace("-", "_")) not in (None, False):
+    for flag in (*_SCORE_FLAGS, *_SUBMISSION_FLAGS):
+        if _is_given(parsed, flag):
             raise UserError(f"{flag} goes with a FILE; leave it out beside --dopamine")
+
+
+def _refuse_with_runs(parsed: argparse.Namespace) -> None:
+    """Raises UserError for a flag about scores: runs say themselves what they are."""
+    for flag in _SCORE_FLAGS:
+        if _is_given(parsed, flag):
+            raise UserError(f"{flag} goes with a table of scores, FILE.csv; leave it out beside an archive of runs")
+
+
+def _is_given(parsed: argparse.Namespace, flag: str) -> bool:
+    return getattr(parsed, flag.strip("-").replace("-", "_")) not in (None, False)
 
 
 def _is_submission(parsed: argparse.Namespace) -> bool:
@@ -104,8 +118,7 @@ def _is_submission(parsed: argparse.Namespace) -> bool:
 
     if begins_with_submission(parsed.file):
         return True
-    given = {flag: getattr(parsed, flag.strip("-").replace("-", "_")) for flag in _SUBMISSION_FLAGS}
-    used = [flag for flag, value in given.items() if value not in (None, False)]
+    used = [flag for flag in _SUBMISSION_FLAGS if _is_given(parsed, flag)]
     if used:
         reason = "it does not begin with submission.json; make one with: python -m suite export --submission FILE"
         if not parsed.file.is_file():

@@ -76,6 +76,8 @@ def call(capsys):
             ["import", "--dopamine", "c51", "--name", "theirs"],
             "--name goes with a FILE; leave it out",
         ),
+        (["import", "a.tar.gz", "--name", "theirs"], "--name goes with a table of scores, FILE.csv; leave it out"),
+        (["import", "a.tar.gz", "--new-baselines", "x"], "--new-baselines goes with a table of scores, FILE.csv"),
         (["import", "--dopamine", "c51", "--salt", "x"], "--salt goes with a FILE; leave it out beside --dopamine"),
         (["status", "--log", "pqn/Pong/4M/seed-0", "--json"], "--log prints the log as it is; leave out --json"),
         (["new", "encoder", "dopamine"], "dopamine is the name of a protocol, whose runs have that folder"),
