@@ -158,6 +158,8 @@ def lacks(judgement: Judgement, catalogue: Catalogue) -> str:
             f"over {observations_of(judgement.claim.frames):,}, and no rank is above that number: a difference "
             "shrinks, and none of these runs settles the claim."
         )
+    if missing.unanswered:
+        return f"The claim cannot be answered at its budget: {missing.unanswered}."
     if missing.unpinned:
         needs = listed(list(missing.unpinned))
         parts.append(f"The suite does not have {needs} yet.")

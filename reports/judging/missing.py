@@ -17,7 +17,7 @@ from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.claims_file import GAME_SETS, find_claim, load_claims
 from reports.judging.evidence import COUNTS, MEASURED, UNFINISHED, Entry, Evidence, load
 from reports.judging.run_figures import OBSERVATIONS
-from reports.judging.sides import Basis, find_basis, side_at, value_of
+from reports.judging.sides import Basis, find_basis, side_at, value_of, why_unanswered
 from results.schema import RANK_OBSERVATIONS, RunSpec, format_frames, parse_frames_directory, rank_rows
 
 DEFAULT_RESULTS = Path("results/runs")
@@ -45,11 +45,13 @@ class Missing:
     needed: int = 0  # runs that there are to be in all
     unpinned_runs: int = 0  # of them, those of baselines that the suite does not have
     has_coarse: bool = False  # no run settles it: the suite's ranks are taken over too few observations
+    unanswered: str = ""  # no run settles it: why the finished ones hold nothing of what it measures
+    unanswered_runs: int = 0  # that it lacks, and that nobody is asked for
 
     @property
     def there(self) -> int:
         """How many of the needed runs there are."""
-        return 0 if self.has_coarse else self.needed - len(self.runs) - self.unpinned_runs
+        return 0 if self.has_coarse else self.needed - len(self.runs) - self.unpinned_runs - self.unanswered_runs
 
 
 def missing_runs(
@@ -64,7 +66,8 @@ def missing_runs(
 
     Args: `seeds`: that every game of every side is to have.
     Raises:
-        ReportsError: the claim is unknown, one of its baselines is not in the catalogue, or `seeds` are too few.
+        ReportsError: the claim is unknown, one of its baselines is not in the catalogue, `seeds` are too few, or no
+            run settles the claim.
     """
     claims = load_claims(claims_file, with_built_in=catalogue.protocol.judges_the_paper)
     claim = find_claim(claims, claim_id)
@@ -85,12 +88,19 @@ def missing_runs(
             f"{format_frames(claim.frames)} frames take them over {observations_of(claim.frames):,}: no run settles it"
         )
     fractions = [claim.at_frames / claim.frames] if claim.at_frames else []
-    return list(_lacking(load(results, catalogue, fractions=fractions), claim, catalogue, seeds))
+    evidence = load(results, catalogue, fractions=fractions)
+    lacking = _lacking(evidence, claim, catalogue, seeds)
+    if reason := _why_unanswered(evidence, claim, lacking):
+        raise ReportsError(f"claim {claim_id!r} cannot be answered at its budget: {reason}; change the claim")
+    return list(lacking)
 
 
 def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue, seeds: int = MINIMUM_SEEDS) -> Missing:
     """What `claim` lacks, given the evidence, for `seeds` of every game and side."""
-    runs = _lacking(evidence, claim, catalogue, seeds)
+    runs = lacking = _lacking(evidence, claim, catalogue, seeds)
+    unanswered = _why_unanswered(evidence, claim, lacking)
+    if unanswered:
+        runs = ()
     place = "" if Path(evidence.results) == DEFAULT_RESULTS else f" --results {shlex.quote(evidence.results)}"
     place += catalogue.protocol.flag
     place += " --device cuda" if claim.on == "gpu" else " --device cpu" if claim.on == "cpu" else ""
@@ -112,6 +122,8 @@ def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue, seeds: 
         next_command=f"{catalogue.command} run {following[0]}{place}" if following else "",
         needed=len(claim.sides) * games * seeds,
         has_coarse=_is_too_coarse(claim),
+        unanswered=unanswered,
+        unanswered_runs=len(lacking) - len(runs),
         unpinned_runs=len(unpinned) * games * seeds,
     )
 
@@ -124,6 +136,15 @@ def observations_of(frames: int) -> int:
 def _is_too_coarse(claim: Claim) -> bool:
     """Whether runs of the claim's budget take ranks over fewer observations than it needs."""
     return claim.observations is not None and observations_of(claim.frames) < claim.observations
+
+
+def _why_unanswered(evidence: Evidence, claim: Claim, lacking: tuple[RunSpec, ...]) -> str:
+    """Why the lacking runs would hold nothing that the claim measures, as the finished ones hold nothing, or ""."""
+    if claim.kind.is_timed:  # a run whose time cannot be compared has others beside it
+        return ""
+    wanted = {run.baseline for run in lacking}
+    reasons = (why_unanswered(evidence, claim, name) for name in claim.sides if name in wanted)
+    return next(filter(None, reasons), "")
 
 
 def _next_run(evidence: Evidence, claim: Claim, runs: tuple[RunSpec, ...]) -> RunSpec:

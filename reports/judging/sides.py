@@ -26,6 +26,7 @@ from reports.judging.evidence import (
 from reports.judging.timing import paths_text
 from reports.measures import LAYER_MEASURES, RANK_MEASURE, TIME_MEASURE
 from reports.statistics.bootstrap import Scores
+from results.schema import format_frames
 from results.scores import human_normalised
 
 NO_SOURCE = "none"
@@ -97,6 +98,38 @@ def value_of(entry: Entry, claim: Claim) -> float | tuple[float, ...] | None:
         score = entry.run.at_fraction.get(claim.at_frames / claim.frames, np.nan)
         return None if np.isnan(score) else human_normalised(score, entry.game)
     return entry.hns
+
+
+def why_unanswered(evidence: Evidence, claim: Claim, baseline: str) -> str:
+    """Why finished runs of `baseline` on one of the claim's games, at its budget, hold nothing of what it measures, so
+    that another seed is of no use; "" where some do, or where there are none yet."""
+    by_game: dict[str, list[Entry]] = defaultdict(list)
+    for entry in evidence.of(baseline, claim.frames):
+        # A run is done without having finished a game, and then does not count.
+        is_done = entry.standing in (COUNTS, UNFINISHED) and entry.run is not None and entry.run.status == "done"
+        if is_done and entry.game in claim.games:
+            by_game[entry.game].append(entry)
+    allowed = {COUNTS, UNFINISHED} if claim.at_frames is not None and baseline == claim.baseline else {COUNTS}
+    for entries in by_game.values():
+        if not any(entry.standing in allowed and value_of(entry, claim) is not None for entry in entries):
+            has_layers = value_of(entries[0], claim) is not None
+            return _no_layers(entries[0], claim) if claim.layers and not has_layers else _no_score(entries[0], claim)
+    return ""
+
+
+def _no_layers(entry: Entry, claim: Claim) -> str:
+    final = entry.run.final_diagnostics if entry.run else {}
+    there = [name.split("/", 1)[1] for name in final if name.split("/", 1)[0] == claim.measure]
+    if not there:
+        return f"the runs of {entry.baseline} have no {claim.measure} of any layer"
+    lacking = [layer for layer in claim.layers if layer not in there]
+    return f"the runs of {entry.baseline} have no layer {', '.join(lacking)}; they have {', '.join(sorted(there))}"
+
+
+def _no_score(entry: Entry, claim: Claim) -> str:
+    early = claim.at_frames is not None and entry.baseline == claim.baseline
+    frames = format_frames((claim.at_frames if early else None) or claim.frames)
+    return f"in the runs of {entry.baseline} on {entry.game} no game was finished by frame {frames}"
 
 
 def is_too_coarse(entry: Entry, claim: Claim) -> bool:

@@ -59,6 +59,7 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
             "command": judgement.missing.command,
             "next_command": judgement.missing.next_command,
             "has_coarse": judgement.missing.has_coarse,
+            "unanswered": judgement.missing.unanswered,
             "commands": list(judgement.missing.commands),
             "cost": wording.cost_text(judgement.missing, report.catalogue),
         },

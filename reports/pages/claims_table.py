@@ -45,6 +45,8 @@ def _why_none(judgement: Judgement, report: Report) -> str:
         return ""
     if missing.has_coarse:
         return f"none settles it: it needs ranks over {judgement.claim.observations:,} observations"
+    if missing.unanswered:
+        return f"none settles it: {missing.unanswered}"
     if missing.unpinned:
         return f"none: the suite does not have {', '.join(missing.unpinned)}"
     wanted = judgement.wanted_seeds

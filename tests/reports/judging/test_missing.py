@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from made_up_runs import make_catalogue, write_run
 from reports.errors import ReportsError
 from reports.judging.claims_file import ATARI10, find_claim, load_claims
 from reports.judging.evidence import load
+from reports.judging.judge import judge
 from reports.judging.missing import estimate_cost, find_missing, missing_runs, run_arguments
+from reports.wording import sentence
 from results.schema import RunSpec
 
 CATALOGUE = make_catalogue()
@@ -120,3 +123,63 @@ def test_cost_is_what_is_left_at_the_median_speed_measured(tmp_path: Path) -> No
     assert cost.unknown == ("c51",)
     assert "Made-up CPU" in cost.hardware
     assert estimate_cost(evidence, runs[1:]) is None
+
+
+UNANSWERED = {
+    "layers": (
+        {"kind": "below", "measure": "dead_fraction", "layers": ["conv9"], "claimed": 0.1},
+        "the runs of pqn have no layer conv9; they have conv1, conv2",
+    ),
+    "layers not measured": (
+        {"kind": "below", "measure": "effective_rank", "layers": ["conv1"], "claimed": 0.1},
+        "the runs of pqn have no effective_rank of any layer",
+    ),
+    "games": (
+        {"kind": "ahead", "measure": "median", "reference": "c51"},
+        "in the runs of c51 on Pong no game was finished by frame 4M",
+    ),
+    "layers without games": (
+        {"kind": "below", "baseline": "c51", "measure": "dead_fraction", "layers": ["conv1"], "claimed": 0.1},
+        "in the runs of c51 on Pong no game was finished by frame 4M",
+    ),
+    "an early frame": (
+        {"kind": "reaches", "measure": "median", "reference": "c51", "at_frames": "4k"},
+        "in the runs of pqn on Pong no game was finished by frame 4k",
+    ),
+}
+
+
+@pytest.mark.parametrize(("facts", "reason"), UNANSWERED.values(), ids=UNANSWERED)
+def test_what_finished_runs_cannot_answer_asks_for_no_more_of_them(
+    tmp_path: Path, facts: dict[str, object], reason: str
+) -> None:
+    dead = {"dead_fraction/conv1": 0.1, "dead_fraction/conv2": 0.1}
+    write_run(tmp_path, "pqn", "Pong", 4_000_000, 0, 0.5, diagnostics=dead)
+    write_run(tmp_path, "c51", "Pong", 4_000_000, 0, 0.5, games=0, diagnostics=dead)
+    file = tmp_path / "claims.toml"
+    common = {
+        "id": "odd",
+        "title": "Odd",
+        "statement": "Odd.",
+        "source": "us",
+        "baseline": "pqn",
+        "games": ["Pong"],
+        "frames": "4M",
+    }
+    file.write_text(
+        "[[claim]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in (common | facts).items())
+    )
+    with pytest.raises(ReportsError, match=f"claim 'odd' cannot be answered at its budget: {reason}; change"):
+        missing_runs("odd", results=tmp_path, catalogue=CATALOGUE, claims_file=file)
+    claim = find_claim(load_claims(file), "odd")
+    evidence = load(tmp_path, CATALOGUE, fractions=[0.001])
+    missing = find_missing(evidence, claim, CATALOGUE)
+    assert (missing.unanswered, missing.runs, missing.command, missing.next_command) == (reason, (), "", "")
+    assert reason in sentence(judge(claim, evidence, CATALOGUE, repetitions=100), CATALOGUE)
+
+
+def test_a_seed_without_a_game_beside_one_that_has_some_does_not_stop_a_claim(tmp_path: Path, own_claim: Path) -> None:
+    write_run(tmp_path, "pqn", "Pong", 4_000_000, 0, 0.5, games=0)
+    write_run(tmp_path, "pqn", "Pong", 4_000_000, 1, 0.5)
+    runs = missing_runs("own", results=tmp_path, catalogue=CATALOGUE, claims_file=own_claim)
+    assert [run.seed for run in runs if (run.baseline, run.game) == ("pqn", "Pong")] == [2, 3]
