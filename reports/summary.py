@@ -107,7 +107,7 @@ def summarise(report: Report) -> dict[str, Any]:
             "off_protocol": sum(entry.standing == OFF_PROTOCOL for entry in runs),
             "unfinished": sum(entry.standing == UNFINISHED for entry in runs),
             "not_comparable": sum(entry.standing == NOT_COMPARABLE for entry in runs),
-            "broken": len(evidence.broken),
+            "broken": len(evidence.broken_runs),
             "external_scores": len(evidence.entries) - len(runs),
             "newest_run_finished_at": max(
                 (e.run.finished_at for e in runs if e.run and e.run.finished_at), default=None

@@ -59,9 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=parse_path,
-        default=DEFAULT_OUT,
         metavar="DIR",
-        help="where the report goes (default: %(default)s)",
+        help=f"where the report goes (default: {DEFAULT_OUT})",
     )
     parser.add_argument(
         "--claims", type=parse_path, metavar="FILE", help="claims of your own, as TOML, beside the suite's"
@@ -88,18 +87,19 @@ def run(parsed: argparse.Namespace) -> int:
     for folder in given:
         flags.refuse_lost_results(folder)
     results, *more = folders = _each_once(given)
-    if parsed.markdown and (parsed.json or parsed.open):
-        raise UserError("--markdown writes no report; leave out --json and --open")
+    if parsed.markdown and (parsed.json or parsed.open or parsed.out is not None):
+        raise UserError("--markdown writes no report; leave out --json, --open and --out")
     if parsed.baselines is not None and parsed.against is None:
         raise UserError("--baselines goes with --against BASELINE; a report shows whatever has runs, so leave it out")
     if not parsed.markdown:
-        return _show(_made(parsed, folders, _out(parsed.out)), parsed)
+        return _show(_made(parsed, folders, _out(parsed.out or DEFAULT_OUT)), parsed)
     from reports.build import summarise
     from reports.markdown import render
 
     with _known(parsed, folders) as (known, claims, reading):
         found = summarise(results=results, catalogue=known, claims_file=claims, more=more, reading=reading)
         print(render(found))
+    _tell([f"{_LEFT_OUT}: {line}" for line in found["results"]["left_out"]])
     return 0
 
 
@@ -194,8 +194,13 @@ def _open(made: Made, parsed: argparse.Namespace) -> None:
         webbrowser.open(Path(made.facts["index"]).absolute().as_uri())
 
 
-def _few_of_each(lines: Sequence[str]) -> list[str]:
-    """`lines` in their order; of many that give one reason, a few and how many more there are."""
+def _tell(lines: Sequence[str], all_in: str = "") -> None:
+    for line in _few_of_each(lines, all_in):
+        print(line, file=sys.stderr)
+
+
+def _few_of_each(lines: Sequence[str], all_in: str) -> list[str]:
+    """`lines` in their order; of many that give one reason, a few and how many more there are, all `all_in` a file."""
     reasons = Counter(map(_reason, lines))
     told: Counter[str] = Counter()
     few = []
@@ -205,7 +210,7 @@ def _few_of_each(lines: Sequence[str]) -> list[str]:
         if reasons[reason] <= _FEW + 1 or told[reason] <= _FEW:
             few.append(line)
         elif told[reason] == _FEW + 1:
-            few.append(f"{_LEFT_OUT}: {display.count(reasons[reason] - _FEW)} more, all in summary.json: {reason}")
+            few.append(f"{_LEFT_OUT}: {display.count(reasons[reason] - _FEW)} more{all_in}: {reason}")
     return few
 
 
@@ -216,8 +221,7 @@ def _reason(line: str) -> str:
 
 
 def _show(made: Made, parsed: argparse.Namespace) -> int:
-    for line in _few_of_each(made.lines):
-        print(line, file=sys.stderr)
+    _tell(made.lines, ", all in summary.json")
     if parsed.json:
         print(json.dumps(made.facts, indent=2))
         return 0

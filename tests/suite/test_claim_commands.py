@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from stored_runs import store_run
 
 from suite.cli import main
 
@@ -78,3 +79,17 @@ def test_markdown_goes_to_stdout_and_writes_no_report(call, tmp_path):
 
 def test_markdown_and_what_needs_a_report_exclude_each_other(call):
     assert call("report", "--markdown", "--open")[0] == 2
+    code, out, err = call("report", "--markdown", "--out", "somewhere")
+    assert (code, out) == (2, "")
+    assert "--markdown writes no report; leave out --json, --open and --out" in err
+
+
+def test_markdown_names_what_it_leaves_out(call, tmp_path):
+    store_run(tmp_path / "runs")
+    for seed in (1, 2):
+        (store_run(tmp_path / "runs", seed=seed) / "manifest.json").write_bytes(b"spoiled")
+    code, out, err = call("report", "--markdown", "--results", "runs")
+    assert code == 0
+    assert "3 runs, 1 counted, 2 broken." in out
+    told = err.splitlines()
+    assert [line.split(": ")[:2] for line in told] == [["left out", f"pqn/Pong/200k/seed-{seed}"] for seed in (1, 2)]
