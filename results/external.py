@@ -36,6 +36,7 @@ __all__ = [
     "external_directory",
     "load_external",
     "read_scores_csv",
+    "refuse_unfit_name",
     "store_dopamine",
     "store_scores",
 ]
@@ -305,18 +306,21 @@ def _cells(data: bytes, where: str) -> Iterator[tuple[int, dict[str, str]]]:
         raise ResultsError(f"{where}, line {reader.line_num}: no CSV ({error})") from None
 
 
+def refuse_unfit_name(baseline: str, where: str) -> None:
+    """Raises ResultsError for what cannot be the name of a baseline."""
+    if not _NAME.fullmatch(baseline):
+        raise ResultsError(f"{where}: {shown(baseline)} is no name (up to 100 of lower case, digits, dots, dashes)")
+
+
 def _score(cells: dict[str, str], where: str, baselines: Collection[str] | None) -> ExternalScore:
     baseline = cells["baseline"]
-    if not _NAME.fullmatch(baseline):
-        raise ResultsError(
-            f"{where}, column baseline: {shown(baseline)} is no name (up to 100 of lower case, digits, dots, dashes)"
-        )
+    refuse_unfit_name(baseline, f"{where}, column baseline")
     if baselines is not None and baseline not in baselines:
-        nearest = difflib.get_close_matches(baseline, baselines, n=1)
-        hint = f"nearest: {nearest[0]}; " if nearest else ""
+        nearest = difflib.get_close_matches(baseline, baselines)
+        hint = f" (nearest: {', '.join(nearest)})" if nearest else ""
         raise ResultsError(
-            f"{where}, column baseline: unknown baseline {shown(baseline)} ({hint}allowed: {', '.join(baselines)}; "
-            "a new one must be announced)"
+            f"{where}, column baseline: unknown baseline {shown(baseline)}{hint}; if it is new, "
+            f"add --new-baselines {baseline}"
         )
     try:
         game = find_game(cells["game"]).name

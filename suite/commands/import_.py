@@ -212,10 +212,12 @@ def _import_runs(file: Path, results: Path, as_json: bool) -> int:
 
 
 def _import_scores(parsed: argparse.Namespace, results: Path) -> int:
-    from results.external import read_scores_csv, store_scores
+    from results.external import read_scores_csv, refuse_unfit_name, store_scores
 
     name = parsed.name or re.sub(r"[^a-z0-9.-]+", "-", parsed.file.stem.lower()).strip("-.")
     new = () if parsed.new_baselines is None else tuple(name.strip() for name in parsed.new_baselines.split(","))
+    for announced in new:
+        refuse_unfit_name(announced, "--new-baselines")
     scores = read_scores_csv(parsed.file, (*PINNED_NAMES, *new))
     source, protocol = parsed.source or parsed.file.name, parsed.protocol or "unknown"
     stored = store_scores(results, name, scores, source=source, protocol=protocol)

@@ -106,7 +106,7 @@ def test_an_unknown_baseline_is_refused_where_names_are_given(tmp_path: Path):
     path = write(tmp_path, HEADER + "c15,Pong,0,40M,1\n")
     assert read_scores_csv(path)[0].baseline == "c15"
     with pytest.raises(
-        ResultsError, match=r"line 2, column baseline: unknown baseline 'c15' \(nearest: c51; allowed: pqn"
+        ResultsError, match=r"line 2, column baseline: unknown baseline 'c15' \(nearest: c51\); if it is new, add"
     ):
         read_scores_csv(path, baselines=("pqn", "c51"))
 

@@ -341,6 +341,13 @@ def test_imported_scores_of_a_baseline_of_ones_own_must_be_announced(call, tmp_p
     code, _, err = call("import", "scores.csv", "--results", "runs")
     assert code == 2
     assert "line 2, column baseline: unknown baseline 'hadamx-pqn' (nearest: hadamax-pqn" in err
+    assert "if it is new, add --new-baselines hadamx-pqn" in err
+    assert len(err) < 300
+    for unfit in ("", "hadamx-pqn,", "Hadamx PQN,hadamx-pqn"):
+        code, _, err = call("import", "scores.csv", "--results", "runs", "--new-baselines", unfit)
+        assert code == 2
+        assert "--new-baselines: " in err
+        assert "is no name" in err
     assert not (tmp_path / "external").exists()
     assert call("import", "scores.csv", "--results", "runs", "--new-baselines", "hadamx-pqn")[0] == 0
 
