@@ -11,7 +11,7 @@ from results.archive import ALL_FILES, pack_members
 from results.atomic import write_bytes
 from results.errors import ResultsError
 from results.hashing import sha256_hex
-from results.schema import RunSpec
+from results.schema import MANIFEST_FILE, RunSpec
 from results.store import BrokenRun, Run, open_run, scan
 from results.submissions import SUBMISSION_FILE, Submission, parse_by, parse_cite, parse_licence
 from suite.errors import UserError
@@ -69,7 +69,7 @@ def export_submission(
     """Packs runs below `root` and who made them into `file`. The same runs and maker give the same bytes.
 
     Args:
-        places: of runs, below `root`; without any, every finished run that is `wanted`.
+        places: of runs, below `root` or with it in front; without any, every finished run that is `wanted`.
     Raises:
         ResultsError: there is none, or one breaks a rule of `suite.submission_rules`. Nothing is written.
     """
@@ -96,13 +96,19 @@ def export_submission(
 def _named(root: Path, places: Sequence[str]) -> tuple[list[Run], list[str]]:
     runs = {}
     for place in places:
-        found = open_run(root / place)
+        found = open_run(_folder(root, place))
         if isinstance(found, BrokenRun):
             raise ResultsError(f"{found.reason}; list the runs with: python -m suite status")
         if (root / found.spec.directory).resolve() != found.directory.resolve():
             raise ResultsError(f"{place}: is no run's place below {root}; its place there is {found.spec.directory}")
         runs[found.spec] = found
     return [runs[spec] for spec in sorted(runs)], []
+
+
+def _folder(root: Path, place: str) -> Path:
+    """Of a run: below `root`, or where the path itself leads, as a shell completes it."""
+    folders = (root / place, Path(place))
+    return next((folder for folder in folders if (folder / MANIFEST_FILE).is_file()), folders[0])
 
 
 def _found(root: Path, wanted: Callable[[RunSpec], bool]) -> tuple[list[Run], list[str]]:

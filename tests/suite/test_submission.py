@@ -80,11 +80,14 @@ def test_the_same_runs_and_maker_give_the_same_bytes_with_every_checksum(mine, f
     assert submission["cite"] == "doi 10.1000/ada.1"
 
 
-def test_runs_are_named_by_their_places_or_chosen(mine, runs, file, capsys):
+def test_runs_are_named_by_their_places_or_chosen(mine, runs, file, capsys, monkeypatch):
     place = str(runs[1].spec.directory)
     assert export(mine, file, place) == 0
     assert export(mine, file, "--seeds", "0,", "--force", "--json") == 0
     assert json.loads(capsys.readouterr().out.partition("\n")[2])["runs"] == [str(runs[0].spec.directory)]
+    monkeypatch.chdir(mine.parent)
+    assert export(mine, file, f"{mine.name}/{place}", "--force", "--json") == 0  # as a shell completes it
+    assert json.loads(capsys.readouterr().out)["runs"] == [place]
     assert export(mine, file, place, "--seeds", "0,", "--force") == 2
     assert "not both" in capsys.readouterr().err
 
