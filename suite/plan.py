@@ -35,7 +35,8 @@ class RunState:
     @property
     def fraction(self) -> float:
         """Of the budget, 0 to 1."""
-        if self.state == "done":
+        # Whole updates end short of the budget. What is done stays so when its code or a pinned value changes.
+        if self.state == "done" or (self.manifest and self.manifest["status"] == "done"):
             return 1.0
         return self.frames_done / self.total_frames if self.total_frames else 0.0
 

@@ -76,6 +76,7 @@ def test_a_run_of_changed_values_is_another_configuration_and_refused(tmp_path):
     store_run(tmp_path, values={"discount": 0.9})
     states = wanted(tmp_path)
     assert states[0].state == "other configuration"
+    assert states[0].fraction == 1.0  # it is done, for all that
     with pytest.raises(UserError, match=r"made with another configuration; move it away or choose another --results"):
         plan.refuse_unusable(states)
 
