@@ -9,6 +9,7 @@ import pytest
 from conftest import GAMES
 from made_up_runs import make_catalogue, write_run
 
+from reports.build import build
 from reports.errors import ReportsError
 from reports.judging.claims_file import ATARI10, find_claim, load_claims
 from reports.judging.evidence import load
@@ -183,3 +184,17 @@ def test_a_seed_without_a_game_beside_one_that_has_some_does_not_stop_a_claim(tm
     write_run(tmp_path, "pqn", "Pong", 4_000_000, 1, 0.5)
     runs = missing_runs("own", results=tmp_path, catalogue=CATALOGUE, claims_file=own_claim)
     assert [run.seed for run in runs if (run.baseline, run.game) == ("pqn", "Pong")] == [2, 3]
+
+
+def test_the_page_of_a_claim_that_cannot_be_answered_offers_no_command(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "pqn", "Pong", 4_000_000, 0, 0.5, diagnostics={"dead_fraction/conv1": 0.1})
+    file = tmp_path / "claims.toml"
+    file.write_text(
+        '[[claim]]\nid = "odd"\nkind = "below"\nmeasure = "dead_fraction"\nlayers = ["conv9"]\nclaimed = 0.1\n'
+        'title = "Odd"\nstatement = "Odd."\nsource = "us"\nbaseline = "pqn"\ngames = ["Pong"]\nframes = "4M"\n'
+    )
+    build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE, claims_file=file)
+    page = (tmp_path / "html/claims/odd.html").read_text(encoding="utf-8")
+    assert "No command: the runs of pqn have no layer conv9; they have conv1." in page
+    assert "python -m suite run" not in page
+    assert "none settles it: the runs of pqn have no layer conv9" in (tmp_path / "html/index.html").read_text("utf-8")
