@@ -47,12 +47,13 @@ def try_encoder(name: str, path: Path, table: Table, precision: str = "float32")
     assert isinstance(encoder, OwnEncoder)
     _check_weights(name, network, _network(name, table, precision))
     _check_copies(name, network)
-    observations = _observations(0)
+    observations, before = _observations(0), _observations(0)
     try:
-        values = _check_output(name, network, observations)
+        values = _check_output(name, network, observations, before)
         notes = _check_repeats(name, network, observations, values)
         notes += _check_update(name, network, observations)
         found = layer_diagnostics(network, observations)
+        _check_input(name, observations, before)  # with `activations` it may go another way
     except ConfigError:
         raise
     except Exception as error:  # whatever the user's code raises
@@ -122,8 +123,9 @@ def _check_copies(name: str, network: QNetwork) -> None:
         ) from error
 
 
-def _check_output(name: str, network: QNetwork, observations: Tensor) -> Tensor:
+def _check_output(name: str, network: QNetwork, observations: Tensor, before: Tensor) -> Tensor:
     features = network.encoder(observations) if network.encoder.compute_dtype is None else None
+    _check_input(name, observations, before)  # after every pass: two of them may undo each other's change
     if features is not None:
         wanted = (_BATCH, network.encoder.features)
         found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
@@ -135,9 +137,17 @@ def _check_output(name: str, network: QNetwork, observations: Tensor) -> Tensor:
         if not features.dtype.is_floating_point:
             raise ConfigError(f"{name}: forward returns {features.dtype}; it must return floating point features")
     values = network(observations)
+    _check_input(name, observations, before)
     if not torch.isfinite(values).all():
         raise ConfigError(f"{name}: its first output is not finite; observations are 0..255: divide them by 255")
     return values
+
+
+def _check_input(name: str, observations: Tensor, before: Tensor) -> None:
+    """On a CPU the observations are the emulator's own memory, of which a checkpoint holds the hash."""
+    alike = observations.shape == before.shape and observations.dtype == before.dtype
+    if not alike or not torch.equal(observations, before):
+        raise ConfigError(f"{name}: forward changes its input; work on a copy (observations.clone())")
 
 
 def _check_repeats(name: str, network: QNetwork, observations: Tensor, values: Tensor) -> list[str]:

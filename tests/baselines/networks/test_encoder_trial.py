@@ -1,0 +1,69 @@
+"""What the trial of a user's encoder refuses, each in a line that says what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from baselines import code
+from baselines.config import ConfigError
+from baselines.networks.trial import Tried, try_encoder
+
+NET = """
+import sys, torch
+from torch import nn
+class Net(nn.Module):
+    features = 16
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Linear(4 * 7 * 7, 16)
+    def forward(self, observations):
+        images = observations.to(self.dense.weight.dtype) / 255
+        return self.dense(nn.functional.avg_pool2d(images, 12).flatten(1))
+"""
+FORWARD = "    def forward(self, observations):\n"
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    monkeypatch.setattr(code, "_sources", {})
+    monkeypatch.setattr(code, "_modules", {})
+
+
+def found(folder: Path, source: str) -> str:
+    (folder / "net.py").write_text(source, encoding="utf-8")
+    return code.find_source("net.py:Net", folder).reference
+
+
+def tried(folder: Path, source: str, precision: str = "float32") -> Tried:
+    return try_encoder(found(folder, source), folder / "net.py", {}, precision)
+
+
+def refused(folder: Path, source: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        tried(folder, source)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def forward_with(line: str) -> str:
+    return NET.replace(FORWARD, f"{FORWARD}        {line}\n")
+
+
+def test_a_sound_encoder_passes(tmp_path):
+    assert tried(tmp_path, NET).notes == ()
+    assert tried(tmp_path, NET, "bf16").parameters == 4 * 7 * 7 * 16 + 16
+
+
+@pytest.mark.parametrize("line", ["observations[:, 0] = 0", "observations //= 2", "observations.transpose_(2, 3)"])
+def test_one_that_writes_into_its_input_is_refused(tmp_path, line):
+    assert refused(tmp_path, forward_with(line)) == (
+        "net.py:Net: forward changes its input; work on a copy (observations.clone())"
+    )
+
+
+def test_one_that_writes_into_its_input_when_diagnosed_is_refused(tmp_path):
+    source = NET.replace(FORWARD, "    layer_names = ()\n    def forward(self, observations, activations=None):\n")
+    source = source.replace(
+        "        images =", "        if activations is not None: observations.zero_()\n        images ="
+    )
+    assert "forward changes its input" in refused(tmp_path, source)
