@@ -25,6 +25,8 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.py")
 _CLASS = r"[A-Za-z_][A-Za-z0-9_]*"
 _FILE = re.compile(rf"(?P<file>[^:]+\.py):(?P<name>{_CLASS})")
 _MODULE = re.compile(rf"(?P<module>{_CLASS}(\.{_CLASS})*):(?P<name>{_CLASS})")
+# Whatever the user's code raises; exit() would end the suite without a word, and with the code of success.
+USER_ERRORS = (Exception, SystemExit)
 _OUR_PACKAGES = {"baselines", "suite", "results", "reports"}
 _USUAL = (
     {"torch", "numpy"} | _OUR_PACKAGES | set(sys.stdlib_module_names)
@@ -135,7 +137,7 @@ def _execute(source: Source) -> ModuleType:
     sys.path.append(folder)  # what lies beside the file can be imported, as in a script
     try:
         exec(compile(source.data, str(source.path), "exec"), vars(module))
-    except Exception as error:  # whatever the user's code raises
+    except USER_ERRORS as error:
         del sys.modules[module.__name__]
         raise ConfigError(f"{source.path.name} cannot be loaded: {describe_error(error, source.path)}") from error
     finally:

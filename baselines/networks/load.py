@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.code import describe_error, is_reference, load_class
+from baselines.code import USER_ERRORS, describe_error, is_reference, load_class
 from baselines.config import ConfigError
 from baselines.networks.encoder import Encoder, keep
 
@@ -99,7 +99,7 @@ class OwnEncoder(Encoder):
     def _built(self) -> Any:
         try:
             net = self._make()
-        except Exception as error:  # whatever the user's code raises
+        except USER_ERRORS as error:
             where = Path(inspect.getfile(self._make))
             raise ConfigError(
                 f"{self.reference} cannot be built without arguments: {describe_error(error, where)}"

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.code import describe_error
+from baselines.code import USER_ERRORS, describe_error
 from baselines.config import ConfigError
 from baselines.networks.diagnostics import layer_diagnostics
 from baselines.networks.load import OwnEncoder, Table, load_encoder
@@ -56,7 +56,7 @@ def try_encoder(name: str, path: Path, table: Table, precision: str = "float32")
         _check_input(name, observations, before)  # with `activations` it may go another way
     except ConfigError:
         raise
-    except Exception as error:  # whatever the user's code raises
+    except USER_ERRORS as error:
         hint = (
             "; in bf16 weights are bfloat16, so bring the observations to the dtype of a weight"
             if precision == "bf16"
@@ -78,7 +78,7 @@ def _network(name: str, table: Table, precision: str) -> QNetwork:
         network.reset_parameters(torch.Generator().manual_seed(0))
     except ConfigError:
         raise
-    except Exception as error:  # whatever the user's code raises
+    except USER_ERRORS as error:
         text = " ".join(str(error).split())
         raise ConfigError(f"{name}: reset_parameters(generator) failed: {type(error).__name__}: {text}") from error
     use_precision(network, precision)
@@ -115,7 +115,7 @@ def _check_copies(name: str, network: QNetwork) -> None:
         torch.save(network.state_dict(), buffer)
         buffer.seek(0)
         torch.load(buffer, weights_only=True)
-    except Exception as error:  # whatever copy, pickle and torch raise
+    except USER_ERRORS as error:  # whatever copy, pickle and torch raise
         text = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"{name} cannot be copied and saved ({type(error).__name__}: {text}), so that no checkpoint could hold it; "

@@ -67,3 +67,27 @@ def test_one_that_writes_into_its_input_when_diagnosed_is_refused(tmp_path):
         "        images =", "        if activations is not None: observations.zero_()\n        images ="
     )
     assert "forward changes its input" in refused(tmp_path, source)
+
+
+INIT = "    def __init__(self):\n        super().__init__()\n"
+RESET = "\n    def reset_parameters(self, generator):\n        "
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import sys\nsys.exit(0)\n" + NET, "net.py cannot be loaded: SystemExit: 0 (line 2)"),
+        (NET.replace(INIT, INIT + "        sys.exit()\n"), "cannot be built without arguments: SystemExit (line 8)"),
+        (forward_with("sys.exit('enough')"), "forward failed: SystemExit: enough (line 10)"),
+        (NET + RESET + "sys.exit(3)\n", "reset_parameters(generator) failed: SystemExit: 3"),
+        (NET + "    def __deepcopy__(self, memo):\n        sys.exit(3)\n", "cannot be copied and saved (SystemExit: 3"),
+    ],
+    ids=["module", "init", "forward", "reset", "copy"],
+)
+def test_one_that_ends_the_process_is_refused(tmp_path, source, words):
+    assert words in refused(tmp_path, source)
+
+
+def test_ctrl_c_is_not_taken_for_a_fault_of_the_code(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        tried(tmp_path, forward_with("raise KeyboardInterrupt"))

@@ -1,0 +1,59 @@
+"""Mistakes in a user's own files at the command line: one line that says what to do, exit code 2, and nothing lost."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from baselines import code, registry
+from suite import preflight
+from suite.cli import main
+
+TOML = 'name = "mine"\nextends = "pqn"\n[values]\nencoder = { value = "net.py:Net", source = "ours" }\n'
+NET = """
+from torch import nn
+class Net(nn.Module):
+    features = 16
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Linear(4 * 7 * 7, 16)
+    def forward(self, observations):
+        images = observations.to(self.dense.weight.dtype) / 255
+        return self.dense(nn.functional.avg_pool2d(images, 12).flatten(1))
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_own", {})
+    monkeypatch.setattr(code, "_sources", {})
+    monkeypatch.setattr(code, "_modules", {})
+
+
+def suite(line):
+    return main(shlex.split(line))
+
+
+def refused(line, capsys):
+    """The one line that the command says."""
+    capsys.readouterr()
+    assert suite(line) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    return said.err
+
+
+def write(source=NET, toml=TOML):
+    Path("net.py").write_text(source, encoding="utf-8")
+    Path("mine.toml").write_text(toml, encoding="utf-8")
+
+
+def test_code_that_exits_does_not_end_the_suite_with_success(capsys):
+    write("raise SystemExit\n")
+    assert "net.py cannot be loaded: SystemExit (line 1)" in refused("list --baselines mine.toml", capsys)
+    (row,) = preflight.check_own(["mine"])  # doctor's
+    assert not row.passed
+    assert "SystemExit" in row.detail
