@@ -6,10 +6,12 @@ Three files in the folder you are in: NAME.toml, NAME.py and test_NAME.py. None 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import keyword
 import re
 import shlex
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -42,13 +44,13 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.extends.lower() not in PINNED_NAMES:
         raise UserError(f"--extends {parsed.extends!r} is no baseline of the suite's; see: python -m suite list")
     folder = arguments.writable_folder(parsed.folder, "--folder")
-    module = re.sub(r"[.-]", "_", name)
+    module = _checked_module(name, folder)
     words = {
         "NAME": name,
         "TITLE": re.sub(r"[._-]+", " ", name).title(),
         "EXTENDS": parsed.extends.lower(),
         "FILE": f"{module}.py",
-        "CLASS": "".join(word.capitalize() for word in re.split(r"[._-]+", name)),
+        "CLASS": _class_name(name),
         "TEST": f"test_{module}.py",
     }
     written = {
@@ -77,7 +79,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _checked_name(name: str) -> str:
     """A name that a baseline can have, and whose class Python can. Raises UserError."""
-    start = name[:1].isalpha() and not keyword.iskeyword(name)
+    start = name[:1].isalpha() and not keyword.iskeyword(name) and not keyword.iskeyword(_class_name(name))
     if BASELINE_NAME.fullmatch(name) is None or not start or len(name) > LONGEST_NAME or name.startswith("test_"):
         raise UserError(
             f"{name!r} can name no encoder; use lower-case letters, digits, '.', '_' and '-', a letter first, "
@@ -88,6 +90,34 @@ def _checked_name(name: str) -> str:
     if name in PINNED_NAMES:
         raise UserError(f"{name} is a baseline of the suite's own; choose another name")
     return name
+
+
+def _class_name(name: str) -> str:
+    return "".join(word.capitalize() for word in re.split(r"[._-]+", name))
+
+
+def _checked_module(name: str, folder: Path) -> str:
+    """The name of the encoder's module. Raises UserError for one that would stand in another module's place.
+
+    Python looks for modules in the folder that it is started in first, so whatever imports the other one would break.
+    """
+    module = re.sub(r"[.-]", "_", name)
+    if module == "conftest":
+        raise UserError(f"{module}.py is a file that pytest reads; choose another name")
+    if module in sys.stdlib_module_names:
+        raise UserError(
+            f"{module} is a module of Python's own, and {module}.py would be taken for it; choose another name"
+        )
+    spec = importlib.util.find_spec(module)
+    place = Path(spec.origin).parent.resolve() if spec is not None and spec.origin is not None else None
+    # A folder without __init__.py hides nothing (no origin). A file of that name in one of these two folders is the
+    # user's own; where it is in the way, it is not written over.
+    if spec is not None and place is not None and place not in (Path().resolve(), folder.resolve()):
+        raise UserError(
+            f"{module} can be imported already ({spec.origin}), and one would be taken for the other; "
+            "choose another name"
+        )
+    return module
 
 
 def _filled(template: str, words: dict[str, str]) -> str:

@@ -57,3 +57,24 @@ def test_code_that_exits_does_not_end_the_suite_with_success(capsys):
     (row,) = preflight.check_own(["mine"])  # doctor's
     assert not row.passed
     assert "SystemExit" in row.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        *((name, f"{name} is a module of Python's own") for name in ("random", "copy", "types", "queue", "token")),
+        *((name, f"{name} can be imported already (") for name in ("suite", "pytest", "torch", "results")),
+        ("conftest", "conftest.py is a file that pytest reads"),
+        *((name, f"'{name}' can name no encoder") for name in ("none", "true", "false", "false-")),
+    ],
+)
+def test_new_refuses_a_name_that_would_break_what_is_in_its_folder(name, words, capsys):
+    assert words in refused(f"new encoder {name}", capsys)
+    assert list(Path().iterdir()) == []
+
+
+def test_new_takes_names_that_only_look_like_others(capsys):
+    Path("ideas").mkdir()
+    Path("plain.py").write_text("")
+    for line in ("none-2", "my-random", "ideas", "plain --folder ideas"):
+        assert suite(f"new encoder {line}") == 0
