@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from baselines.code import is_reference
+from baselines.code import USER_ERRORS, describe_error, is_reference
 from baselines.config import ConfigError
 from baselines.description import Description
 from baselines.own import resolved_toml
@@ -75,6 +75,13 @@ def _try_one(name: str, *, measured: bool) -> OwnTried:
             parameter_count(pinned.config)  # builds its network: an encoder that there is not is refused
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from error
+        except USER_ERRORS as error:
+            if not is_reference(pinned.config.encoder):
+                raise
+            encoder_file = pinned.code[pinned.config.encoder].path
+            raise ConfigError(
+                f"{name}: {pinned.config.encoder} cannot be used: {describe_error(error, encoder_file)}"
+            ) from error
     encoder = pinned.values.get("encoder")
     if isinstance(encoder, str) and encoder in pinned.code and not is_reference(pinned.algorithm):
         from baselines.networks.trial import try_encoder

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from baselines.code import USER_ERRORS, describe_error, is_reference, load_class
 from baselines.config import ConfigError
@@ -49,17 +50,34 @@ class OwnEncoder(Encoder):
         super().__init__()
         self._make, self.reference = make, reference
         self.net = self._built()
+        try:
+            self._read()
+        except ConfigError:
+            raise
+        except USER_ERRORS as error:  # a property that raises, for one
+            raise ConfigError(f"{reference} is no encoder: {describe_error(error, self._file())}") from error
+
+    def _read(self) -> None:
+        """What the module says of itself."""
         self.features = self.net.features
         takes = "activations" in inspect.signature(self.net.forward).parameters
         self.names_layers = takes and hasattr(self.net, "layer_names")
         if self.names_layers:
-            self.layer_names = tuple(self.net.layer_names)
-            self.rectified_layers = tuple(getattr(self.net, "rectified_layers", ()))
+            self.layer_names = self._names("layer_names")
+            self.rectified_layers = self._names("rectified_layers")
         else:
             parts = {name: part for name, part in self.net.named_children() if any(True for _ in part.parameters())}
             self.layer_names = tuple(parts)
             self.rectified_layers = tuple(name for name, part in parts.items() if _ends_in_relu(part))
         self.smooth = bool(getattr(self.net, "smooth", len(self.rectified_layers) < len(self.layer_names)))
+
+    def _names(self, key: str) -> tuple[str, ...]:
+        names = getattr(self.net, key, ())
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ConfigError(
+                f'{self.reference}: {key} must be names of its parts, ("conv1", "dense") for one, is {names!r}'
+            )
+        return tuple(names)
 
     def forward(self, observations: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
         if activations is None:
@@ -100,19 +118,37 @@ class OwnEncoder(Encoder):
         try:
             net = self._make()
         except USER_ERRORS as error:
-            where = Path(inspect.getfile(self._make))
             raise ConfigError(
-                f"{self.reference} cannot be built without arguments: {describe_error(error, where)}"
+                f"{self.reference} cannot be built without arguments: {describe_error(error, self._file())}"
             ) from error
         if not isinstance(net, nn.Module):
             raise ConfigError(f"{self.reference} is no torch.nn.Module; derive it from torch.nn.Module")
-        width = getattr(net, "features", None)
+        self._check(net)
+        return net
+
+    def _check(self, net: nn.Module) -> None:
+        """Raises ConfigError for a module that cannot encode, or whose weights nobody can count or draw."""
+        try:
+            width = getattr(net, "features", None)
+        except USER_ERRORS as error:
+            raise ConfigError(f"{self.reference}: features failed: {describe_error(error, self._file())}") from error
         if type(width) is not int or width < 1:
             raise ConfigError(
                 f"{self.reference} must have `features`, the width of what forward returns, a whole number from 1 "
                 f"(it is {'missing' if width is None else repr(width)})"
             )
-        return net
+        if not callable(net.forward):
+            raise ConfigError(f"{self.reference}: forward must be a method, is {net.forward!r}")
+        for name, part in net.named_modules():
+            own = (*part.parameters(recurse=False), *part.buffers(recurse=False))
+            if any(isinstance(tensor, UninitializedParameter | UninitializedBuffer) for tensor in own):
+                raise ConfigError(
+                    f"{self.reference}: {name or 'it'} has weights without a shape ({type(part).__name__}); "
+                    "give the layer its input width (nn.Linear, not nn.LazyLinear)"
+                )
+
+    def _file(self) -> Path:
+        return Path(inspect.getfile(self._make))
 
 
 def _ends_in_relu(part: nn.Module) -> bool:

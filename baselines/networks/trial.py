@@ -45,7 +45,12 @@ def try_encoder(name: str, path: Path, table: Table, precision: str = "float32")
     network = _network(name, table, precision)
     encoder = network.encoder
     assert isinstance(encoder, OwnEncoder)
-    _check_weights(name, network, _network(name, table, precision))
+    try:
+        _check_weights(name, network, _network(name, table, precision))
+    except ConfigError:
+        raise
+    except USER_ERRORS as error:  # a state that torch cannot read or compare
+        raise ConfigError(f"{name}: its weights cannot be compared: {describe_error(error, path)}") from error
     _check_copies(name, network)
     observations, before = _observations(0), _observations(0)
     try:
@@ -95,16 +100,39 @@ def _check_weights(name: str, one: QNetwork, other: QNetwork) -> None:
     random.random()
     np.random.random()
     torch.rand(1)
-    differing = [
-        key.removeprefix("encoder.net.")
-        for (key, a), (_, b) in zip(one.state_dict().items(), other.state_dict().items(), strict=True)
-        if not torch.equal(a, b)
-    ]
+    first, second = (
+        {key.removeprefix("encoder.net."): value for key, value in network.state_dict().items()}
+        for network in (one, other)
+    )
+    for key, value in first.items():
+        if not isinstance(value, Tensor):
+            raise ConfigError(
+                f"{name}: {key} in its state is no tensor ({type(value).__name__}); keep what changes in buffers of "
+                "tensors, and leave out get_extra_state"
+            )
+        if value.layout != torch.strided:
+            raise ConfigError(f"{name}: {key} is a sparse tensor, which nothing here can copy; make it dense")
+    unlike = [key for key in {**first, **second} if _kind(first.get(key)) != _kind(second.get(key))]
+    if unlike:
+        raise ConfigError(
+            f"{name}: {unlike[0]} is not the same in every build (there or not, its shape or its dtype), so runs would "
+            "not repeat; build the same parts every time"
+        )
+    differing = [key for key, value in first.items() if not _equal(value, second[key])]
     if differing:
         raise ConfigError(
             f"{name}: {differing[0]} is drawn outside the given generator, so runs would not repeat; leave it to "
             "torch's layers, or draw it in reset_parameters(generator)"
         )
+
+
+def _kind(value: Tensor | None) -> tuple[torch.Size, torch.dtype] | None:
+    return None if value is None else (value.shape, value.dtype)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape hold the same; nan is what nan is, for a buffer may begin with it."""
+    return bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def _check_copies(name: str, network: QNetwork) -> None:

@@ -78,3 +78,19 @@ def test_new_takes_names_that_only_look_like_others(capsys):
     Path("plain.py").write_text("")
     for line in ("none-2", "my-random", "ideas", "plain --folder ideas"):
         assert suite(f"new encoder {line}") == 0
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("nn.Linear(4 * 7 * 7, 16)", "nn.LazyLinear(16)", "give the layer its input width"),
+        ("features = 16", "features = property(lambda self: 1 // 0)", "features failed: ZeroDivisionError"),
+        ("features = 16", "features = 10**15", "net.py:Net cannot be used: RuntimeError"),
+    ],
+)
+def test_an_ordinary_mistake_in_an_encoder_is_no_traceback(old, new, words, capsys):
+    write(NET.replace(old, new))
+    said = refused("list --baselines mine.toml", capsys)
+    assert said.startswith("error: mine: net.py:Net")
+    assert words in said

@@ -91,3 +91,63 @@ def test_one_that_ends_the_process_is_refused(tmp_path, source, words):
 def test_ctrl_c_is_not_taken_for_a_fault_of_the_code(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         tried(tmp_path, forward_with("raise KeyboardInterrupt"))
+
+
+NAMES = "    def forward(self, observations, activations=None):\n"
+EXTRA = "    def set_extra_state(self, state): pass\n    def get_extra_state(self):\n        return {'a': 1}\n"
+
+
+def init_with(line: str) -> str:
+    return NET.replace("        self.dense =", f"        {line}\n        self.dense =")
+
+
+def named(line: str) -> str:
+    return NET.replace(FORWARD, NAMES).replace("    features = 16\n", f"    features = 16\n    {line}\n")
+
+
+MISTAKES = {
+    "lazy": (NET.replace("nn.Linear(4 * 7 * 7, 16)", "nn.LazyLinear(16)"), "give the layer its input width"),
+    "layer_names None": (named("layer_names = None"), "layer_names must be names of its parts"),
+    "layer_names 5": (named("layer_names = 5"), "layer_names must be names of its parts"),
+    "layer_names a text": (named("layer_names = 'dense'"), "layer_names must be names of its parts"),
+    "layer_names numbers": (named("layer_names = ('dense', 3)"), "is ('dense', 3)"),
+    "rectified_layers None": (named("layer_names = (); rectified_layers = None"), "rectified_layers must be names"),
+    "features raises": (
+        NET.replace("features = 16", "features = property(lambda self: 1 // 0)"),
+        "features failed: ZeroDivisionError",
+    ),
+    "smooth raises": (
+        NET.replace("features = 16", "features = 16; smooth = property(lambda self: 1 // 0)"),
+        "net.py:Net is no encoder: ZeroDivisionError",
+    ),
+    "forward None": (NET + "    forward = None\n", "forward must be a method, is None"),
+    "extra state": (NET + EXTRA, "_extra_state in its state is no tensor (dict)"),
+    "sparse": (
+        init_with("self.register_buffer('rows', torch.eye(3).to_sparse())"),
+        "rows is a sparse tensor, which nothing here can copy; make it dense",
+    ),
+    "parts by chance": (
+        init_with("Net.made = getattr(Net, 'made', 0) + 1; setattr(self, f'part{Net.made}', nn.Linear(2, 2))"),
+        "is not the same in every build",
+    ),
+    "widths by chance": (
+        init_with("Net.made = getattr(Net, 'made', 0) + 1; self.part = nn.Linear(2, Net.made)"),
+        "part.weight is not the same in every build",
+    ),
+    "state raises": (
+        NET + "    def state_dict(self, *args, **kwargs):\n        return 1 // 0\n",
+        "its weights cannot be compared: ZeroDivisionError",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+@pytest.mark.parametrize(("source", "words"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_an_ordinary_mistake_is_told_in_one_line(tmp_path, source, words):
+    said = refused(tmp_path, source)
+    assert words in said
+    assert said.startswith("net.py:Net")
+
+
+def test_a_buffer_that_begins_with_nan_is_no_chance(tmp_path):
+    assert tried(tmp_path, init_with("self.register_buffer('mean', torch.full((3,), torch.nan))")).notes == ()
