@@ -77,7 +77,8 @@ def read_pinned(path: Path, *, header: tuple[str, ...]) -> PinnedFile:
     document = read_toml(path)
     _require_keys(document.keys(), {*header, "sources", "values"}, f"{path}")
     values, sources = read_sourced(document["values"], where=f"{path}")
-    return PinnedFile(path, {key: document[key] for key in header}, document["sources"], values, sources)
+    references = read_references(document["sources"], where=f"{path}")
+    return PinnedFile(path, {key: document[key] for key in header}, references, values, sources)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -96,8 +97,18 @@ def read_sourced(entries: Mapping[str, Any], *, where: str) -> tuple[dict[str, A
         if not isinstance(entry, dict):
             raise ConfigError(f'{where}: {key} must be written {{ value = ..., source = "..." }}')
         _require_keys(entry.keys(), {"value", "source"}, f"{where}: {key}")
+        if not isinstance(entry["source"], str):
+            raise ConfigError(f"{where}: {key}: source must be a text, is {entry['source']!r}; put it in quotes")
         values[key], sources[key] = entry["value"], entry["source"]
     return values, sources
+
+
+def read_references(entries: Mapping[str, Any], *, where: str) -> dict[str, str]:
+    """What each source name stands for, of a table [sources]. Raises ConfigError for one that is no text."""
+    for key, text in entries.items():
+        if not isinstance(text, str):
+            raise ConfigError(f"{where}: [sources] {key} must be a text, is {text!r}; put it in quotes")
+    return dict(entries)
 
 
 def fill(config: type[Config], values: Mapping[str, Any], *, where: str) -> Config:

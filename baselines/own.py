@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.code import Source, find_source, is_reference
-from baselines.config import ConfigError, read_sourced, read_toml
+from baselines.config import ConfigError, read_references, read_sourced, read_toml
 from baselines.description import Description
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -47,6 +47,9 @@ def read_extension(path: Path, base: Callable[[str], Description]) -> Descriptio
     for key in ("name", "extends", "title", "algorithm", "paper"):
         if not isinstance(document.get(key, ""), str) and not (key == "extends" and document[key] is None):
             raise ConfigError(f"{path}: {key} must be a text, is {document[key]!r}")
+    for key in ("title", "paper"):  # a cell of tables
+        if not document.get(key, "").isprintable():
+            raise ConfigError(f"{path}: {key} must be one line of printable characters, is {document[key]!r}")
     for key in ("sources", "values"):
         if not isinstance(document.get(key, {}), dict):
             raise ConfigError(f"{path}: {key} must be a table, [{key}]")
@@ -58,6 +61,12 @@ def read_extension(path: Path, base: Callable[[str], Description]) -> Descriptio
         )
     extended = _extended(path, document["extends"], base)
     given, sources = read_sourced(document.get("values", {}), where=str(path))
+    references = read_references(document.get("sources", {}), where=str(path))
+    for key, value in given.items():
+        try:
+            _spell(value)  # a run keeps a copy of this file
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {key}: {error}") from None
     algorithm = document.get("algorithm", extended.algorithm if extended else "")
     values = {**(extended.values if extended else {}), **given}
     code = {**(extended.code if extended else {})}
@@ -73,7 +82,7 @@ def read_extension(path: Path, base: Callable[[str], Description]) -> Descriptio
         paper=document.get("paper", extended.paper if extended else ""),
         values=values,
         sources={**(extended.sources if extended else {}), **sources},
-        references={**(extended.references if extended else {}), **document.get("sources", {})},
+        references={**(extended.references if extended else {}), **references},
         code={reference: source for reference, source in code.items() if reference in used},
         extends=document["extends"],
         path=path,
@@ -103,6 +112,8 @@ def resolved_toml(description: Description) -> str:
     """The description as a TOML that extends nothing: every value with its source.
 
     Beside the code it names, `read_extension` reads it as the same configuration.
+
+    Raises ConfigError for a value that TOML has no spelling of here.
     """
     header = {key: getattr(description, key) for key in ("name", "title", "algorithm", "paper")}
     lines = [f"{key} = {_spell(value)}" for key, value in header.items()]
@@ -123,4 +134,6 @@ def _spell(value: Any) -> str:
         return f"[{', '.join(map(_spell, value))}]"
     if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{_spell(k)} = {_spell(v)}' for k, v in value.items())} }}"
-    return repr(value)  # whole numbers and floats; TOML reads what Python writes, inf and nan too
+    if isinstance(value, int | float):
+        return repr(value)  # TOML reads what Python writes, inf and nan too
+    raise ConfigError(f"{value!r} is no text, number, true, false, list or table; write it as a text, in quotes")

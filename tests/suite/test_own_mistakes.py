@@ -94,3 +94,29 @@ def test_an_ordinary_mistake_in_an_encoder_is_no_traceback(old, new, words, caps
     said = refused("list --baselines mine.toml", capsys)
     assert said.startswith("error: mine: net.py:Net")
     assert words in said
+
+
+SOURCE = 'source = "ours" }'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (SOURCE, "source = 3 }", "mine.toml: encoder: source must be a text, is 3; put it in quotes"),
+        (SOURCE, "source = 2026-01-01 }", "encoder: source must be a text, is datetime.date(2026, 1, 1)"),
+        ("[values]", "[sources]\nours = 2026-01-01\n[values]", "[sources] ours must be a text"),
+        ("[values]", "[sources]\nours = ['a']\n[values]", "[sources] ours must be a text, is ['a']; put it in quotes"),
+        ("[values]", 'title = "two\\nlines"\n[values]', "title must be one line of printable characters"),
+        ("[values]", 'paper = "a\\tb"\n[values]', "paper must be one line of printable characters, is 'a\\tb'"),
+        (
+            "[values]",
+            "[values]\nmore = { value = 2026-01-01, source = 'x' }",
+            "more: datetime.date(2026, 1, 1) is no text",
+        ),
+        ("[values]", "[values]\nmore = { value = [10:00:00], source = 'x' }", "more: datetime.time(10, 0) is no text"),
+    ],
+)
+def test_what_the_copy_of_a_run_could_not_hold_is_refused_before_it_is_trained(old, new, words, capsys):
+    assert old in TOML
+    write(toml=TOML.replace(old, new))
+    assert words in refused("list baselines --baselines mine.toml", capsys)
