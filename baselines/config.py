@@ -85,7 +85,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file. Raises ConfigError if it is absent or no TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # a number of 5,000 digits is a plain ValueError
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigError(f"cannot read pinned file {path}: {reason}") from error
 
@@ -134,7 +134,10 @@ def fill(config: type[Config], values: Mapping[str, Any], *, where: str) -> Conf
         value = values[key]
         wanted, *bounds = get_args(wanted) or (wanted,)
         if wanted is float and type(value) is int:  # TOML writes 1 and 1.0; both mean the number
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                raise ConfigError(f"{where}: {key} is a number of more digits than a float holds") from None
         if type(value) is not wanted:
             raise ConfigError(f"{where}: {key} must be {wanted.__name__}, is {value!r}")
         outside = [bound for bound in bounds if isinstance(bound, Bounds) and not bound.holds(value)]

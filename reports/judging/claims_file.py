@@ -57,7 +57,7 @@ def _read(path: Path, *, is_built_in: bool) -> tuple[Claim, ...]:
         raise ReportsError(f"cannot read claims file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ReportsError(f"claims file {path} is no text in UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a plain ValueError
         raise ReportsError(f"claims file {path} is no TOML: {error}") from error
     tables = document.pop("claim", None)
     if document or not isinstance(tables, list) or not tables:

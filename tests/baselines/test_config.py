@@ -53,6 +53,7 @@ def test_a_whole_number_serves_where_a_float_is_wanted(tmp_path):
         ({"rate": 1.0, "count": 3, "speed": 4}, r"x: unknown speed \(allowed: count, rate\)"),
         ({"rate": 1.0, "count": 3.0}, "x: count must be int, is 3.0"),
         ({"rate": True, "count": 3}, "x: rate must be float, is True"),
+        ({"rate": 10**400, "count": 3}, "x: rate is a number of more digits than a float holds"),
         ({"rate": "fast", "count": 3}, "x: rate must be float, is 'fast'"),
     ],
 )
@@ -65,6 +66,8 @@ def test_missing_unknown_and_mistyped_keys_are_refused_by_name(values, message):
     ("text", "message"),
     [
         ("name = ", "cannot read pinned file"),
+        ("name = " + "1" * 5000, "cannot read pinned file .*digits"),
+        ("name = " + "[" * 5000, "cannot read pinned file .*recursion"),
         (GOOD.replace('name = "small"', ""), "missing name"),
         (GOOD + "[more]\n", "unknown more"),
         (GOOD.replace('{ value = 3, source = "us" }', "3"), "count must be written"),

@@ -77,6 +77,8 @@ def test_an_unknown_claim_is_refused_with_the_nearest_names() -> None:
         ("[[claim]]", "[claim]", r"written as \[\[claim\]\] tables"),
         ("[[claim]]", "x = 1\n[[claim]]", r"and nothing else"),
         ("[[claim]]", "[[claim", r"is no TOML"),
+        ("claimed = 0.5", f"claimed = {'1' * 5000}", r"is no TOML: .*digits"),
+        ("claimed = 0.5", f"claimed = {'[' * 5000}", r"is no TOML: .*recursion"),
     ],
 )
 def test_a_bad_claims_file_is_refused_with_file_claim_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
