@@ -12,6 +12,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import ModuleSpec
@@ -136,7 +137,8 @@ def _execute(source: Source) -> ModuleType:
     sys.modules[module.__name__] = module
     sys.path.append(folder)  # what lies beside the file can be imported, as in a script
     try:
-        exec(compile(source.data, str(source.path), "exec"), vars(module))
+        with prints_aside():
+            exec(compile(source.data, str(source.path), "exec"), vars(module))
     except USER_ERRORS as error:
         del sys.modules[module.__name__]
         raise ConfigError(f"{source.path.name} cannot be loaded: {describe_error(error, source.path)}") from error
@@ -144,6 +146,11 @@ def _execute(source: Source) -> ModuleType:
         sys.path.remove(folder)
     _modules[key] = module
     return module
+
+
+def prints_aside() -> AbstractContextManager[Any]:
+    """What the user's code prints meanwhile goes to stderr: a command's stdout is its result, JSON for one."""
+    return redirect_stdout(sys.stderr)
 
 
 def describe_error(error: BaseException, path: Path) -> str:

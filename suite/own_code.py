@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from baselines.code import USER_ERRORS, describe_error, is_reference
+from baselines.code import USER_ERRORS, describe_error, is_reference, prints_aside
 from baselines.config import ConfigError
 from baselines.description import Description
 from baselines.own import resolved_toml
@@ -54,7 +54,8 @@ def try_own(baselines: Iterable[str], *, measured: bool = False) -> list[OwnTrie
 
     Raises ConfigError for what would stop a run.
     """
-    return [_try_one(name, measured=measured) for name in baselines if is_own(name)]
+    with prints_aside():
+        return [_try_one(name, measured=measured) for name in baselines if is_own(name)]
 
 
 def _try_one(name: str, *, measured: bool) -> OwnTried:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from baselines.code import USER_ERRORS, describe_error, is_reference, load_class
+from baselines.code import USER_ERRORS, describe_error, is_reference, load_class, prints_aside
 from baselines.config import ConfigError
 from baselines.networks.encoder import Encoder, keep
 
@@ -116,7 +116,8 @@ class OwnEncoder(Encoder):
 
     def _built(self) -> Any:
         try:
-            net = self._make()
+            with prints_aside():  # also where only its weights are counted
+                net = self._make()
         except USER_ERRORS as error:
             raise ConfigError(
                 f"{self.reference} cannot be built without arguments: {describe_error(error, self._file())}"

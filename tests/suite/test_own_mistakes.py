@@ -1,5 +1,6 @@
 """Mistakes in a user's own files at the command line: one line that says what to do, exit code 2, and nothing lost."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -120,3 +121,20 @@ def test_what_the_copy_of_a_run_could_not_hold_is_refused_before_it_is_trained(o
     assert old in TOML
     write(toml=TOML.replace(old, new))
     assert words in refused("list baselines --baselines mine.toml", capsys)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "list --baselines mine.toml --json",
+        "run --games pong --frames 200k --baselines mine.toml --seeds 1 --device cpu --dry-run --json",
+    ],
+)
+def test_what_an_encoder_prints_is_not_in_the_json(line, capsys):
+    source = NET.replace("        super", "        print('in init')\n        super")
+    source = source.replace("        images", "        print('in forward')\n        images")
+    write("print('in module')\n" + source)
+    assert suite(line) == 0
+    said = capsys.readouterr()
+    json.loads(said.out)
+    assert all(where in said.err for where in ("in module", "in init", "in forward"))
