@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from baselines.code import prints_aside
 from baselines.emulator.envs import FRAME_SKIP
 from results.games import GAMES
 from results.schema import FIRST_PROTOCOL
@@ -225,7 +226,8 @@ def _measure_emulator(game: str, protocol: str, environments: int, threads: int,
 
 def _measure(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
     try:
-        return _measure_one(job)
+        with prints_aside():  # this process writes to the same stdout as the one that prints the measurement
+            return _measure_one(job)
     except BaseException:
         _barrier.abort()  # or the others would wait for this one
         raise

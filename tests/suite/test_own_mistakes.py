@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from baselines import code, registry
-from suite import preflight
+from suite import bench, preflight
 from suite.cli import main
 
 TOML = 'name = "mine"\nextends = "pqn"\n[values]\nencoder = { value = "net.py:Net", source = "ours" }\n'
@@ -138,3 +138,9 @@ def test_what_an_encoder_prints_is_not_in_the_json(line, capsys):
     said = capsys.readouterr()
     json.loads(said.out)
     assert all(where in said.err for where in ("in module", "in init", "in forward"))
+
+
+def test_what_an_encoder_prints_while_it_is_measured_is_not_in_the_json(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "_measure_one", lambda job: print("in forward", job))
+    bench._measure("a job")
+    assert capsys.readouterr() == ("", "in forward a job\n")
