@@ -64,7 +64,7 @@ def read_extension(path: Path, base: Callable[[str], Description]) -> Descriptio
     references = read_references(document.get("sources", {}), where=str(path))
     for key, value in given.items():
         try:
-            _spell(value)  # a run keeps a copy of this file
+            toml_value(value)  # a run keeps a copy of this file
         except ConfigError as error:
             raise ConfigError(f"{path}: {key}: {error}") from None
     algorithm = document.get("algorithm", extended.algorithm if extended else "")
@@ -116,24 +116,25 @@ def resolved_toml(description: Description) -> str:
     Raises ConfigError for a value that TOML has no spelling of here.
     """
     header = {key: getattr(description, key) for key in ("name", "title", "algorithm", "paper")}
-    lines = [f"{key} = {_spell(value)}" for key, value in header.items()]
-    lines += ["", "[sources]", *(f"{_spell(k)} = {_spell(v)}" for k, v in description.references.items())]
+    lines = [f"{key} = {toml_value(value)}" for key, value in header.items()]
+    lines += ["", "[sources]", *(f"{toml_value(k)} = {toml_value(v)}" for k, v in description.references.items())]
     lines += ["", "[values]"]
     for key, value in description.values.items():
-        lines.append(f"{key} = {{ value = {_spell(value)}, source = {_spell(description.sources[key])} }}")
+        lines.append(f"{key} = {{ value = {toml_value(value)}, source = {toml_value(description.sources[key])} }}")
     return "\n".join(lines) + "\n"
 
 
-def _spell(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """`value` as TOML writes it. Raises ConfigError for what has no spelling here."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         # JSON's escapes are TOML's, but for the one control character that JSON leaves as it is.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list):
-        return f"[{', '.join(map(_spell, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{_spell(k)} = {_spell(v)}' for k, v in value.items())} }}"
+        return f"{{ {', '.join(f'{toml_value(k)} = {toml_value(v)}' for k, v in value.items())} }}"
     if isinstance(value, int | float):
         return repr(value)  # TOML reads what Python writes, inf and nan too
     raise ConfigError(f"{value!r} is no text, number, true, false, list or table; write it as a text, in quotes")

@@ -125,18 +125,20 @@ def load_checkpoint(directory: Path, device: torch.device) -> Found:
     damaged: list[str] = []
     for path in checkpoint_files(directory):
         try:
-            data = _sound(path, directory / ACTIONS_FILE)
+            data, state = _sound(path, directory / ACTIONS_FILE)
         except ResultsError as error:
             damaged.append(str(error))
         else:
-            return Found(torch.load(io.BytesIO(data), map_location=device, weights_only=True), tuple(damaged))
+            if device.type != "cpu":
+                state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+            return Found(state, tuple(damaged))
     if damaged:
         raise ResultsError(f"{'; '.join(damaged)}; delete {directory} to start this run anew")
     return Found(None)
 
 
-def _sound(path: Path, log: Path) -> bytes:
-    """The bytes of a checkpoint that can be gone on from.
+def _sound(path: Path, log: Path) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of a checkpoint that can be gone on from, and what they hold, on the CPU.
 
     It is read on the CPU, so that no trouble of a GPU is taken for damage.
 
@@ -160,7 +162,7 @@ def _sound(path: Path, log: Path) -> bytes:
         logged = _beginning(log, state["vector_steps"] * state["environments"])
         if hashlib.sha256(logged).hexdigest() != state["actions_sha256"]:
             raise ResultsError(f"{log} does not hold the actions that {path.name} was written after")
-    return data
+    return data, state
 
 
 def _is_sound(path: Path, log: Path) -> bool:

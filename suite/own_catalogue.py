@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from baselines.description import Description
 from baselines.families import PINNED_NAMES
+from baselines.own import toml_value
 from baselines.registry import describe
 from reports.catalogue import BaselineInfo, Catalogue
 from results.kept_code import KeptBaseline, has_kept_code, read_kept
@@ -124,11 +124,5 @@ def claims_against(
             "frames": format_frames(frames),
             "measure": "median",
         }
-        blocks.append("[[claim]]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in facts.items()))
+        blocks.append("[[claim]]\n" + "".join(f"{key} = {toml_value(value)}\n" for key, value in facts.items()))
     return "\n".join(blocks)
-
-
-def _toml(value: Any) -> str:
-    """A text or a list of them. JSON's escapes are TOML's, but for those of one letter beyond 16 bits, which TOML has
-    no pairs for, and for the one control character that JSON leaves as it is."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

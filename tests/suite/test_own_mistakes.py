@@ -5,23 +5,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+from own_net import NET
 
 from baselines import code, registry
 from suite import bench, preflight
 from suite.cli import main
 
 TOML = 'name = "mine"\nextends = "pqn"\n[values]\nencoder = { value = "net.py:Net", source = "ours" }\n'
-NET = """
-from torch import nn
-class Net(nn.Module):
-    features = 16
-    def __init__(self):
-        super().__init__()
-        self.dense = nn.Linear(4 * 7 * 7, 16)
-    def forward(self, observations):
-        images = observations.to(self.dense.weight.dtype) / 255
-        return self.dense(nn.functional.avg_pool2d(images, 12).flatten(1))
-"""
 
 
 @pytest.fixture(autouse=True)
