@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -410,6 +411,16 @@ def test_links_between_documents_lead_somewhere(path: Path):
         aim = (path.parent / file).resolve() if file else path
         assert aim.exists(), f"{target} leads nowhere"
         assert not anchor or anchor in anchors(aim), f"{aim.name} has no heading #{anchor}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_paragraphs_headings_and_blocks_of_a_document_stand_apart(path: Path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    tokens = MarkdownIt("commonmark").enable("table").parse("\n".join(lines))
+    blocks = [token for token in tokens if token.level == 0 and token.map and token.nesting >= 0]
+    assert not [lines[block.map[0]] for block in blocks if block.map[0] and lines[block.map[0] - 1].strip()]
+    texts = [part.content for token in tokens for part in token.children or () if part.type == "text"]
+    assert not [text for text in texts if "  " in text], "two paragraphs that became one, or a stray space"
 
 
 def documented_commands() -> list[tuple[str, str]]:
