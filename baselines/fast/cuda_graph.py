@@ -87,20 +87,22 @@ class Captured:
 
 
 def remember_learner(network: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-    """What brings weights and optimizer back to where they are now, in place.
+    """What brings weights, buffers and optimizer back to where they are now, in place.
 
     The optimizer must be capturable, its state all zeros when fresh (Adam's is).
     """
     parameters = list(network.parameters())
-    weights = [parameter.detach().clone() for parameter in parameters]
+    state = [*parameters, *network.buffers()]  # a user's encoder may have buffers that a pass changes
+    values = [tensor.detach().clone() for tensor in state]
     moments = [
         {name: value.clone() for name, value in optimizer.state.get(parameter, {}).items()} for parameter in parameters
     ]
 
     @torch.no_grad()
     def undo() -> None:
-        for parameter, weight, before in zip(parameters, weights, moments, strict=True):
-            parameter.copy_(weight)
+        for tensor, value in zip(state, values, strict=True):
+            tensor.copy_(value)
+        for parameter, before in zip(parameters, moments, strict=True):
             for name, value in optimizer.state[parameter].items():
                 value.copy_(before[name]) if name in before else value.zero_()
         optimizer.zero_grad(set_to_none=True)

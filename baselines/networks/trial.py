@@ -54,8 +54,8 @@ def try_encoder(name: str, path: Path, table: Table, precision: str = "float32")
     _check_copies(name, network)
     observations, before = _observations(0), _observations(0)
     try:
-        values = _check_output(name, network, observations, before)
-        notes = _check_repeats(name, network, observations, values)
+        _check_output(name, network, observations, before)
+        notes = _check_repeats(name, network, observations)
         notes += _check_update(name, network, observations)
         found = layer_diagnostics(network, observations)
         _check_input(name, observations, before)  # with `activations` it may go another way
@@ -151,7 +151,7 @@ def _check_copies(name: str, network: QNetwork) -> None:
         ) from error
 
 
-def _check_output(name: str, network: QNetwork, observations: Tensor, before: Tensor) -> Tensor:
+def _check_output(name: str, network: QNetwork, observations: Tensor, before: Tensor) -> None:
     features = network.encoder(observations) if network.encoder.compute_dtype is None else None
     _check_input(name, observations, before)  # after every pass: two of them may undo each other's change
     if features is not None:
@@ -168,7 +168,6 @@ def _check_output(name: str, network: QNetwork, observations: Tensor, before: Te
     _check_input(name, observations, before)
     if not torch.isfinite(values).all():
         raise ConfigError(f"{name}: its first output is not finite; observations are 0..255: divide them by 255")
-    return values
 
 
 def _check_input(name: str, observations: Tensor, before: Tensor) -> None:
@@ -178,11 +177,15 @@ def _check_input(name: str, observations: Tensor, before: Tensor) -> None:
         raise ConfigError(f"{name}: forward changes its input; work on a copy (observations.clone())")
 
 
-def _check_repeats(name: str, network: QNetwork, observations: Tensor, values: Tensor) -> list[str]:
+def _check_repeats(name: str, network: QNetwork, observations: Tensor) -> list[str]:
+    """From one state, as a checkpoint keeps it, an input has one output. A pass may change buffers (spectral norm)."""
+    state = copy.deepcopy(network.state_dict())
+    values = network(observations)
+    network.load_state_dict(state)
     if not torch.equal(network(observations), values):
         raise ConfigError(
             f"{name}: forward gives two outputs for one input (dropout, noise?), so that a resumed run would go "
-            "another way; take the randomness out"
+            "another way; take the randomness out, and keep what changes in buffers"
         )
     alone = network(observations[:1])
     if not torch.allclose(alone, values[:1], rtol=1e-2, atol=1e-2):

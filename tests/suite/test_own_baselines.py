@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from baselines import code, registry
+from baselines.own_trial import try_file
 from results.store import open_run, read_manifest
 from results.verify import verify_run
 from suite.cli import main
@@ -39,6 +40,13 @@ class Net(nn.Module):
         images = observations.to(self.dense[0].weight.dtype) / 255
         return self.dense(self.pool(images).flatten(1))
 """
+# Every pass of it moves a buffer on: state that a checkpoint must bring back.
+WITH_SPECTRAL_NORM = NET.replace(
+    "from torch import nn", "from torch import nn\nfrom torch.nn.utils import parametrizations"
+)
+WITH_SPECTRAL_NORM = WITH_SPECTRAL_NORM.replace(
+    "nn.Linear(4 * 7 * 7, 16)", "parametrizations.spectral_norm(nn.Linear(4 * 7 * 7, 16))"
+)
 FRAMES = 40 * 128
 RUN = f"run --games breakout --frames {FRAMES} --seeds 1 --device cpu --threads 1"
 
@@ -114,8 +122,10 @@ def test_diagnostics_are_those_of_its_parts(trained):
     assert {"effective_rank/dense", "dead_fraction/dense", "gradient_norm/dense"} <= names
 
 
-def test_a_run_that_was_stopped_ends_with_the_same_bytes():
-    toml = write()
+@pytest.mark.parametrize("source", [NET, WITH_SPECTRAL_NORM], ids=["plain", "spectral norm"])
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(source):
+    toml = write(source=source)
+    assert try_file(toml).notes == ()
     name = registry.add_own(toml)
     (spec,) = plan_runs([name], ["Breakout"], FRAMES, [0])
     options = RunOptions(device="cpu", threads=1, emulator_threads=1, own=(toml.resolve(),))
@@ -259,6 +269,10 @@ MISTAKES = {
     ),
     "a root of zero": ({"source": net(result="(self.dense(x) * 0).sqrt()")}, "is not finite in the first update"),
     "dropout": ({"source": net(result="torch.dropout(self.dense(x), 0.5, True)")}, "two outputs for one input"),
+    "state outside of buffers": (
+        {"source": net(init="self.calls = iter(range(1, 99))", result="self.dense(x) * next(self.calls)")},
+        "keep what changes in buffers",
+    ),
     "no features": ({"source": net().replace("features", "feature")}, "must have `features`"),
     "no module": ({"source": "class Net:\n    features = 3\n"}, "derive it from torch.nn.Module"),
     "no Python": ({"source": "class Net(\n"}, "net.py cannot be loaded: SyntaxError"),
