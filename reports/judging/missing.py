@@ -140,8 +140,6 @@ def _is_too_coarse(claim: Claim) -> bool:
 
 def _why_unanswered(evidence: Evidence, claim: Claim, lacking: tuple[RunSpec, ...]) -> str:
     """Why the lacking runs would hold nothing that the claim measures, as the finished ones hold nothing, or ""."""
-    if claim.kind.is_timed:  # a run whose time cannot be compared has others beside it
-        return ""
     wanted = {run.baseline for run in lacking}
     reasons = (why_unanswered(evidence, claim, name) for name in claim.sides if name in wanted)
     return next(filter(None, reasons), "")

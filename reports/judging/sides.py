@@ -101,10 +101,17 @@ def value_of(entry: Entry, claim: Claim) -> float | tuple[float, ...] | None:
 
 
 def why_unanswered(evidence: Evidence, claim: Claim, baseline: str) -> str:
-    """Why finished runs of `baseline` on one of the claim's games, at its budget, hold nothing of what it measures, so
-    that another seed is of no use; "" where some do, or where there are none yet."""
+    """Why finished runs of `baseline` at the claim's budget answer nothing, so that another seed is of no use: it is
+    off the protocol, or those on one of its games hold nothing of what it measures. "" where some do, or where there
+    are none yet.
+    """
+    there = evidence.of(baseline, claim.frames)
+    if reason := next((entry.reason for entry in there if entry.standing == OFF_PROTOCOL), ""):
+        return f"with {format_frames(claim.frames)} frames {baseline} is off the protocol ({reason})"
+    if claim.kind.is_timed:  # a run whose time cannot be compared has others beside it
+        return ""
     by_game: dict[str, list[Entry]] = defaultdict(list)
-    for entry in evidence.of(baseline, claim.frames):
+    for entry in there:
         # A run is done without having finished a game, and then does not count.
         is_done = entry.standing in (COUNTS, UNFINISHED) and entry.run is not None and entry.run.status == "done"
         if is_done and entry.game in claim.games:
