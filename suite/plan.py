@@ -84,15 +84,33 @@ def plan_runs(
     )
 
 
-def refuse_small_budget(baselines: Iterable[str], frames: int) -> None:
-    """Raises UserError if `frames` does not hold one update of each baseline, saying the least that does."""
-    for name in baselines:
+def budget_notes(specs: Iterable[RunSpec]) -> list[str]:
+    """A line for each budget that scales settings of some baselines, whose runs then count for no claim.
+
+    Raises UserError if a budget does not hold one update of its baseline, saying the least that does.
+    """
+    from baselines.replay.schedule import ReplayConfig, schedule  # imports torch
+
+    short: dict[int, dict[int, list[str]]] = {}  # by budget, and by the least one that scales nothing
+    for name, frames in dict.fromkeys((spec.baseline, spec.frames) for spec in specs):
         config = load_pinned(name).config
         if config.total_updates(frames) < 1:
             raise UserError(
                 f"--frames {format_frames(frames)} is too small for a single update of {name}; "
                 f"the least that works is {config.frames_per_update} frames"
             )
+        if isinstance(config, ReplayConfig) and schedule(config, frames).off_protocol:
+            short.setdefault(frames, {}).setdefault(config.frames_on_protocol, []).append(name)
+    notes = []
+    for frames, by_least in short.items():
+        those = "; ".join(
+            ", ".join(names) + f" (enough: {format_frames(least)})" * bool(least) for least, names in by_least.items()
+        )
+        notes.append(
+            f"note: {format_frames(frames)} frames are too few for the protocol of {those}: settings are scaled, and "
+            "such runs count for no claim"
+        )
+    return notes
 
 
 def groups_problem(baseline: str, groups: int | None, config: Any) -> str:

@@ -9,6 +9,7 @@ over a run there are exactly as many updates and copies, at the same counts.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Annotated, Self
 
@@ -65,6 +66,14 @@ class ReplayConfig:
     def frames_per_update(self) -> int:
         """Emulator frames of one block, the least budget."""
         return self.train_environments * self.block_vector_steps * FRAME_SKIP
+
+    @property
+    def frames_on_protocol(self) -> int:
+        """The least budget that scales none of these values, in emulator frames; 0 where every budget does."""
+        if not self.short_budget_fraction:
+            return 0
+        latest = max(self.learning_start_agent_steps, self.target_copy_agent_steps)
+        return FRAME_SKIP * max(self.replay_transitions, math.ceil(latest / self.short_budget_fraction))
 
     def total_updates(self, budget_frames: int) -> int:
         """Single updates in a budget, rounded down to whole blocks; 0 for a budget below one block."""

@@ -25,7 +25,7 @@ from suite.errors import UserError
 from suite.executors import LocalExecutor, Outcome, Supervision
 from suite.own_code import own_files, tell, try_own
 from suite.own_shipping import pack_own
-from suite.plan import RunState, refuse_many_groups, refuse_small_budget, refuse_unusable, wanted_states
+from suite.plan import RunState, budget_notes, refuse_many_groups, refuse_unusable, wanted_states
 from suite.run_messages import RunOptions
 from suite.run_process import LOG_FILE
 from suite.run_queue import expected_seconds
@@ -109,8 +109,8 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     baselines = dict.fromkeys(spec.baseline for spec in specs)
     tell(try_own(baselines), sys.stderr)
-    for frames in {spec.frames for spec in specs}:
-        refuse_small_budget(dict.fromkeys(spec.baseline for spec in specs if spec.frames == frames), frames)
+    for note in budget_notes(specs):
+        _tell(note)
     refuse_many_groups(baselines, groups)
     states = wanted_states(specs, results)
     refuse_unusable(states)

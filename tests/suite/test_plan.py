@@ -6,6 +6,9 @@ import socket
 import pytest
 from stored_runs import store_run
 
+from baselines import registry
+from baselines.replay.schedule import schedule
+from reports.judging.claims_file import load_claims
 from results.lock import RunLock
 from results.manifest import read_manifest, write_manifest
 from results.store import scan
@@ -116,10 +119,37 @@ def test_rows_are_plain_data(tmp_path):
     assert missing.as_row()["score"] is None
 
 
+def specs_of(baselines, frames):
+    return plan.plan_runs(baselines, ["Pong"], frames, [0, 1])
+
+
 def test_a_budget_below_one_update_is_refused_with_the_least_that_works():
-    plan.refuse_small_budget(["pqn", "hadamax-pqn"], 16_384)
+    assert plan.budget_notes(specs_of(["pqn", "hadamax-pqn"], 16_384)) == []
     with pytest.raises(UserError, match=r"--frames 16383 is too small .* of pqn; the least that works is 16384 frames"):
-        plan.refuse_small_budget(["pqn"], 16_383)
+        plan.budget_notes(specs_of(["pqn"], 16_383))
+
+
+def test_a_budget_that_scales_settings_is_noted_with_the_least_that_does_not():
+    (note,) = plan.budget_notes(specs_of(["pqn", "c51", "hadamax-c51", "rainbow"], 2_000_000))
+    assert note == (
+        "note: 2M frames are too few for the protocol of c51, hadamax-c51 (enough: 16M); rainbow (enough: 4M): "
+        "settings are scaled, and such runs count for no claim"
+    )
+    assert plan.budget_notes(specs_of(["pqn", "c51", "rainbow"], 16_000_000)) == []
+
+
+@pytest.mark.parametrize("name", ["c51", "rainbow"])
+def test_the_least_budget_on_the_protocol_is_the_least(name):
+    config = registry.load_pinned(name).config
+    least = config.frames_on_protocol
+    assert schedule(config, least).off_protocol == ()
+    assert schedule(config, least - 4).off_protocol != ()
+    assert dataclasses.replace(config, short_budget_fraction=0.0).frames_on_protocol == 0
+
+
+@pytest.mark.parametrize("claim", load_claims(), ids=lambda claim: claim.id)
+def test_a_claim_asks_for_runs_that_count(claim):
+    assert plan.budget_notes(specs_of(claim.sides, claim.frames)) == []
 
 
 def test_more_groups_than_environments_are_refused_before_anything_runs():
