@@ -114,12 +114,18 @@ class _Holder:
         return f"pid {self.pid} on {self.host}"
 
     def is_alive(self) -> bool:
-        """Whether that very process runs, not a later one with its number; one of another host is taken at its word."""
+        """Whether that very process runs, not a later one with its number; one of another host is taken at its word.
+
+        One that has ended is in the system's list until its parent waits for it, and some never do.
+        """
         if self.host != socket.gethostname():
             return True
         try:
             since_boot = _since_boot(self.pid)
+            has_ended = psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
+            return False
+        if has_ended:
             return False
         return self.since_boot is None or abs(since_boot - self.since_boot) <= _START_SECONDS
 

@@ -6,13 +6,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from results.errors import ResultsError
-from results.lock import LockLost, RunLock, writer
+from results.lock import LockLost, RunLock, writer, writer_here
 
 HOLDS = """
 import sys
@@ -90,6 +91,19 @@ def test_the_writer_is_named_as_long_as_it_lives(tmp_path: Path, holder: subproc
     holder.kill()
     holder.wait()
     assert writer(tmp_path) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who has ended and was not waited for shows in another way there")
+def test_a_dead_process_that_nobody_waited_for_holds_nothing(tmp_path: Path, holder: subprocess.Popen):
+    """In a container whose first process waits for no children, a killed command's runs stay in the list for good."""
+    holder.kill()
+    process = psutil.Process(holder.pid)
+    while process.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert writer(tmp_path) is None
+    assert writer_here(tmp_path) is None
+    with RunLock(tmp_path):
+        pass
 
 
 def test_a_later_process_with_the_number_of_a_dead_one_is_not_taken_for_it(tmp_path: Path):
