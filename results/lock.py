@@ -57,7 +57,7 @@ class RunLock:
                     f"another process ({holder}) is writing {self._directory}, though its lock file was removed; "
                     f"wait for it, or stop it first"
                 )
-            signature = {"pid": os.getpid(), "since_boot": _since_boot(os.getpid()), "host": socket.gethostname()}
+            signature = {"pid": os.getpid(), "since_boot": since_boot(os.getpid()), "host": socket.gethostname()}
             self._signature = json.dumps(signature).encode()
             (self._directory / _HOLDER_FILE).write_bytes(self._signature)
             remove_leftovers(self._directory)
@@ -114,25 +114,26 @@ class _Holder:
         return f"pid {self.pid} on {self.host}"
 
     def is_alive(self) -> bool:
-        """Whether that very process runs, not a later one with its number; one of another host is taken at its word.
-
-        One that has ended is in the system's list until its parent waits for it, and some never do.
-        """
-        if self.host != socket.gethostname():
-            return True
-        try:
-            since_boot = _since_boot(self.pid)
-            has_ended = psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-        if has_ended:
-            return False
-        return self.since_boot is None or abs(since_boot - self.since_boot) <= _START_SECONDS
+        """Whether that very process runs, not a later one with its number; one of another host is taken at its word."""
+        return self.host != socket.gethostname() or is_running(self.pid, self.since_boot)
 
 
-def _since_boot(pid: int) -> float:
+def since_boot(pid: int) -> float:
     """Seconds from the system's start to the process's: a clock that is set moves both. Raises psutil.NoSuchProcess."""
     return psutil.Process(pid).create_time() - psutil.boot_time()
+
+
+def is_running(pid: int, started: float | None) -> bool:
+    """Whether the process that had this number, and started so long after the system, still runs.
+
+    One that has ended is in the system's list until its parent waits for it, and some never do.
+    """
+    try:
+        found = since_boot(pid)
+        has_ended = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    return not has_ended and (started is None or abs(found - started) <= _START_SECONDS)
 
 
 def writer(directory: Path) -> str | None:

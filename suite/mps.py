@@ -19,10 +19,11 @@ from pathlib import Path
 
 import psutil
 
+from suite.owned_folders import abandoned, own
+
 CONTROL = "nvidia-cuda-mps-control"
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 FOLDERS = "hadamax-mps-"  # what the names of daemons' folders begin with
-OWNER_FILE = "owner"  # in such a folder: process and start time of the command that made it
 _PID_FILE = f"{CONTROL}.pid"  # the daemon's own
 _USUAL_PIPES = Path("/tmp/nvidia-mps")
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -56,12 +57,12 @@ def shared_gpus(
         tell(f"note: runs take turns on a GPU: {CONTROL} is not installed")
         yield
         return
-    for left in _abandoned():
+    for left in abandoned(FOLDERS):
         _end(left)
         tell("note: ended an MPS daemon that a killed command had left")
     folder = Path(tempfile.mkdtemp(prefix=FOLDERS))
     try:
-        (folder / OWNER_FILE).write_text(_identity(psutil.Process()))
+        own(folder)
         problem = _start(folder, (*probe, *sorted(set(gpus))))
         if problem is not None:
             _end(folder)  # before any run looks for it
@@ -148,28 +149,3 @@ def _daemon(folder: Path) -> psutil.Process | None:
     except (OSError, ValueError, psutil.Error):
         pass  # it has ended, or never was
     return None
-
-
-def _abandoned() -> list[Path]:
-    """Folders of this user's daemons whose command has ended."""
-    found = []
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
-        with suppress(OSError):  # another command may be removing it
-            if folder.stat().st_uid == os.getuid() and not _is_owned(folder):
-                found.append(folder)
-    return found
-
-
-def _is_owned(folder: Path) -> bool:
-    owner = (folder / OWNER_FILE).read_text()
-    if not owner:
-        return True  # being written at this moment
-    try:
-        return _identity(psutil.Process(int(owner.split()[0]))) == owner
-    except psutil.Error:
-        return False
-
-
-def _identity(process: psutil.Process) -> str:
-    """Numbers of processes come again: together with the start time they do not."""
-    return f"{process.pid} {process.create_time()}"

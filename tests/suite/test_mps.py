@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from suite import mps
+from suite.owned_folders import abandoned
 
 WORKS = (sys.executable, "-c", "import os; assert os.environ['CUDA_MPS_PIPE_DIRECTORY']")
 FAILS = (sys.executable, "-c", "raise SystemExit(1)")
@@ -202,6 +203,16 @@ def test_the_daemon_of_a_killed_command_is_ended_by_the_next(daemon):
         (ours,) = daemons(daemon)
         assert ours.pid != left.pid
         # Another command at the same time leaves the daemon of one that lives alone.
-        assert mps._abandoned() == []
+        assert abandoned(mps.FOLDERS) == []
     assert said == ["note: ended an MPS daemon that a killed command had left", "note: runs share a GPU through MPS"]
     assert list(daemon.parent.glob(f"{mps.FOLDERS}*")) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the start of a process is counted in another way there")
+@pytest.mark.parametrize("seconds", [1, -86_400])
+def test_a_clock_that_is_set_does_not_end_the_daemon_of_a_living_command(daemon, monkeypatch, seconds):
+    """The system then tells another start of its own, and a process's is counted from there."""
+    boot_time = psutil.boot_time()
+    with mps.shared_gpus(["cuda"] * 2, tell=print, probe=WORKS):
+        monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_time + seconds)
+        assert abandoned(mps.FOLDERS) == []
