@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from results.lock import is_running, since_boot
 
 OWNER_FILE = "owner"  # number and start of the process that made the folder
+
+
+@contextmanager
+def owned_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder for this process; removes those that killed processes left under such names first."""
+    for left in abandoned(prefix):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+        own(Path(name))
+        yield Path(name)
 
 
 def own(folder: Path) -> None:

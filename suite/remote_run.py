@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,7 @@ from suite.courier import Courier
 from suite.executors import Outcome, RunProcess
 from suite.keeper import GO_ON, KILL, LEAVE, STOP, Answer, Held, Luggage, Parcel
 from suite.own_shipping import OwnBaseline, unpack_own
+from suite.owned_folders import owned_folder
 from suite.run_files import RUN_LOG_FILE
 from suite.run_messages import RunOptions
 
@@ -75,17 +75,17 @@ def run_here(
     with ExitStack() as stack:
         leaves = stack.enter_context(_noticing_sigterm())
         stack.enter_context(_light_children())
+        folder = stack.enter_context(owned_folder("hadamax-run-"))
         courier = None
         results = place.results
         if not place.shared:
-            results = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hadamax-run-")))
+            results = folder / "results"
             courier = Courier(run_directory(results, spec), luggage)
             execute = partial(execute, home=place.results)
         _say_where(run_directory(results, spec), place.node)
         if place.own:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hadamax-own-")))
             try:
-                options = replace(options, own=unpack_own(place.own, scratch))
+                options = replace(options, own=unpack_own(place.own, folder / "own"))
             except ResultsError as error:
                 return Ending(Outcome(spec, "failed", str(error)))
         process = process_of(spec, results, options, execute)

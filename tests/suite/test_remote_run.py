@@ -1,6 +1,13 @@
 """A run on a node, from beside it; the keeper is the real one, and no cluster is needed."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
 
 import pytest
 from checkouts import checkout_of
@@ -120,3 +127,48 @@ def test_a_start_waits_for_a_run_that_another_process_writes_and_for_nothing_els
     monkeypatch.setattr(remote_run.time, "sleep", lambda seconds: None)
     assert remote_run._opened(Home(), "node") == refusals[asked - 1]
     assert list(answers) == refusals[asked:]
+
+
+KILLED = """
+    import os, signal
+    from pathlib import Path
+    from nothing_runs import NothingProcess
+    from test_remote_run import OPTIONS, SPEC, HomeOf
+    from suite.keeper import Keeper
+    from suite.remote_run import Place, run_here
+
+    class Killed(NothingProcess):
+        def __init__(self, spec, results, options, execute):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    place = Place("node", Path({home!r}), shared=False, silent_seconds=600.0)
+    run_here(SPEC, HomeOf(Keeper(place.results)), OPTIONS, place, print, Killed)
+"""
+
+
+def test_what_a_killed_start_left_on_its_node_is_removed_by_the_next(tmp_path, monkeypatch):
+    """Three checkpoints of Rainbow are 330 MB, and a node's memory may run out each night."""
+    passing, home = tmp_path / "passing", tmp_path / "home"
+    passing.mkdir()
+    monkeypatch.setenv("TMPDIR", str(passing))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # asks for TMPDIR anew
+    program = textwrap.dedent(KILLED).format(home=str(tmp_path / "other"))
+    folders = [str(Path(__file__).parent), str(Path(remote_run.__file__).parents[1])]
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)}, timeout=120
+    )
+    assert ended.returncode == -signal.SIGKILL
+    assert [path.name[:12] for path in passing.iterdir()] == ["hadamax-run-"]
+
+    seen = []
+
+    class Looks(InThisProcess):
+        def __init__(self, spec, results, options, execute):
+            seen.extend(passing.iterdir())
+            super().__init__(spec, results, options, execute)
+
+    place = Place("node", home, shared=False, silent_seconds=600.0)
+    ending = run_here(SPEC, HomeOf(Keeper(home)), OPTIONS, place, live, Looks)
+    assert ending.outcome.result == "done"
+    assert len(seen) == 1  # its own
+    assert list(passing.iterdir()) == []
