@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from results.schema import format_frames
 from results.store import scan
 from suite import display
 from suite.cores import available_cores
 from suite.estimate import Estimate, estimate, measured_speeds
 from suite.gpu_memory import GpuNeed
+from suite.host_memory import HostNeed, free_bytes, host_need
 from suite.plan import STATES, RunState
 from suite.run_queue import plan_seconds
 
@@ -32,6 +31,7 @@ class DryRun:
     needed: Estimate
     by_baseline: dict[str, Estimate]
     disk_free_bytes: int
+    memory: HostNeed | None  # None for a cluster
     gpus: Sequence[GpuNeed] = ()
     nodes: int | None = None  # of a cluster that are fit; None for this machine
     cluster_seconds: float | None = None  # the plan's time there, in the order of its queue
@@ -49,6 +49,7 @@ class DryRun:
     ) -> DryRun:
         found = list(scan(results))
         names = dict.fromkeys(state.spec.baseline for state in states if state.spec)
+        left = [state.spec for state in states if state.spec and state.state not in ("done", "running")]
 
         def needs(some: Sequence[RunState]) -> Estimate:
             return estimate(some, found, jobs=jobs, device=device)
@@ -61,6 +62,7 @@ class DryRun:
             needs(states),
             {name: needs([s for s in states if s.spec and s.spec.baseline == name]) for name in names},
             shutil.disk_usage(_existing(results)).free,
+            host_need(left, jobs, on_gpu=device != "cpu") if nodes is None else None,
             gpus,
             nodes,
             None if nodes is None else plan_seconds(states, measured_speeds(found, device), jobs),
@@ -75,6 +77,7 @@ class DryRun:
             "disk_bytes": self.needed.disk_bytes,
             "disk_free_bytes": self.disk_free_bytes,
             "memory_bytes": self.needed.memory_bytes,
+            "memory_free_bytes": self.memory and self.memory.free,
             "gpus": [dataclasses.asdict(gpu) for gpu in self.gpus],
             "seconds": None if self.needed.unmeasured else self._seconds,
             "seconds_measured": self._seconds,
@@ -107,7 +110,7 @@ class DryRun:
                 f"{self.jobs} at once{self._hint()}{self._cluster()}",
                 f"disk:   at most {display.size(needed.disk_bytes)} in {self.results} "
                 f"({display.size(self.disk_free_bytes)} free)",
-                f"memory: about {display.size(needed.memory_bytes)}",
+                f"memory: {self._memory()}",
                 *(f"GPU:    {gpu}{' (the command would be refused)' * gpu.is_crowded}" for gpu in self.gpus),
                 f"time:   {self._time() if needed.runs else 'none'}",
                 *([] if rows else ["every run by itself: add --rows, or --json"]),
@@ -152,8 +155,15 @@ class DryRun:
         if self.device != "cpu" or self.nodes is not None or not self.needed.runs:
             return ""
         of_one = self.needed.memory_bytes / min(self.jobs, self.needed.runs)
-        room = int(min(psutil.virtual_memory().available / of_one, available_cores(), self.needed.runs))
+        room = int(min(free_bytes() / of_one, available_cores(), self.needed.runs))
         return f" (cores and memory are enough for --jobs {room})" if room > self.jobs else ""
+
+    def _memory(self) -> str:
+        if self.memory is None:
+            return f"about {display.size(self.needed.memory_bytes)}"
+        if self.memory.is_hopeless:
+            return f"{self.memory} (the command would be refused: {self.memory.advice})"
+        return f"{self.memory}{f': {self.memory.advice}' * self.memory.is_short}"
 
     def _cluster(self) -> str:
         return "" if self.nodes is None else f" on the {display.plural(self.nodes, 'node')} that the cluster has now"

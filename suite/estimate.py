@@ -6,16 +6,15 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import psutil
-
 from baselines.emulator.envs import FRAME_SKIP
 from baselines.families import BASELINES
-from baselines.memory_plan import memory_plan, parameter_count
+from baselines.memory_plan import parameter_count
 from baselines.registry import load_pinned
 from baselines.replay.schedule import ReplayConfig
 from results.schema import RunSpec
 from results.store import BrokenRun, Run
 from suite.cores import available_cores
+from suite.host_memory import free_bytes, host_bytes
 from suite.plan import RunState
 
 # Upper bounds, rounded up from measured runs.
@@ -33,7 +32,7 @@ class Estimate:
     runs: int
     frames: int  # of emulator, still to be played
     disk_bytes: int  # at most; of all runs together, while the last of them train
-    memory_bytes: int  # of as many runs at once as there are jobs, the largest
+    memory_bytes: int  # of the machine, not of its GPUs; of as many runs at once as there are jobs, the largest
     seconds: float | None  # of the runs whose baseline has a measured speed; None where none has
     speeds: Mapping[str, float]  # baseline -> measured frames/s, the median of runs on the same kind of device
     unmeasured: tuple[str, ...]  # baselines without one
@@ -47,7 +46,7 @@ def estimate(states: Sequence[RunState], found: Iterable[Run | BrokenRun], *, jo
     speeds = measured_speeds(found, device)
     timed = [(state, spec) for state, spec in left if spec.baseline in speeds]
     work = [(spec.frames - state.frames_done) / speeds[spec.baseline] for state, spec in timed]
-    at_once = sorted((memory_bytes(spec) for _, spec in left), reverse=True)[:jobs]
+    at_once = sorted((host_bytes(spec, on_gpu=device != "cpu") for _, spec in left), reverse=True)[:jobs]
     spare = sorted((_SPARE_CHECKPOINTS * checkpoint_bytes(spec) for _, spec in left), reverse=True)
     return Estimate(
         runs=len(left),
@@ -108,10 +107,5 @@ def at_once(specs: Sequence[RunSpec], devices: Sequence[str], *, threads: int | 
     """
     if devices[0] != "cpu" or not specs:
         return len(devices)
-    room = int(psutil.virtual_memory().available // max(memory_bytes(spec) for spec in specs))
+    room = free_bytes() // max(host_bytes(spec, on_gpu=False) for spec in specs)
     return max(1, min(len(specs), available_cores() // (threads or 1), room))
-
-
-def memory_bytes(spec: RunSpec) -> int:
-    """Roughly what a run holds at its peak; on a GPU the larger part of it lies there."""
-    return memory_plan(load_pinned(spec.baseline).config, spec.frames).total

@@ -11,7 +11,6 @@ from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 
-import psutil
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion
@@ -24,6 +23,7 @@ from suite import display
 from suite.arguments import parse_device, writable_folder
 from suite.cores import available_cores
 from suite.errors import UserError
+from suite.host_memory import all_bytes, free_bytes
 from suite.own_code import try_own
 from suite.protocol import PROTOCOLS, load_protocol
 
@@ -88,11 +88,11 @@ def check_machine(device: str, results: Path) -> Iterator[Check]:
         yield Check("device", not unfit, detail)
     except UserError as error:
         yield Check("device", False, str(error))
-    memory = psutil.virtual_memory()
+    free = free_bytes()
     yield Check(
         "memory",
-        memory.available >= LEAST_MEMORY_BYTES,
-        f"{display.size(memory.available)} free of {display.size(memory.total)} "
+        free >= LEAST_MEMORY_BYTES,
+        f"{display.size(free)} free of {display.size(all_bytes())} "
         f"(a run of PQN needs {display.size(LEAST_MEMORY_BYTES)})",
     )
     try:

@@ -254,11 +254,13 @@ def _train(
     specs: Sequence[RunSpec], results: Path, slots: Sequence[RunOptions], supervision: Supervision
 ) -> list[Outcome]:
     from suite.gpu_memory import refuse_crowded_gpus
+    from suite.host_memory import tell_short_memory
     from suite.missing_paths import missing_paths
     from suite.mps import shared_gpus
     from suite.progress import progress_display
 
     refuse_crowded_gpus(specs, [slot.device for slot in slots])
+    tell_short_memory(specs, len(slots), on_gpu=slots[0].device != "cpu", tell=_tell)
     names = sorted({spec.baseline for spec in specs})
     if not slots[0].plain:
         for line in missing_paths(slots[0].device, names, slots[0].own):

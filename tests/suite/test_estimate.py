@@ -1,11 +1,9 @@
-from types import SimpleNamespace
-
-import psutil
 import pytest
 from stored_runs import store_run
 
 from results.store import scan
-from suite.estimate import at_once, estimate, measured_speeds, memory_bytes
+from suite.estimate import at_once, estimate, measured_speeds
+from suite.host_memory import host_bytes
 from suite.plan import plan_runs, wanted_states
 
 
@@ -74,6 +72,7 @@ def test_memory_is_that_of_the_runs_that_run_at_once(tmp_path):
     one = needed(tmp_path).memory_bytes
     assert needed(tmp_path, jobs=2).memory_bytes == 2 * one
     assert needed(tmp_path, jobs=3).memory_bytes == 2 * one  # there are only two
+    assert needed(tmp_path, device="cuda").memory_bytes < one  # frames and learner lie on the GPU
 
 
 @pytest.mark.parametrize(
@@ -99,9 +98,9 @@ def test_memory_is_near_what_was_measured(tmp_path, baseline, least, most):
 )
 def test_a_cpu_takes_as_many_runs_at_once_as_it_can(monkeypatch, runs, cores, runs_in_memory, threads, wanted):
     specs = plan_runs(["pqn"], ["Pong"], 200_000, range(runs))
-    one = memory_bytes(plan_runs(["pqn"], ["Pong"], 200_000, [0])[0])
+    one = host_bytes(plan_runs(["pqn"], ["Pong"], 200_000, [0])[0], on_gpu=False)
     monkeypatch.setattr("suite.estimate.available_cores", lambda: cores)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=one * runs_in_memory + one // 2))
+    monkeypatch.setattr("suite.estimate.free_bytes", lambda: one * runs_in_memory + one // 2)
     assert at_once(specs, ["cpu"], threads=threads) == wanted
 
 

@@ -9,8 +9,8 @@ from results.schema import RunSpec
 from suite import display, gpu_memory
 from suite.dry_run import DryRun
 from suite.errors import UserError
-from suite.estimate import memory_bytes
 from suite.gpu_memory import device_bytes, gpu_needs, refuse_crowded_gpus
+from suite.host_memory import host_bytes
 from suite.plan import wanted_states
 
 GB = 10**9
@@ -59,7 +59,8 @@ def test_a_machine_without_gpu_answers_that_it_does_not_know(monkeypatch):
 def test_a_gpu_holds_frames_and_learner_and_the_host_the_rest(baseline):
     (spec,) = specs(baseline, 1)
     plan = memory_plan(load_pinned(baseline).config, spec.frames)
-    assert memory_bytes(spec) == plan.total == sum(dataclasses.astuple(plan)) - plan.graphs
+    assert host_bytes(spec, on_gpu=False) == plan.total == sum(dataclasses.astuple(plan)) - plan.graphs
+    assert host_bytes(spec, on_gpu=True) == plan.total - plan.frames - plan.learner
     assert device_bytes(spec) > plan.frames + plan.learner + plan.graphs
     assert plan.frames + plan.learner > 100_000_000
 
