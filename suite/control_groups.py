@@ -24,6 +24,20 @@ def memory_limits() -> list[tuple[int, int]]:
     return found
 
 
+def core_limits() -> list[float]:
+    """Cores' worth of time of every group above this process that limits it."""
+    found = []
+    for folder, is_first_version in _groups("cpu"):
+        with suppress(OSError, ValueError):
+            if is_first_version:
+                quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+            else:
+                quota, period = map(int, (folder / "cpu.max").read_text().split())
+            if quota > 0 and period > 0:
+                found.append(quota / period)
+    return found
+
+
 def _groups(controller: str) -> Iterator[tuple[Path, bool]]:
     """Folders of the groups that this process is in, from its own up, and whether they are of version 1."""
     try:
