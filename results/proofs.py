@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from results.atomic import write_json
 from results.errors import ResultsError
 from results.manifest import load_json
@@ -18,6 +20,7 @@ from results.schema import EPISODES_FILE
 from results.store import Run
 
 PROOF_FILE = "proof.json"
+PROOF_LOCK = ".proof.lock"  # beside it; held while it is read and written anew
 FORMAT_VERSION = 1
 REPLAYED = "re-played"
 ON_ITS_WORD = "on its word"
@@ -104,7 +107,25 @@ def write_proofs(root: Path, found: Mapping[str, Proof], *, refuted: Iterable[st
 
     Raises: ResultsError, as `read_proofs`; OSError if it cannot be written.
     """
-    proofs = dict(read_proofs(root))
+    refuted = tuple(refuted)
+    if _joined(read_proofs(root), found, refuted) is None:
+        return  # nothing is new
+    with filelock.FileLock(Path(root) / PROOF_LOCK):  # two commands may each play a part of the runs
+        proofs = _joined(read_proofs(root), found, refuted)
+        if proofs is None:
+            return
+        entries = {
+            place: asdict(proof) | {"replayed": dict(sorted(proof.replayed.items()))}
+            for place, proof in sorted(proofs.items())
+        }
+        write_json(Path(root) / PROOF_FILE, {"format_version": FORMAT_VERSION, "proofs": entries})
+
+
+def _joined(
+    before: Mapping[str, Proof], found: Mapping[str, Proof], refuted: Iterable[str]
+) -> Mapping[str, Proof] | None:
+    """The proofs `before` with what was found and without what was refuted; None where that changes nothing."""
+    proofs = dict(before)
     for place, proof in found.items():
         if not proof.replayed:
             continue
@@ -113,12 +134,7 @@ def write_proofs(root: Path, found: Mapping[str, Proof], *, refuted: Iterable[st
             proofs[place] = joined
     for place in refuted:
         proofs.pop(place, None)
-    entries = {
-        place: asdict(proof) | {"replayed": dict(sorted(proof.replayed.items()))}
-        for place, proof in sorted(proofs.items())
-    }
-    if proofs != read_proofs(root):
-        write_json(Path(root) / PROOF_FILE, {"format_version": FORMAT_VERSION, "proofs": entries})
+    return None if proofs == before else proofs
 
 
 def _proof(entry: Any) -> Proof:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from run_builder import build_run, edit_manifest
 
 from results.errors import ResultsError
-from results.proofs import PROOF_FILE, Proof, read_proofs, standing_of, write_proofs
+from results.proofs import PROOF_FILE, PROOF_LOCK, Proof, read_proofs, standing_of, write_proofs
 from results.schema import EPISODES_FILE
 from results.store import Run, open_run
 
@@ -102,3 +103,24 @@ def test_a_count_that_is_none_is_refused(run: Run, tmp_path: Path, value: object
     (tmp_path / PROOF_FILE).write_text(json.dumps(content))
     with pytest.raises(ResultsError, match="a count of games is none"):
         read_proofs(tmp_path)
+
+
+def test_what_two_commands_find_at_once_is_all_kept(run: Run, tmp_path: Path):
+    """Two parts of the runs, played again beside each other: each used to write over what the other had just noted."""
+
+    def note(part: int) -> None:
+        for number in range(20):
+            write_proofs(tmp_path, {f"pqn/Pong/200k/seed-{part}{number:02}": proof_of(run, train_0=2)})
+
+    with ThreadPoolExecutor(3) as commands:
+        list(commands.map(note, (1, 2, 3)))
+    assert len(read_proofs(tmp_path)) == 60
+
+
+def test_what_changes_nothing_writes_nothing(run: Run, tmp_path: Path):
+    write_proofs(tmp_path, {PLACE: proof_of(run, train_0=2)})
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    (tmp_path / PROOF_LOCK).unlink()
+    del before[PROOF_LOCK]
+    write_proofs(tmp_path, {PLACE: proof_of(run, train_0=2)}, refuted=["pqn/Pong/200k/seed-9"])
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
