@@ -83,13 +83,26 @@ class LocalExecutor:
         active: list[RunProcess] = []
         outcomes: dict[RunSpec, Outcome] = {}
         restarts: dict[RunSpec, tuple[str, ...]] = {}
-        told_to_stop = 0
+        told_to_stop, is_full = 0, False
         with StopSignals() as signals:
             try:
                 while active or (waiting and not signals.count):
-                    while waiting and free and not signals.count:
+                    while waiting and free and not signals.count and not is_full:
                         spec = waiting.popleft()
-                        active.append(RunProcess(spec, self._results, free.popleft(), self._execute))
+                        try:
+                            active.append(RunProcess(spec, self._results, free[0], self._execute))
+                        except OSError as error:  # no more processes, open files or memory
+                            reason = f"its process cannot be started ({error.strerror or error})"
+                            if active:
+                                is_full = True
+                                waiting.appendleft(spec)
+                                audience.note(f"{spec}: {reason}; tried again when another run ends")
+                                break
+                            audience.started(spec)
+                            outcomes[spec] = Outcome(spec, "failed", reason, restarts.get(spec, ()))
+                            audience.finished(outcomes[spec])
+                            continue
+                        free.popleft()
                         audience.started(spec)
                     if signals.count > told_to_stop:
                         told_to_stop = signals.count
@@ -105,6 +118,7 @@ class LocalExecutor:
                         if not worker.has_ended():
                             continue
                         active.remove(worker)
+                        is_full = False
                         free.append(worker.options)
                         spec, before = worker.spec, restarts.get(worker.spec, ())
                         outcome = worker.outcome(was_stopped=signals.count > 0)

@@ -1,5 +1,6 @@
 """Processes that work, fail, are killed and are stopped. The runs themselves are stand-ins (`fake_runs`)."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from baselines.fast.names import DeviceLost
 from results.errors import ResultsError
 from results.lock import RunLock
 from results.store import run_directory
+from suite import executors
 from suite.executors import LocalExecutor, Supervision
 from suite.run_process import LOG_FILE, _may_pass
 
@@ -94,6 +96,40 @@ def test_every_slot_has_its_options(tmp_path):
     seen = [(run_directory(tmp_path, spec) / "options").read_text() for spec in specs]
     assert set(seen) == {"slot a", "slot b"}
     assert set(seen[:2]) == {"slot a", "slot b"}  # side by side
+
+
+class Refused(executors.RunProcess):
+    """A process that the system refuses, as often as `times` says."""
+
+    times = 0
+
+    def __init__(self, spec, *arguments):
+        if spec.seed == 6 and Refused.times > 0:
+            Refused.times -= 1
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        super().__init__(spec, *arguments)
+
+
+def test_a_run_whose_process_cannot_be_started_waits_for_another_to_end(tmp_path, monkeypatch):
+    """No more processes, open files or memory: those that train used to be killed, and the command ended."""
+    monkeypatch.setattr(executors, "RunProcess", Refused)
+    monkeypatch.setattr(Refused, "times", 1)
+    events, specs = Events(), [spec_of(0), spec_of(6), spec_of(7)]
+    outcomes = LocalExecutor(tmp_path, ["a", "b"], NEVER, fake_runs.by_seed).run(specs, events)
+    assert results_of(outcomes) == ["done", "done", "done"]
+    why = "its process cannot be started (Resource temporarily unavailable)"
+    assert events.notes == [f"{specs[1]}: {why}; tried again when another run ends"]
+
+
+def test_where_not_one_process_can_be_started_the_run_has_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "RunProcess", Refused)
+    monkeypatch.setattr(Refused, "times", 1)
+    events, specs = Events(), [spec_of(6), spec_of(7)]
+    outcomes = LocalExecutor(tmp_path, ["a"], NEVER, fake_runs.by_seed).run(specs, events)
+    assert results_of(outcomes) == ["failed", "done"]
+    assert outcomes[0].reason == "its process cannot be started (Resource temporarily unavailable)"
+    assert events.started_specs == specs  # a display ends only what has begun
+    assert events.outcomes == outcomes
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
