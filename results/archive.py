@@ -28,7 +28,7 @@ from results.schema import (
     RunSpec,
 )
 from results.store import BrokenRun, Run, open_run, scan
-from results.tar_check import UNREADABLE, check_tar, unreadable
+from results.tar_check import MAX_MEMBERS, MAX_UNPACKED_BYTES, UNREADABLE, check_tar, unreadable
 from results.verify import verify_run
 
 RUN_FILES = (MANIFEST_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE, ACTIONS_FILE)
@@ -84,13 +84,23 @@ def export_archive(
 
 
 def pack_members(members: Iterable[tuple[str, bytes]]) -> memoryview:
-    """A tar.gz of (name, content), in their order: the same members give the same bytes."""
+    """A tar.gz of (name, content), in their order: the same members give the same bytes.
+
+    Raises ResultsError for more than `import` would take.
+    """
     packed = io.BytesIO()
+    count = size = 0
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0, filename="") as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for name, data in members:
+            count, size = count + 1, size + len(data)
+            if count > MAX_MEMBERS or size > MAX_UNPACKED_BYTES:
+                raise ResultsError(
+                    f"the runs have more than an archive may have ({MAX_MEMBERS} files, {MAX_UNPACKED_BYTES} bytes); "
+                    "export fewer runs at a time: choose them with --games, --frames, --baselines or --seeds"
+                )
             member = tarfile.TarInfo(name)  # time 0, owner 0: equal bytes
             member.size = len(data)
             member.mode = 0o644

@@ -81,6 +81,15 @@ def test_other_runs_can_be_selected(source: Path, tmp_path: Path):
     assert load_runs(tmp_path / "target").runs[0].status == "interrupted"
 
 
+@pytest.mark.parametrize("bound", ["MAX_MEMBERS", "MAX_UNPACKED_BYTES"])
+def test_what_no_import_would_take_is_not_exported(source: Path, tmp_path: Path, monkeypatch, bound: str):
+    """2,500 runs used to be packed, and only whoever got them was told that they are too many."""
+    monkeypatch.setattr(archive, bound, 7)
+    with pytest.raises(ResultsError, match=r"more than an archive may have \(.*\b7 .*\); export fewer runs at a time"):
+        export_archive(source, tmp_path / "a.tar.gz")
+    assert not (tmp_path / "a.tar.gz").exists()
+
+
 def test_nothing_to_export_is_refused_and_nothing_written(source: Path, tmp_path: Path):
     with pytest.raises(ResultsError, match="no run to export"):
         export_archive(source, tmp_path / "a.tar.gz", lambda run: False)
