@@ -13,6 +13,7 @@ from reports.judging.missing import Missing, find_missing
 from reports.judging.score_kinds import LEAST_REFERENCE
 from reports.judging.sides import Basis, Side, find_basis, not_comparable_sides, sides_at, untimed_sides
 from reports.judging.verdicts import INSUFFICIENT, NOT_COMPARABLE, OPEN
+from reports.measures import LAYER_MEASURES, MEASURE_TITLES, RANK_MEASURE
 from reports.statistics.bootstrap import (
     CLAIM_REPETITIONS,
     LINEAR,
@@ -30,7 +31,6 @@ from reports.statistics.power import NEAR_ZERO, Design, Power, Seeds, SideSeeds,
 NO_REFERENCE = f"the reference's score is not above {LEAST_REFERENCE}, and a gain over so little says nothing"
 MOST_FURTHER_SEEDS = 30  # of a game and side, that an open verdict asks for
 OTHER_BUDGET = "runs of another budget than the claim's do not say how its own will spread"
-NO_RUNS = "no game has been played by every side at one budget"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def judge(claim: Claim, evidence: Evidence, catalogue: Catalogue, *, repetitions
     return Judgement(
         claim=claim,
         verdict=verdict,
-        interval=estimate.interval if estimate else Interval(None, reason=NO_RUNS),
+        interval=estimate.interval if estimate else Interval(None, reason=_why_no_basis(claim)),
         estimate=estimate,
         basis=basis,
         full_sides=untimed_sides(evidence, claim) if claim.kind.is_timed else sides_at(evidence, claim, claim.frames),
@@ -112,6 +112,17 @@ def judge(claim: Claim, evidence: Evidence, catalogue: Catalogue, *, repetitions
         further=_further(claim, verdict, found_power, evidence, catalogue),
         not_comparable=tuple(foreign),
     )
+
+
+def _why_no_basis(claim: Claim) -> str:
+    """What no game has, where there is nothing to estimate from: the same game played at one budget is not enough."""
+    if claim.kind.is_timed:
+        place = {"": "one machine", "cpu": "one CPU", "gpu": "one GPU"}[claim.on]
+        return f"no game was timed for every side on {place}, with like paths"
+    if claim.measure in LAYER_MEASURES:
+        sample = " and sample size" if claim.measure == RANK_MEASURE else ""
+        return f"no game has a final {MEASURE_TITLES[claim.measure]} of every side at one budget{sample}"
+    return "no game has been played by every side at one budget"
 
 
 def _wanted_seeds(claim: Claim, verdict: str, found: Power) -> Seeds | None:
@@ -166,7 +177,7 @@ def _side_seeds(basis: Basis, shares: tuple[float, ...]) -> tuple[SideSeeds, ...
 
 def _power(claim: Claim, basis: Basis | None, estimate: Estimate | None) -> Power:
     if basis is None or estimate is None:
-        return Power(None, None, None, claim.claimed, NO_RUNS)
+        return Power(None, None, None, claim.claimed, _why_no_basis(claim))
     contrast = claim.kind.contrast(claim, estimate.draws, estimate.interval.estimate)
     found = power(
         contrast.draws,

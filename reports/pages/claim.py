@@ -38,6 +38,7 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
         "nearest": _nearest(judgement, report),
         "verdicts": VERDICTS,
         "figure": _figure(judgement, report, site),
+        "why_nothing": judgement.interval.reason,
         "sample": gain_figure(judgement, report, site, f"gain-{claim.id}"),
         "progress": progress(judgement),
         "sides": [_side(judgement, index, report) for index in range(len(basis.sides))] if basis else [],

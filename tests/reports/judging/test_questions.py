@@ -202,3 +202,21 @@ def test_the_next_run_is_of_a_game_that_the_other_side_has_played(tmp_path: Path
     found = judged(tmp_path, "one-million").missing
     assert (found.there, found.needed) == (1, 30)
     assert "run --baselines hadamax-pqn-bf16 --games Phoenix --frames 4M --seeds 1" in found.next_command
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("rank", "no game has a final effective rank of every side at one budget and sample size"),
+        ("cost", "no game was timed for every side on one GPU, with like paths"),
+        ("c51-70", "no game has been played by every side at one budget"),
+    ],
+)
+def test_where_nothing_can_be_estimated_the_reason_is_that_of_the_kind_of_claim(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    for baseline in ("pqn", "hadamax-pqn"):  # played by both at one budget, on a CPU and without diagnostics
+        write_run(tmp_path, baseline, "Breakout", 200_000, 0, 0.5, metric_rows=2)
+    found = judged(tmp_path, name)
+    assert found.basis is None
+    assert (found.interval.reason, found.power.reason) == (reason, reason)
