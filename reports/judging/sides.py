@@ -322,6 +322,7 @@ def untimed_sides(evidence: Evidence, claim: Claim) -> tuple[Side, ...]:
                 replace(entry, reason=entry.run.untimed)
                 for entry in evidence.runs
                 if entry.baseline == name and entry.run is not None and entry.standing == COUNTS and entry.run.untimed
+                if claim.on in ("", "gpu" if entry.run.is_on_gpu else "cpu")
             ),
         )
         for name in claim.sides

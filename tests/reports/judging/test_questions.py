@@ -220,3 +220,14 @@ def test_where_nothing_can_be_estimated_the_reason_is_that_of_the_kind_of_claim(
     found = judged(tmp_path, name)
     assert found.basis is None
     assert (found.interval.reason, found.power.reason) == (reason, reason)
+
+
+def test_runs_on_a_cpu_are_not_set_aside_of_a_claim_about_a_gpu(tmp_path: Path) -> None:
+    older = {name: value for name, value in HARDWARE.items() if name != "instructions"}
+    for hardware, game in ((older, "Pong"), ({**GPU, "jobs": 2}, "Alien")):
+        write_run(tmp_path, "pqn", game, 4_000_000, 0, 0.5, metric_rows=2, hardware=hardware)
+    assert {name: [e.game for e in judged(tmp_path, name).set_aside] for name in ("cost", "cost-cpu")} == {
+        "cost": ["Alien"],
+        "cost-cpu": ["Pong"],
+    }
+    assert "Of 1 run the time is not known" in sentence(judged(tmp_path, "cost"), CATALOGUE)
