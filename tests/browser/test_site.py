@@ -115,6 +115,20 @@ def test_on_a_phone_claims_are_stacked_and_other_tables_scroll_inside(
     assert violations(page, axe) == []
 
 
+@pytest.mark.parametrize("width", [320, 390])
+@pytest.mark.parametrize("name", ["claims/own.html", "index.html", "baselines/pqn.html"])
+def test_on_a_phone_no_word_of_a_first_column_is_broken(
+    visit: Callable[..., Any], full_site: Path, name: str, width: int
+) -> None:
+    page = visit(full_site / name, width=width).page
+    broken = page.eval_on_selector_all(
+        ".scroll tbody th[scope=row] :is(a, code)",
+        "all => all.filter((one) => !/[\\s-]/.test(one.textContent) && one.getClientRects().length > 1)"
+        ".map((one) => one.textContent)",
+    )
+    assert broken == []
+
+
 def test_text_in_figures_is_large_enough_to_read(visit: Callable[..., Any], full_site: Path) -> None:
     for width in (390, 1024, 1600):
         page = visit(full_site / "games/Pong.html", width=width).page
