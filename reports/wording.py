@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reports.catalogue import Catalogue
 from reports.judging.claims import MINIMUM_SEEDS, Seen
-from reports.judging.judge import Judgement
+from reports.judging.judge import MOST_FURTHER_SEEDS, Judgement
 from reports.judging.leaderboard import SET_TITLES, games_title
 from reports.judging.missing import Missing, observations_of
 from reports.judging.sides import Basis
@@ -229,10 +229,25 @@ def further_text(judgement: Judgement, catalogue: Catalogue) -> str:
     return f"For {counted(wanted.likely, 'seed')} of every game and side: {cost_text(further, catalogue)}"
 
 
+def more_seeds(judgement: Judgement, catalogue: Catalogue) -> str:
+    """What an open verdict asks for: so many seeds, and what they cost, or why nobody is asked; "" where it is none."""
+    wanted = judgement.wanted_seeds
+    if wanted is None:
+        return ""
+    if judgement.further is None:
+        return f"It takes {_seeds_needed(wanted)}: more than this suite asks for." if is_too_many(wanted) else ""
+    return f"{further_text(judgement, catalogue)} Make all of them, and look then."
+
+
+def is_too_many(wanted: Seeds) -> bool:
+    """Whether an open verdict takes more seeds than anybody is asked for."""
+    return wanted.likely > MOST_FURTHER_SEEDS
+
+
 def _seeds_needed(seeds: Seeds) -> str:
     if seeds.high <= MINIMUM_SEEDS:
         return f"no more than the {MINIMUM_SEEDS} seeds a game and side that a verdict needs"
-    return f"about {counted(seeds.likely, 'seed')} a game and side (likely {seeds.low} to {seeds.high})"
+    return f"about {counted(seeds.likely, 'seed')} a game and side (likely {seeds.low:,} to {seeds.high:,})"
 
 
 def metric_text(interval: Interval, digits: int = 2) -> str:

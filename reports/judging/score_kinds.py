@@ -136,9 +136,9 @@ REACHES = Kind(
     decides=lambda claim, parts: claim.measure,
     verdict=lambda claim, parts: reaches_verdict(parts[claim.measure]),
     meanings={
-        REPRODUCED: "The whole interval lies above level.",
-        INCONCLUSIVE: "The interval holds level: more seeds would tell.",
-        NOT_REPRODUCED: "The whole interval lies below level.",
+        REPRODUCED: "The whole interval lies above zero.",
+        INCONCLUSIVE: "The interval holds zero: more seeds would tell.",
+        NOT_REPRODUCED: "The whole interval lies below zero.",
     },
     written=lambda claim, value: percent(value, signed=True),
     claimed=lambda claim: "level or above",
@@ -162,9 +162,9 @@ AHEAD_OF = replace(  # the same figures and drawing, without a claim
     ),
     verdict=lambda claim, parts: ahead_verdict(parts[claim.measure]),
     meanings={
-        AHEAD: "The whole interval lies above level.",
-        INCONCLUSIVE: "The interval holds level: more seeds would tell.",
-        BEHIND: "The whole interval lies below level.",
+        AHEAD: "The whole interval lies above zero.",
+        INCONCLUSIVE: "The interval holds zero: more seeds would tell.",
+        BEHIND: "The whole interval lies below zero.",
     },
     claimed=lambda claim: "ahead or behind",
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports import numerals, wording
-from reports.judging.judge import MOST_FURTHER_SEEDS, Judgement
+from reports.judging.judge import Judgement
 from reports.pages.card import VERDICT_CSS
 from reports.pages.lead import progress
 from reports.summary import Report
@@ -50,6 +50,6 @@ def _why_none(judgement: Judgement, report: Report) -> str:
     if missing.unpinned:
         return f"none: the suite does not have {', '.join(missing.unpinned)}"
     wanted = judgement.wanted_seeds
-    if wanted is not None and wanted.likely > MOST_FURTHER_SEEDS:
+    if wanted is not None and wording.is_too_many(wanted):
         return f"none: telling takes about {numerals.counted(wanted.likely, 'seed')} a game and side"
     return "none: all are there"

@@ -34,6 +34,8 @@ def lead(report: Report, site: Site) -> dict[str, Any] | None:
     return {
         **card(judgement, report),
         "is_answered": not judgement.is_preliminary,
+        "more": wording.more_seeds(judgement, report.catalogue),
+        "more_command": judgement.further.command if judgement.further else "",
         "what_is_asked": claim.statement,
         "progress": progress(judgement),
         "ahead": _ahead(judgement, report),
@@ -54,8 +56,8 @@ def _ahead(judgement: Judgement, report: Report) -> dict[str, str] | None:
     medians = [numerals.number(float(np.median(scores))) for scores in (first, second)]
     return {
         "games": f"{count} of {numerals.counted(len(basis.games), 'game')}",
-        "what": f"where {ours} scores more than {theirs}. Median human-normalised score {medians[0]} against "
-        f"{medians[1]}",
+        "what": f"{ours} scores more than {theirs}",
+        "medians": f"Median human-normalised score {medians[0]} against {medians[1]}",
     }
 
 

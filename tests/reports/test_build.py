@@ -334,6 +334,8 @@ def test_the_suites_own_questions_stand_apart_and_settle_no_claim(tmp_path: Path
     assert places[0] < page.index("claims/one-million.html") < places[1]
     answered = page[places[0] : places[1]]
     assert "+60\N{NO-BREAK SPACE}%" in answered
+    assert "The whole interval lies above zero. In 5 of 5 games hadamax-pqn-bf16 scores more than pqn-bf16." in answered
+    assert "Median human-normalised score 0.80 against 0.50." in answered
     assert "The gain at every frame count" in answered
     assert "begin at 10M frames, of runs of 200M: none of it" in answered
     assert "Estimate for 57 games" in page

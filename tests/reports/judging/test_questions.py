@@ -17,7 +17,8 @@ from reports.judging.missing import missing_runs
 from reports.judging.run_figures import OBSERVATIONS, ranks_by_sample
 from reports.judging.verdicts import alike_verdict, higher_verdict
 from reports.statistics.bootstrap import Interval
-from reports.wording import devices, sentence
+from reports.wording import devices, more_seeds, sentence
+from results.games import ATARI5
 
 NAMES = ("pqn", "hadamax-pqn", "c51", "hadamax-c51", "pqn-bf16", "hadamax-pqn-bf16")
 CATALOGUE = make_catalogue(NAMES)
@@ -231,3 +232,22 @@ def test_runs_on_a_cpu_are_not_set_aside_of_a_claim_about_a_gpu(tmp_path: Path) 
         "cost-cpu": ["Pong"],
     }
     assert "Of 1 run the time is not known" in sentence(judged(tmp_path, "cost"), CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("score", "spread", "told"),
+    [
+        (0.8, 0.02, ""),  # ahead
+        (0.6, 0.3, "of every game and side:"),
+        (0.51, 0.9, "more than this suite asks for."),
+    ],
+)
+def test_an_open_question_says_what_would_tell_more(tmp_path: Path, score: float, spread: float, told: str) -> None:
+    for seed, factor in enumerate((1 - spread, 1.0, 1 + spread)):
+        for game in ATARI5:
+            write_run(tmp_path, "hadamax-pqn-bf16", game, 4_000_000, seed, score * factor, metric_rows=2)
+            write_run(tmp_path, "pqn-bf16", game, 4_000_000, seed, 0.5 * factor, metric_rows=2)
+    found = judged(tmp_path, "one-million")
+    assert found.verdict == ("inconclusive" if told else "ahead")
+    assert told in more_seeds(found, CATALOGUE)
+    assert bool(told) == bool(more_seeds(found, CATALOGUE))
