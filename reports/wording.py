@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from reports.catalogue import Catalogue
-from reports.judging.claims import MINIMUM_SEEDS, Seen
+from reports.judging.claims import MINIMUM_SEEDS, Claim, Seen
 from reports.judging.judge import MOST_FURTHER_SEEDS, Judgement
 from reports.judging.leaderboard import SET_TITLES, games_title
 from reports.judging.missing import Missing, observations_of
@@ -107,7 +109,26 @@ def what_was_seen(judgement: Judgement, catalogue: Catalogue) -> str:
     ends = interval_text(judgement)
     if claim.kind.is_timed and not judgement.is_preliminary:  # what a preliminary one rests on stands beside it
         ends += f"; {timed_runs(basis)}"
-    return claim.kind.seen(Seen(claim, value, ends, judgement.estimate.main, basis.frames, title, other))
+    part = part_title(claim, judgement.estimate.main, catalogue)
+    return claim.kind.seen(Seen(claim, value, ends, part, basis.frames, title, other))
+
+
+def part_title(claim: Claim, name: str, catalogue: Catalogue) -> str:
+    """What a part of an estimate is called; what is taken out, by the title of the baseline without it."""
+    drops = {f"drop of {piece}": f"drop {_piece(claim, piece, catalogue)}" for piece in claim.without}
+    steps = {
+        f"{first} before {second}": f"drop {_piece(claim, first, catalogue)} less that "
+        f"{_piece(claim, second, catalogue)}"
+        for first, second in pairwise(claim.without)
+    }
+    return {**claim.kind.part_titles, **drops, **steps}.get(name, name)
+
+
+def _piece(claim: Claim, baseline: str, catalogue: Catalogue) -> str:
+    """'without max-pooling', of 'Hadamax-PQN without max-pooling' beside 'Hadamax-PQN'."""
+    title, whole = (catalogue.title(name).removesuffix(" (bf16)") for name in (baseline, claim.baseline))
+    short = title.removeprefix(whole).lstrip(", ")
+    return short if short and short != title else f"with {title}"
 
 
 def sentence(judgement: Judgement, catalogue: Catalogue) -> str:

@@ -281,7 +281,7 @@ ORDER = Kind(
     written=lambda claim, value: number(value),
     claimed=lambda claim: "in this order",
     seen=lambda seen: (
-        f"The neighbours that decide, {seen.part}, differ by {seen.claim.written(seen.value)} ({seen.ends})."
+        f"Of the claimed order this pair decides: the {seen.part} is {seen.claim.written(seen.value)} ({seen.ends})."
     ),
     contrast=as_drawn,
     told=lambda claim, size: f"a difference of {claim.written(size)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -233,8 +234,11 @@ def interval_chart(
         marks: vertical lines: (text, value), such as none and the claimed.
         shade: a range to mark.
     """
-    left = 118.0 if size < 500 else 190.0
-    row, top = 34.0, 26.0
+    least, most = (118.0, 170.0) if size < 500 else (190.0, 300.0)  # room for names, which wrap beyond the most
+    letters = int((most - MARK_GAP - 12) / LETTER)
+    names = [textwrap.wrap(bar.label, letters) for bar in bars]
+    left = max([least, *(12 + MARK_GAP + LETTER * len(text) for lines in names for text in lines)])
+    row, top = max([34.0, *(10 + LABEL_LINE * len(lines) for lines in names)]), 26.0
     height = top + row * len(bars) + 26
     known = [v for b in bars for v in (b.interval.estimate, b.interval.low, b.interval.high) if v is not None]
     held = [*(value for _, value in marks), *(shade or ())]  # what estimates are held against stays in sight
@@ -252,7 +256,10 @@ def interval_chart(
     body += _marks(marks, x, top - 11, top - 6, bottom, size)
     for index, bar in enumerate(bars):
         middle = top + row * (index + 0.5)
-        body.append(text(left - 12, middle + 4, bar.label, "label" if bar.is_main else "label aside", "end"))
+        above = LABEL_LINE * (len(names[index]) - 1) / 2
+        for number, words in enumerate(names[index]):
+            place, css = middle + 4 - above + LABEL_LINE * number, "label" if bar.is_main else "label aside"
+            body.append(text(left - 12, place, words, css, "end"))
         body += _interval_marks(bar.interval, bar.css, x, middle)
     return svg(size, height, body, label=label, css="narrow" if size < 500 else "wide")
 

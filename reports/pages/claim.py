@@ -122,7 +122,7 @@ def _figure(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] 
     css, titles = colour(report, claim.baseline), claim.kind.part_titles
     bars = [
         Bar(
-            titles.get(name, name),
+            wording.part_title(claim, name, report.catalogue),
             interval,
             layer_colour(claim.layers.index(name)) if name in claim.layers else css,
             is_main=name == estimate.main,
@@ -137,7 +137,7 @@ def _figure(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] 
         "narrow": Markup(interval_chart(bars, label=label, write=claim.written, marks=marks, size=360, shade=shade)),
         "rows": [
             {
-                "title": titles.get(name, name),
+                "title": wording.part_title(claim, name, report.catalogue),
                 "is_main": name == estimate.main,
                 "value": _written(judgement, name, i, i.estimate),
                 "low": _written(judgement, name, i, i.low),

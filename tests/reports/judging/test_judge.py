@@ -680,3 +680,4 @@ def test_an_order_holds_if_every_neighbour_does(tmp_path: Path, second: float, v
     assert found.interval.estimate == pytest.approx((1 - 0.5) - (1 - second))
     assert found.estimate is not None
     assert found.estimate.parts["drop of c51"].estimate == pytest.approx(0.5)
+    assert "the drop with C51 less that with Rainbow is" in sentence(found, CATALOGUE)

@@ -1,9 +1,11 @@
 import re
 
 import numpy as np
+import pytest
 
-from reports.pages.charts import NARROW, WIDE, LineChart, Series, mini_pair
+from reports.pages.charts import NARROW, WIDE, Bar, LineChart, Series, interval_chart, mini_pair
 from reports.pages.site import curve_table
+from reports.statistics.bootstrap import Interval
 
 NAN = float("nan")
 
@@ -56,3 +58,13 @@ def test_two_negative_values_are_told_apart_and_lie_left_of_zero() -> None:
     circle = float(re.search(r'cx="([\d.]+)"', drawn)[1])  # type: ignore[index]
     zero = float(re.search(r'x1="([\d.]+)"[^>]*class="mark"', drawn)[1])  # type: ignore[index]
     assert circle < square < zero
+
+
+@pytest.mark.parametrize("size", [360, 640])
+def test_names_of_intervals_stay_inside_the_figure(size: int) -> None:
+    name = "drop without max-pooling less that without the product"
+    drawn = interval_chart([Bar(name, Interval(1.0, 0.5, 1.5))], label="", write=str, marks=[("equal", 0.0)], size=size)
+    lines = re.findall(r'<text x="([\d.]+)" y="[\d.]+" class="label"[^>]*>([^<]+)<', drawn)
+    assert " ".join(words for _, words in lines).replace("- ", "-") == name
+    assert all(float(end) - 7.3 * len(words) >= 0 for end, words in lines)
+    assert float(lines[0][0]) < size / 2
