@@ -14,10 +14,10 @@ _SURE_DIGITS = 12  # in which a number is the same in whatever order it was summ
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A plain number with a real minus sign; an en dash for none."""
+    """A plain number with a real minus sign, its thousands apart; an en dash for none."""
     if value is None:
         return "\N{EN DASH}"
-    return _minus(_rounded(value, digits))
+    return _minus(_rounded(value, digits, ","))
 
 
 def signed(value: float | None, digits: int = 2) -> str:

@@ -19,6 +19,8 @@ from reports import numerals
         (numerals.number(-0.001), "0.00"),
         (numerals.number(-1.234), "\N{MINUS SIGN}1.23"),
         (numerals.number(None), "\N{EN DASH}"),
+        (numerals.number(1838.4, 0), "1,838"),
+        (numerals.signed(-1234.56, 1), "\N{MINUS SIGN}1,234.6"),
         (numerals.score(-0.003), "0.00"),
         (numerals.score(-12.5), "\N{MINUS SIGN}12.5"),
         (numerals.score(12345.6), "12,346"),
