@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from reports import numerals
 from reports.pages.svg import (
     Scale,
     Values,
@@ -169,7 +170,9 @@ class LineChart:
         return body
 
     def data(self) -> dict[str, object]:
-        """What the script reads out: per series the points that are known, to four significant digits."""
+        """What the script reads out: per series the points that are known, to four significant digits or more, where
+        those would be read out as another number than the tables have."""
+        written = numerals.percent if self.is_percent else numerals.score
         return {
             "x": self.x_title,
             **({"unit": "%"} if self.is_percent else {}),
@@ -179,9 +182,9 @@ class LineChart:
                     "css": s.css,
                     "style": s.style,
                     "x": [round(float(v), 4) for v in s.x],
-                    "y": _rounded(s.y),
+                    "y": _rounded(s.y, written),
                     **(
-                        {"low": _rounded(s.low), "high": _rounded(s.high)}
+                        {"low": _rounded(s.low, written), "high": _rounded(s.high, written)}
                         if s.low is not None and s.high is not None
                         else {}
                     ),
@@ -204,8 +207,17 @@ def _single_points(series: Series) -> list[tuple[float, float]]:
     return [(float(series.x[i]), float(series.y[i])) for i in known]
 
 
-def _rounded(values: Values) -> list[float | None]:
-    return [None if np.isnan(v) else float(f"{v:.4g}") for v in values]
+def _rounded(values: Values, written: Callable[[float], str]) -> list[float | None]:
+    return [None if np.isnan(v) else _short(float(v), written) for v in values]
+
+
+def _short(value: float, written: Callable[[float], str]) -> float:
+    """The fewest digits, four at least, that are written as the value itself is: 1.3347 as 1.335 would be 1.34."""
+    text = f"{value:.4g}"
+    if not text.endswith(("5", "10", "100")):  # neither at a half, nor where the number of digits changes
+        return float(text)
+    shorter = (float(f"{value:.{digits}g}") for digits in (4, 5, 6, 8))
+    return next((short for short in shorter if written(short) == written(value)), value)
 
 
 @dataclass(frozen=True)

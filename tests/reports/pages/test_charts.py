@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 
+from reports import numerals
 from reports.pages.charts import NARROW, WIDE, Bar, LineChart, Series, interval_chart, mini_pair
 from reports.pages.site import curve_table
 from reports.statistics.bootstrap import Interval
@@ -32,6 +33,13 @@ def test_what_was_measured_at_few_points_is_joined_and_each_point_is_drawn() -> 
     drawn = chart(sparse).draw(WIDE)
     assert drawn.count("<circle") == 2
     assert re.search(r'<path d="M[^"]*L[^"]*" class="curve main s1"', drawn)
+
+
+def test_the_script_reads_out_what_the_tables_say() -> None:
+    values = [1.33465, 1.05498, 100.4996, 0.5]
+    told = chart(curve("a", [1.0, 2.0, 3.0, 4.0], values)).data()["series"][0]["y"]  # type: ignore[index]
+    assert [numerals.score(value) for value in told] == [numerals.score(value) for value in values]
+    assert told == [1.3346, 1.05498, 100.4996, 0.5]
 
 
 def test_a_single_point_can_be_seen() -> None:
