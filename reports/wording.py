@@ -9,7 +9,7 @@ from reports.judging.claims import MINIMUM_SEEDS, Claim, Seen
 from reports.judging.judge import MOST_FURTHER_SEEDS, Judgement
 from reports.judging.leaderboard import SET_TITLES, games_title
 from reports.judging.missing import Missing, observations_of
-from reports.judging.sides import Basis
+from reports.judging.sides import Basis, is_too_coarse
 from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_COMPARABLE
 from reports.numerals import NBSP, between, counted, duration, frames, listed, number, seeds_text
 from reports.statistics.bootstrap import Interval
@@ -70,6 +70,18 @@ def rests_on(judgement: Judgement) -> str:
         f"{seeds_text(basis.seeds)} a game and side" if len(basis.sides) > 1 else f"{seeds_text(basis.seeds)} a game"
     )
     return f"{what}, {where}, {seeds}"
+
+
+def caveat(judgement: Judgement) -> str:
+    """Why no verdict could rest on these runs, however many there were; "" where one could."""
+    basis, claim = judgement.basis, judgement.claim
+    if basis is None:
+        return ""
+    if basis.has_off_protocol:
+        return "on runs off the protocol"
+    used = [entry for side in basis.sides for game in basis.games for entry in side.entries[game]]
+    coarse = [entry.run.observations for entry in used if entry.run and is_too_coarse(entry, claim)]
+    return f"with ranks over {min(coarse):,} observations, and not {claim.observations:,}" if coarse else ""
 
 
 def timed_runs(basis: Basis) -> str:
@@ -151,7 +163,7 @@ def sentence(judgement: Judgement, catalogue: Catalogue) -> str:
         why = lacks(judgement, catalogue)
     if not seen:
         return f"{why} There is nothing to estimate from yet.{origin}"
-    label = "on runs off the protocol, " if judgement.basis and judgement.basis.has_off_protocol else ""
+    label = f"{why_none}, " if (why_none := caveat(judgement)) else ""
     return f"{why} Preliminary, {label}from {rests_on(judgement)}: {seen}{origin}"
 
 

@@ -236,7 +236,9 @@ def find_basis(evidence: Evidence, claim: Claim) -> Basis | None:
             shared = set.intersection(*(side.games for side in sides))
             if shared:
                 games = tuple(game for game in claim.games if game in shared)
-                return Basis(frames, games, sides, is_preliminary=True, has_off_protocol=allow_off_protocol)
+                used = (entry for side in sides for game in games for entry in side.entries[game])
+                has_off_protocol = any(entry.standing == OFF_PROTOCOL for entry in used)
+                return Basis(frames, games, sides, is_preliminary=True, has_off_protocol=has_off_protocol)
     return None
 
 

@@ -47,7 +47,7 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
         else {
             "frames": basis.frames,
             "is_preliminary": basis.is_preliminary,
-            "off_protocol": basis.has_off_protocol,
+            "caveat": wording.caveat(judgement),
             "hardware": basis.hardware,
             "timed_runs": wording.timed_runs(basis) if basis.hardware else "",
             "unequal": basis.seeds[0] != basis.seeds[1],

@@ -30,12 +30,16 @@ def _row(judgement: Judgement, report: Report) -> dict[str, Any]:
         "estimate": claim.written(interval.estimate) if is_known else "",
         "ends": wording.interval_text(judgement) if interval.is_complete else "",
         "whose": wording.standing_of_estimate(judgement) if is_known else "",
-        "rests_on": wording.rests_on(judgement) if is_known and judgement.is_preliminary else "",
+        "rests_on": _rests_on(judgement) if is_known and judgement.is_preliminary else "",
         "progress": progress(judgement),
         "next_command": judgement.further.command if judgement.further else missing.next_command,
         "why_none": _why_none(judgement, report),
         "is_own": not claim.is_built_in,
     }
+
+
+def _rests_on(judgement: Judgement) -> str:
+    return ", ".join(text for text in (wording.rests_on(judgement), wording.caveat(judgement)) if text)
 
 
 def _why_none(judgement: Judgement, report: Report) -> str:

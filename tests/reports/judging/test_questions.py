@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from reports.judging.judge import Judgement, judge
 from reports.judging.missing import missing_runs
 from reports.judging.run_figures import OBSERVATIONS, ranks_by_sample
 from reports.judging.verdicts import alike_verdict, higher_verdict
+from reports.pages.claims_table import claims_table
 from reports.statistics.bootstrap import Interval
+from reports.summary import Report
 from reports.wording import devices, more_seeds, sentence
 from results.games import ATARI5
 
@@ -79,6 +82,10 @@ def test_ranks_over_256_observations_settle_nothing_and_the_runs_are_asked_for_a
     assert found.verdict == "insufficient evidence"
     assert not found.missing.has_coarse
     assert (found.missing.there, found.missing.needed) == (0, 60)
+    assert found.basis is not None
+    assert not found.basis.has_off_protocol
+    said = "Preliminary, with ranks over 256 observations, and not 2,048, from Atari-10"
+    assert said in sentence(found, CATALOGUE)
     assert {run.seed for run in found.missing.runs} == {3, 4, 5}  # the other folders are taken
 
 
@@ -196,6 +203,8 @@ def test_replay_agents_timed_off_protocol_give_a_labelled_figure_and_no_verdict(
     assert found.verdict == "insufficient evidence"
     assert found.interval.estimate == pytest.approx(3.0, rel=0.05)
     assert "Preliminary, on runs off the protocol" in sentence(found, CATALOGUE)
+    [row] = claims_table([found], cast("Report", None))
+    assert row["rests_on"].endswith(", on runs off the protocol")
 
 
 def test_the_next_run_is_of_a_game_that_the_other_side_has_played(tmp_path: Path) -> None:
