@@ -236,7 +236,7 @@ def power_text(judgement: Judgement) -> str:
     if power.smallest is None:
         return f"What these runs could tell is not known: {power.reason}."
     what = claim.kind.told(claim, power.smallest)
-    text = f"The runs at hand could tell {what} from none (in 80{NBSP}% of experiments)."
+    text = f"The runs at hand could tell {what} (in 80{NBSP}% of experiments)."
     if power.needed is None:
         return f"{text} How many seeds would tell more is not known: {power.reason}." if power.reason else text
     goal = claim.kind.goal(claim)

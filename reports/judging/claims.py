@@ -99,7 +99,7 @@ class Kind:
     claimed: Callable[[Claim], str]
     seen: Callable[[Seen], str]  # the estimate as a sentence
     contrast: Callable[[Claim, Scores | None, float | None], Contrast]  # from the deciding part's draws and estimate
-    told: Callable[[Claim, float], str]  # 'a gain of 5 %': the smallest effect that can be told
+    told: Callable[[Claim, float], str]  # 'a gain of 5 % from none': the smallest effect that can be told
     options: tuple[str, ...] = ()  # keys in TOML that may be left out
     marks: Callable[[Claim], list[tuple[str, float]]] = lambda claim: []  # what an estimate is held against
     goal: Callable[[Claim], str] = lambda claim: "telling what is seen from none"  # what `Power.needed` seeds do

@@ -96,8 +96,9 @@ def _higher_contrast(claim: Claim, draws: Scores | None, value: float | None) ->
 
 def _higher_told(claim: Claim, size: float) -> str:
     if claim.least is None:
-        return f"a difference of {claim.written(size).lstrip('+')}"
-    return f"a distance of {claim.written(size).lstrip('+')} from the {number(claim.least, 0)} that count"
+        return f"a difference of {claim.written(size).lstrip('+')} from none"
+    told = claim.written(claim.least + size).lstrip("+")
+    return f"a difference of {told} from the {number(claim.least, 0)} that count"
 
 
 def _higher_goal(claim: Claim) -> str:
@@ -179,7 +180,7 @@ BELOW = Kind(
     claimed=_bound,
     seen=_below_seen,
     contrast=_below_contrast,
-    told=lambda claim, size: f"a distance of {claim.written(size)} from the bound",
+    told=lambda claim, size: f"a value {claim.written(size)} away from the bound from the bound itself",
     marks=lambda claim: [(f"claimed {claim.claimed_text}", claimed_of(claim))],
     part_titles={"all layers": "All layers"},
 )
@@ -227,7 +228,7 @@ RATIO = Kind(
     ),
     # Ratios as gains: 2.25 times is +125 %.
     contrast=lambda claim, draws, value: Contrast(None if draws is None else draws - 1, claimed_of(claim) - 1),
-    told=lambda claim, size: f"a difference of {percent_size(size)}",
+    told=lambda claim, size: f"a difference of {percent_size(size)} from none",
     goal=lambda claim: "telling the claimed ratio from none",
     marks=lambda claim: [("equal", 1.0), (f"claimed {_times(claim, claim.claimed)}", claimed_of(claim))],
     band=_ratio_band,
@@ -284,7 +285,7 @@ ORDER = Kind(
         f"Of the claimed order this pair decides: the {seen.part} is {seen.claim.written(seen.value)} ({seen.ends})."
     ),
     contrast=as_drawn,
-    told=lambda claim, size: f"a difference of {claim.written(size)}",
+    told=lambda claim, size: f"a difference of {claim.written(size)} from none",
     marks=lambda claim: [("equal", 0.0)],
 )
 

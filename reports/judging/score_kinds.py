@@ -103,7 +103,9 @@ GAIN = Kind(
     decides=lambda claim, parts: claim.measure,
     verdict=lambda claim, parts: gain_verdict(parts[claim.measure], claimed_of(claim)),
     meanings={
-        REPRODUCED: "The whole interval lies above half the claimed {claimed}, which it does not exclude.",
+        REPRODUCED: (
+            "The whole interval lies above half the claimed {claimed}, and its upper end is not below {claimed}."
+        ),
         SHOWN: (
             "A gain is certain, and the claimed {claimed} is not excluded, but neither is half of it: more seeds would "
             "tell."
@@ -116,7 +118,7 @@ GAIN = Kind(
     claimed=lambda claim: percent(claim.claimed, signed=True),
     seen=_gain_seen,
     contrast=lambda claim, draws, value: Contrast(draws, claim.claimed, half_of(claimed_of(claim))),
-    told=lambda claim, size: f"a gain of {percent_size(size)}",
+    told=lambda claim, size: f"a gain of {percent_size(size)} from none",
     goal=lambda claim: f"telling the claimed {claim.claimed_text} from none",
     marks=lambda claim: [("no gain", 0.0), (f"claimed {claim.claimed_text}", claimed_of(claim))],
     scale=OF_GAINS,
@@ -144,7 +146,7 @@ REACHES = Kind(
     claimed=lambda claim: "level or above",
     seen=_gain_seen,
     contrast=as_drawn,
-    told=lambda claim, size: f"a lead of {percent_size(size)}",
+    told=lambda claim, size: f"a lead of {percent_size(size)} from none",
     marks=lambda claim: [("level", 0.0)],
     scale=OF_GAINS,
     chances=(CHANCE,),
@@ -204,7 +206,7 @@ ALIKE_TO = Kind(
     claimed=_alike_text,
     seen=_gain_seen,
     contrast=lambda claim, draws, value: Contrast(draws, value, margin=claim.tolerance),
-    told=lambda claim, size: f"a difference of {percent_size(size)}",
+    told=lambda claim, size: f"a difference of {percent_size(size)} from none",
     goal=lambda claim: f"an interval within the margin, in 80{NBSP}% of experiments without any difference,",
     marks=lambda claim: [("equal", 0.0)],
     band=_alike_band,
