@@ -21,6 +21,7 @@ from reports.pages.site import Site
 from reports.summary import Report
 
 LEVEL = Level("level", 0.0, is_always_shown=True)
+PAPERS_BUDGET = 200_000_000  # frames of the runs in the paper's figure
 TILES = 10  # a question of more games is not shown game by game
 
 
@@ -140,17 +141,15 @@ def gain_figure(judgement: Judgement, report: Report, site: Site, name: str) -> 
     caption = (
         f"{label}{whose}, {wording.rests_on(judgement)}. Band: pointwise 95\N{NO-BREAK SPACE}% interval over seeds. "
         f"A stretch without a curve is one where the reference is too near zero to divide by, or where the interval "
-        f"would hold everything. {_paper_text(found)}"
+        f"would hold everything. {_paper_text(found, basis.frames)}"
     )
     return site.line_figure(name, "The gain at every frame count", caption, chart, csv=csv)
 
 
-def _paper_text(found: GainCurve) -> str:
+def _paper_text(found: GainCurve, budget: int) -> str:
     if found.published is not None:
-        return (
-            "Dashed: the paper's own, read off its figure: the median over 57 games, in runs of 200M frames, which "
-            "explore for longer."
-        )
+        longer = ", which explore for longer" if budget < PAPERS_BUDGET else ""
+        return f"Dashed: the paper's own, read off its figure: the median over 57 games, runs of 200M frames{longer}."
     if found.published_from is None:
         return "The paper has no curve of these two."
     begins = numerals.frames(found.published_from)
