@@ -19,6 +19,7 @@ from results.games import ATARI57
 from results.reference import DOPAMINE, PAPER
 
 HUMAN = Level("human", 1.0)
+BAND = "Band: pointwise 95\N{NO-BREAK SPACE}% interval over seeds."
 
 
 def row_title(row: Row, catalogue: Catalogue) -> str:
@@ -76,7 +77,7 @@ def curve_figure(
         " ".join(
             text
             for text, applies in (
-                ("Band: pointwise 95\N{NO-BREAK SPACE}% interval over seeds.", has_bands),
+                (BAND, has_bands),
                 ("Dashed: published, not measured here.", any(s.style == "published" for s in series)),
             )
             if applies
@@ -131,7 +132,8 @@ def profile_figure(group: Group, report: Report, site: Site, name: str) -> dict[
     return site.line_figure(
         f"profile-{name}",
         f"Performance profiles, {group.title}",
-        "How large a part of all runs scores above each level; higher is better. Every game weighs the same.",
+        "How large a part of all runs scores above each level; higher is better. Every game weighs the same."
+        + (f" {BAND}" if any(row.seeds[0] >= LEAST_RUNS for row in group.rows) else ""),
         chart,
         csv=csv,
     )
