@@ -218,7 +218,7 @@ def _games(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] |
         [[row["game"], *(column[place] for column in means), *row["seeds"]] for place, row in enumerate(rows)],
     )
     return {
-        "what": "score" if claim.measure in SCORE_MEASURES else MEASURE_TITLES[claim.measure],
+        "what": "human-normalised score" if claim.measure in SCORE_MEASURES else MEASURE_TITLES[claim.measure],
         "sides": [report.catalogue.title(name) for name in names],
         "rows": rows,
         "csv": csv,
