@@ -237,7 +237,7 @@ def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
     shown = [series for series in chart.series if series.style != "thin"]
     longest = max(shown, key=lambda series: (float(series.x[-1]), len(series.x))) if shown else None
     if longest is None:
-        return {"x_title": chart.x_title, "columns": [], "rows": []}
+        return {"x_title": chart.x_title, "columns": [], "rows": [], "has_band": False}
     step = max(1, len(longest.x) // rows)
     points = longest.x[step - 1 :: step]
     table = []
@@ -256,6 +256,7 @@ def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
         "x_title": chart.x_title,
         "columns": [s.label + (f" ({s.note})" if s.note else "") for s in shown],
         "rows": table,
+        "has_band": any(series.low is not None and not np.isnan(series.low).all() for series in shown),
     }
 
 

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,9 @@ def test_a_curve_says_nothing_of_frames_beyond_its_end() -> None:
     table = curve_table(chart(long, short), rows=20)
     told = {row["x"]: row["cells"] for row in table["rows"]}
     assert told["500"] == ["5.00", "\N{EN DASH}"]  # before, the 300 of the short one was told for 500
+    assert not table["has_band"]  # and the caption speaks of none
+    banded = replace(long, low=long.y - 1, high=long.y + 1)
+    assert curve_table(chart(banded), rows=20)["has_band"]
 
 
 def test_what_was_measured_at_few_points_is_joined_and_each_point_is_drawn() -> None:
