@@ -100,7 +100,9 @@ def _nearest(judgement: Judgement, report: Report) -> list[dict[str, str]]:
         for other in report.judgements
         if other.claim.family == SUITE and other.missing.there and _asks_the_same(claim, other.claim)
     ]
-    if claim.measure in LAYER_MEASURES or claim.kind.name == "order":
+    played = {entry.baseline.removesuffix("-bf16") for entry in report.evidence.runs}
+    is_told = claim.measure in LAYER_MEASURES or claim.kind.name == "order"
+    if is_told and claim.baseline in played and len(played) > 1:
         found.append({"title": "Why it works: the parts of the encoder, one at a time", "href": "../why.html"})
     return found
 
