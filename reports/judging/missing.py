@@ -95,14 +95,18 @@ def missing_runs(
     return list(lacking)
 
 
+def results_flag(evidence: Evidence) -> str:
+    """What a command needs so that this report's folder takes its runs; "" where it is the usual one."""
+    return "" if Path(evidence.results) == DEFAULT_RESULTS else f" --results {shlex.quote(evidence.results)}"
+
+
 def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue, seeds: int = MINIMUM_SEEDS) -> Missing:
     """What `claim` lacks, given the evidence, for `seeds` of every game and side."""
     runs = lacking = _lacking(evidence, claim, catalogue, seeds)
     unanswered = _why_unanswered(evidence, claim, lacking)
     if unanswered:
         runs = ()
-    place = "" if Path(evidence.results) == DEFAULT_RESULTS else f" --results {shlex.quote(evidence.results)}"
-    place += catalogue.protocol.flag
+    place = results_flag(evidence) + catalogue.protocol.flag
     place += " --device cuda" if claim.on == "gpu" else " --device cpu" if claim.on == "cpu" else ""
     unpinned = tuple(name for name in claim.sides if catalogue.find(name) is None)
     games = 1 if claim.kind.is_timed else len(claim.games)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from reports import numerals
 from reports.judging.evidence import NOT_COMPARABLE, Entry, RunRecord
+from reports.judging.missing import results_flag
 from reports.judging.published import PublishedCurve, dopamine_game_curves
 from reports.judging.run_figures import CURVE_POINTS
 from reports.pages.charts import Level, LineChart, Series
@@ -53,7 +54,8 @@ def game_page(game: str, report: Report, site: Site) -> dict[str, Any]:
         if _is_dopamines(report)
         else "Published under another protocol",
         "has_differences": _is_dopamines(report) and bool(report.catalogue.protocol.differences_markdown),
-        "command": f"{report.catalogue.command} run --games {game} --frames 40M{report.catalogue.protocol.flag}",
+        "command": f"{report.catalogue.command} run --games {game} --frames 40M{results_flag(report.evidence)}"
+        f"{report.catalogue.protocol.flag}",
     }
 
 

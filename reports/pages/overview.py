@@ -12,6 +12,7 @@ from reports import numerals
 from reports.judging.claims import SUITE
 from reports.judging.judge import Judgement
 from reports.judging.leaderboard import PUBLISHED, Group, Row
+from reports.judging.missing import results_flag
 from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
 from reports.pages.card import VERDICT_CSS
 from reports.pages.charts import mini_interval, sparkline
@@ -53,7 +54,8 @@ def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, A
         "results": summary["results"],
         "is_empty": not report.groups,
         "first_command": f"{report.catalogue.command} run --games pong,breakout --frames 4M --baselines "
-        f"{','.join(b.name for b in report.catalogue.baselines[:2])} --seeds 3{report.catalogue.protocol.flag}",
+        f"{','.join(b.name for b in report.catalogue.baselines[:2])} --seeds 3"
+        f"{results_flag(report.evidence)}{report.catalogue.protocol.flag}",
     }
 
 

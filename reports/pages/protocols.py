@@ -12,6 +12,7 @@ import numpy as np
 
 from reports import numerals
 from reports.judging.evidence import COUNTS, OFF_PROTOCOL, Entry
+from reports.judging.missing import results_flag
 from reports.judging.run_figures import CURVE_POINTS
 from reports.pages.charts import Level, LineChart, Series
 from reports.pages.palette import colour
@@ -57,7 +58,8 @@ def protocols_page(reports: Sequence[Report], places: Sequence[tuple[str, str]],
 
 
 def _first_command(report: Report) -> str:
-    return f"{report.catalogue.command} run --games breakout --frames 4M{report.catalogue.protocol.flag}"
+    place = results_flag(report.evidence) + report.catalogue.protocol.flag
+    return f"{report.catalogue.command} run --games breakout --frames 4M{place}"
 
 
 def _settings(reports: Sequence[Report]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.evidence import COUNTS, MEASURED, OFF_PROTOCOL, Entry, RunRecord
 from reports.judging.judge import estimate_claim
 from reports.judging.leaderboard import games_title
+from reports.judging.missing import results_flag
 from reports.judging.run_figures import DIAGNOSTIC_POINTS
 from reports.judging.score_kinds import AHEAD_OF
 from reports.judging.sides import Basis, find_basis
@@ -77,8 +78,9 @@ def why_page(report: Report, site: Site) -> dict[str, Any]:
             figures = _figures(section.pop("studied"), f"why-{section['id']}", report, site)
             sections.append({**section, "figures": [figure for figure in figures if figure is not None]})
         if not any(info.family == family for info in report.catalogue.baselines):
-            what = f"--games breakout --frames 4M --baselines {HADAMAX},{family}{report.catalogue.protocol.flag}"
-            command = f"{report.catalogue.command} run {what}"
+            what = f"--games breakout --frames 4M --baselines {HADAMAX},{family}"
+            place = results_flag(report.evidence) + report.catalogue.protocol.flag
+            command = f"{report.catalogue.command} run {what}{place}"
             lacking.append({"title": _capital(title), "command": command})
     return {
         "title": "Why it works",

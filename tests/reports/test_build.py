@@ -188,6 +188,10 @@ def test_without_results_the_page_says_so_and_how_to_make_some(tmp_path: Path) -
     page = outcome.index.read_text()
     assert "No runs yet" in page
     assert "python -m suite run <span>--games pong,breakout</span>" in page
+    where = f"<span>--results {tmp_path / 'none'}</span>"  # elsewhere, this report would not find them
+    assert f"<span>--seeds 3</span> {where}" in page
+    assert f"<span>--frames 40M</span> {where}" in (outcome.index.parent / "games/Pong.html").read_text()
+    assert "Nearest evidence" not in (outcome.index.parent / "claims/rank.html").read_text()
     assert outcome.runs == 0
     assert {entry["verdict"] for entry in outcome.summary["claims"]} == {"insufficient evidence"}
 

@@ -168,7 +168,7 @@ def test_families_without_runs_are_named_with_the_command_that_makes_some(tmp_pa
     play(tmp_path, WIDTH[0], 1.0)
     view = page(tmp_path)
     assert [found["title"] for found in view["lacking"]] == ["One part taken out"]
-    assert view["lacking"][0]["command"].endswith("--baselines hadamax-pqn,ablation")
+    assert view["lacking"][0]["command"].endswith(f"--baselines hadamax-pqn,ablation --results {tmp_path}")
     assert [claim["id"] for claim in view["claims"]] == ["rank", "dead-8", "ablation"]
 
 
