@@ -190,9 +190,9 @@ ALIKE_TO = Kind(
     measures=SCORE_MEASURES,
     rule=(
         "A test of equivalence: that no difference was found is not enough. The difference is metric(A) / metric(B) "
-        "less 1. Both are alike if its whole interval lies within the stated margin, and different if the whole "
-        "interval lies outside; otherwise the answer is inconclusive. Two one-sided tests at 5 % would ask for the "
-        "90 % interval; the 95 % one asks for more."
+        "less 1. Both are alike if its whole interval lies within the stated margin (shaded), and different if "
+        "the whole interval lies outside; otherwise the answer is inconclusive. Two one-sided tests at 5 % would ask "
+        "for the 90 % interval; the 95 % one asks for more."
     ),
     statistic=_gains,
     decides=lambda claim, parts: claim.measure,
