@@ -85,20 +85,21 @@ def answer(report: Report) -> str:
             f"{runs} under this protocol. The paper's claims are not asked of them: they are judged on the first one."
         )
     if not report.evidence.entries:
-        return f"Nobody knows yet: there are no runs here, and all {total} claims wait for some."
+        waiting = "the claim waits" if total == 1 else f"all {total} claims wait"
+        return f"Nobody knows yet: there are no runs here, and {waiting} for some."
     if not judged:
         preliminary = sum(j.estimate is not None and j.interval.estimate is not None for j in claims)
-        seen = (
-            f" {preliminary} of them {'has' if preliminary == 1 else 'have'} a preliminary estimate."
-            if preliminary
-            else ""
-        )
-        return f"Not settled yet: none of the {total} claims has the runs that a verdict needs.{seen}"
+        lacking = "the claim lacks" if total == 1 else f"none of the {total} claims has"
+        which = "It has" if total == 1 else f"{preliminary} of them {'has' if preliminary == 1 else 'have'}"
+        seen = f" {which} a preliminary estimate." if preliminary else ""
+        return f"Not settled yet: {lacking} the runs that a verdict needs.{seen}"
     words = [
         f"{count} {verdict}"
         for verdict in (REPRODUCED, SHOWN, SMALLER, INCONCLUSIVE, NOT_REPRODUCED)
         if (count := sum(j.verdict == verdict for j in judged))
     ]
+    if total == 1:
+        return f"The claim is judged: {judged[0].verdict}."
     rest = total - len(judged)
     left = f" {rest} still lack the runs that a verdict needs." if rest > 1 else ""
     left = " One still lacks the runs that a verdict needs." if rest == 1 else left
