@@ -22,7 +22,8 @@ FRAMES_PER_SECOND = 60  # of the console, rounded from 59.92
 _NOOP, _FIRE = 0, 1
 # Whose minimal action set in ALE lacks FIRE: action 1 is another one there, and a reset does not press it.
 _WITHOUT_FIRE = frozenset(
-    f"{game}-v5" for game in ("Asterix", "CrazyClimber", "Freeway", "MsPacman", "Skiing", "Surround")
+    f"{game}-v5"
+    for game in ("Asterix", "CrazyClimber", "Freeway", "KungFuMaster", "MsPacman", "Skiing", "Surround", "Tutankham")
 )
 _NO_LIMIT = 2**30
 

@@ -10,7 +10,7 @@ from baselines.emulator.every_frame import EveryFrame, reset_draws, seed_that_dr
 from suite.protocol import load_protocol
 
 PAPER = load_protocol("paper").environment
-WITHOUT_FIRE = ("Asterix", "CrazyClimber", "Freeway", "MsPacman", "Skiing", "Surround")
+WITHOUT_FIRE = ("Asterix", "CrazyClimber", "Freeway", "KungFuMaster", "MsPacman", "Skiing", "Surround", "Tutankham")
 
 
 def test_draws_are_those_of_cpps_own_generator():
@@ -59,12 +59,12 @@ def agrees_for(game: str, agent_steps: int) -> int:
     return losses
 
 
-@pytest.mark.parametrize("game", ["Breakout", "MsPacman"])
+@pytest.mark.parametrize("game", ["Breakout", "MsPacman", "Tutankham"])  # the last two have no FIRE
 def test_both_ways_agree_through_lost_lives_and_games(game):
     assert agrees_for(game, 500) >= 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("game", [*WITHOUT_FIRE, "Qbert", "Seaquest", "SpaceInvaders", "Alien", "Tutankham", "Enduro"])
+@pytest.mark.parametrize("game", [*WITHOUT_FIRE, "Qbert", "Seaquest", "SpaceInvaders", "Alien", "Enduro"])
 def test_both_ways_agree_for_long(game):
     agrees_for(game, 6000)
