@@ -16,6 +16,9 @@ from bands import Band, Finding
 from figures import Entry, NightError, by_part, read_plan
 from training import Job, train
 
+from baselines.registry import load_pinned
+from suite.protocol import load_protocol, run_spec
+
 PLAN = read_plan()
 ENTRY = Entry("pqn", "UpNDown", 4000, 4, 10.0, learned={"score": {"above": 500.0}, "loss@4of4": {"below": 10.0}})
 RUNNER = "a processor, 4 cores, torch 2.13.0"
@@ -130,6 +133,14 @@ def test_the_committed_bands_fit_the_plan_and_hold_their_own_seeds():
         for i in range(len(ours["seeds"])):
             figures = {figure: values[i] for figure, values in ours["figures"].items()}
             assert held.outside(entry, bands, figures) == []
+
+
+@pytest.mark.parametrize("entry", PLAN.entries.values(), ids=lambda entry: entry.baseline)
+def test_the_committed_bands_are_of_the_values_that_are_pinned_now(entry: Entry):
+    """Else a night is held against what another configuration did."""
+    pinned, protocol = load_pinned(entry.baseline), load_protocol("paper")
+    spec = run_spec(pinned, protocol, game=entry.game, frames=entry.frames, seed=PLAN.night_seed)
+    assert held.read_bands()["baselines"][entry.baseline]["config_hash"] == spec.config_hash
 
 
 # Faults ------------------------------------------------------------------------------------------------------------
