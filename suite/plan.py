@@ -19,6 +19,8 @@ from suite.protocol import PROTOCOLS, load_protocol, pinned_hash, run_spec
 # In the order in which `status` counts them.
 STATES = ("done", "running", "part done", "failed", "missing", "other configuration", "broken")
 
+_MOST_BLOCKS = 1000  # of a budget that are tried; a configuration of a user's own may promise no update at all
+
 
 @dataclass(frozen=True)
 class RunState:
@@ -97,7 +99,7 @@ def budget_notes(specs: Iterable[RunSpec]) -> list[str]:
         if config.total_updates(frames) < 1:
             raise UserError(
                 f"--frames {format_frames(frames)} is too small for a single update of {name}; "
-                f"the least that works is {config.frames_per_update} frames"
+                f"the least that works is {_least_budget(config)} frames"
             )
         if isinstance(config, ReplayConfig) and schedule(config, frames).off_protocol:
             short.setdefault(frames, {}).setdefault(config.frames_on_protocol, []).append(name)
@@ -111,6 +113,12 @@ def budget_notes(specs: Iterable[RunSpec]) -> list[str]:
             "such runs count for no claim"
         )
     return notes
+
+
+def _least_budget(config: Any) -> int:
+    """The least frames in which an agent updates: the first of its blocks may go by before it learns."""
+    budgets = range(config.frames_per_update, _MOST_BLOCKS * config.frames_per_update + 1, config.frames_per_update)
+    return next((frames for frames in budgets if config.total_updates(frames) >= 1), config.frames_per_update)
 
 
 def groups_problem(baseline: str, groups: int | None, config: Any) -> str:

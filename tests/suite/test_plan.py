@@ -152,6 +152,18 @@ def test_a_claim_asks_for_runs_that_count(claim):
     assert plan.budget_notes(specs_of(claim.sides, claim.frames)) == []
 
 
+@pytest.mark.parametrize(("changes", "least"), [({"batch": 512}, 3 * 1024), ({"n_steps": 20}, 2 * 1024)])
+def test_the_least_budget_of_a_replay_agent_of_ones_own_holds_an_update(monkeypatch, changes, least):
+    """A large batch or long window is waited for, and the first block goes by: the user was told to give its frames."""
+    rainbow = registry.load_pinned("rainbow")
+    own = dataclasses.replace(rainbow, config=dataclasses.replace(rainbow.config, **changes))
+    monkeypatch.setattr(plan, "load_pinned", lambda name: own)
+    plan.budget_notes(specs_of(["rainbow"], least))
+    for frames in (1000, least - 1):
+        with pytest.raises(UserError, match=f"is too small for .* of rainbow; the least that works is {least} frames"):
+            plan.budget_notes(specs_of(["rainbow"], frames))
+
+
 def test_more_groups_than_environments_are_refused_before_anything_runs():
     plan.refuse_many_groups(["pqn", "c51"], 128)
     plan.refuse_many_groups(["pqn", "c51"], None)
