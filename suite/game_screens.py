@@ -85,7 +85,7 @@ def _frame_by_frame(played: PlayedGame) -> Iterator[tuple[list[np.ndarray], bool
     config = load_protocol(played.run.manifest["protocol"]).environment
     opening = played.moments[0]
     assert opening.draw is not None, "a game begins with a reset"
-    console = EveryFrame(named["envpool_id"], config, opening.draw)
+    console = EveryFrame(named["envpool_id"], config, opening.draw, played.game.place)
     try:
         yield [console.console().screen], _agrees(console, opening)
         for moment in played.moments[1:]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 
 import numpy as np
 
@@ -44,12 +45,12 @@ def reset_draws(seed: int, noop_max: int) -> Iterator[int]:
 
 
 @cache
-def seed_that_draws(draw: int, noop_max: int) -> int:
-    """The least seed whose environment draws `draw` at its first reset."""
+def seed_that_draws(draw: int, noop_max: int, place: int = 0) -> int:
+    """The least seed whose environment draws `draw` at its reset number `place`, counted from 0."""
     if not 0 <= draw < noop_max:
         raise ValueError(f"a reset draws from 0 to {noop_max - 1}, never {draw}")
     seed = 0
-    while next(reset_draws(seed, noop_max)) != draw:
+    while next(islice(reset_draws(seed, noop_max), place, None)) != draw:
         seed += 1
     return seed
 
@@ -57,17 +58,20 @@ def seed_that_draws(draw: int, noop_max: int) -> int:
 class EveryFrame:
     """A game from its first frame on, as an environment under `config` plays it after a reset that drew `draw`.
 
-    A game does not depend on the games before it, nor on the seed but for the draws.
+    A game does not depend on the seed but for the draws, nor on what the games before it were, with few exceptions. But
+    a reset fills the console's memory with numbers of the emulator's own, others each time, and not every game clears
+    all of them.
     """
 
-    def __init__(self, envpool_id: str, config: EnvironmentConfig, draw: int):
+    def __init__(self, envpool_id: str, config: EnvironmentConfig, draw: int, place: int = 0):
+        """`place`: of the game among those of its environment, from 0: so many began before it."""
         import envpool
 
         self._presses_fire = config.fire_reset and envpool_id not in _WITHOUT_FIRE
         self._pool = envpool.make_gymnasium(
             envpool_id,
             num_envs=1,
-            seed=[seed_that_draws(draw, config.noop_max)],
+            seed=[seed_that_draws(draw, config.noop_max, place)],
             num_threads=1,
             frame_skip=1,
             stack_num=1,
@@ -79,7 +83,8 @@ class EveryFrame:
             max_episode_steps=_NO_LIMIT,
             render_mode="rgb_array",
         )
-        _, info = self._pool.reset()
+        for _ in range(place + 1):
+            _, info = self._pool.reset()
         self._take(info)
         self.is_over = False
         self.reward = 0.0  # of the last agent step, as the game gave it
