@@ -44,6 +44,15 @@ FAULTS = (
         "pass",
     ),
     Fault(
+        "rainbow-learns-nothing",
+        "Rainbow's weights stay as they began.",
+        "rainbow",
+        2,
+        "baselines/rainbow.py",
+        "optimizer.step()",
+        "pass",
+    ),
+    Fault(
         "lambda-return-unmasked",
         "PQN's targets carry value across the end of an episode.",
         "pqn",
