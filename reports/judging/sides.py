@@ -106,7 +106,8 @@ def why_unanswered(evidence: Evidence, claim: Claim, baseline: str) -> str:
     are none yet.
     """
     there = evidence.of(baseline, claim.frames)
-    if reason := next((entry.reason for entry in there if entry.standing == OFF_PROTOCOL), ""):
+    scaled = (entry.reason for entry in there if entry.source == MEASURED and entry.standing == OFF_PROTOCOL)
+    if reason := next(scaled, ""):
         return f"with {format_frames(claim.frames)} frames {baseline} is off the protocol ({reason})"
     if claim.kind.is_timed:  # a run whose time cannot be compared has others beside it
         return ""

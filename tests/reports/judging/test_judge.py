@@ -340,6 +340,7 @@ def test_scores_imported_without_a_protocol_are_shown_and_settle_nothing(tmp_pat
     assert found.verdict == "insufficient evidence"
     assert found.interval.estimate == pytest.approx(0.5, abs=0.02)
     assert standing_of_estimate(found) == "preliminary, partly imported"
+    assert {run.baseline for run in found.missing.runs} == {"hadamax-pqn"}  # runs of this suite would settle it
     (reason,) = {e.reason for e in evidence_of(root, own_claim()).entries if e.source == "external"}
     assert reason.startswith("imported without saying under which protocol")
     assert "--protocol paper" in reason
