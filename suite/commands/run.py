@@ -109,8 +109,7 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     baselines = dict.fromkeys(spec.baseline for spec in specs)
     tell(try_own(baselines), sys.stderr)
-    for note in budget_notes(specs):
-        _tell(note)
+    notes = budget_notes(specs)
     refuse_many_groups(baselines, groups)
     states = wanted_states(specs, results)
     refuse_unusable(states)
@@ -128,6 +127,7 @@ def run(parsed: argparse.Namespace) -> int:
         else:
             gpus = gpu_needs(left, [devices[i % len(devices)] for i in range(min(jobs, len(left)))])
             dry = DryRun.of(states, results, jobs=jobs, device=devices[0].partition(":")[0], gpus=gpus)
+        _tell(*notes)
         print(dry.as_json() if parsed.json else dry.as_text(rows=parsed.rows))
         return 0
     if parsed.rows:
@@ -261,6 +261,7 @@ def _train(
 
     refuse_crowded_gpus(specs, [slot.device for slot in slots])
     tell_short_memory(specs, len(slots), on_gpu=slots[0].device != "cpu", tell=_tell)
+    _tell(*budget_notes(specs))
     names = sorted({spec.baseline for spec in specs})
     if not slots[0].plain:
         for line in missing_paths(slots[0].device, names, slots[0].own):
@@ -286,7 +287,7 @@ def _train_on_cluster(
     from suite.ray_executor import RayExecutor
 
     runs = f"{display.plural(len(nodes.fit), 'node')}, {display.plural(nodes.slots, 'run')} at once"
-    _tell(f"{runs}; their logs: python -m suite status --log RUN")
+    _tell(f"{runs}; their logs: python -m suite status --log RUN", *budget_notes(left))
     seconds = expected_seconds(states, measured_speeds(scan(results), cluster.device))
     with FleetProgress(sys.stderr, {spec: frames_left[spec] for spec in left}) as progress:
         nodes.tell = progress.note
@@ -316,8 +317,9 @@ def what_came_home(parcels: int, kept: Mapping[str, int], runs: int) -> str:
     )
 
 
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _tell(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _print_outcomes(outcomes: list[Outcome], results: Path, *, as_json: bool) -> None:
