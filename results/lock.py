@@ -126,11 +126,13 @@ def since_boot(pid: int) -> float:
 def is_running(pid: int, started: float | None) -> bool:
     """Whether the process that had this number, and started so long after the system, still runs.
 
-    One that has ended is in the system's list until its parent waits for it, and some never do.
+    One that has ended is in the system's list until its parent waits for it, and some never do. While threads of it
+    are still ending, so is what it holds.
     """
     try:
         found = since_boot(pid)
-        has_ended = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        has_ended = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
     except psutil.NoSuchProcess:
         return False
     return not has_ended and (started is None or abs(found - started) <= _START_SECONDS)
