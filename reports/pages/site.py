@@ -76,6 +76,7 @@ class Site:
             "counted": numerals.counted,
             "markdown": markdown,
             "command": command,
+            "breakable": breakable,
         }
         self._environment.globals |= {
             "site_title": catalogue_title,
@@ -212,6 +213,11 @@ def json_script(value: object) -> Markup:
     """JSON that may stand inside a script element."""
     dense = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(dense.replace("<", "\\u003c").replace("\N{LINE SEPARATOR}", " "))
+
+
+def breakable(name: str) -> Markup:
+    """The name of a setting, which a narrow column breaks behind an underscore."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def command(text: str) -> Markup:
