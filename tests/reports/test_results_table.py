@@ -16,7 +16,10 @@ from results.store import read_episodes
 RESULTS = Path(__file__).parents[2] / "results"
 README = (RESULTS / "README.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| ([\w/-]+), (\w+), ([\d.]+)([kM]) frames \| ([^|]+) \|", README, re.MULTILINE)
-WORDS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
+WORDS = (
+    *("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"),
+    *("Thirteen", "Fourteen", "Fifteen", "Sixteen", "Seventeen", "Eighteen", "Nineteen", "Twenty"),
+)
 
 
 def manifests(row: tuple[str, ...]) -> list[dict[str, Any]]:
