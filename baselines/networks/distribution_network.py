@@ -156,7 +156,8 @@ class DistributionNetwork(nn.Module):
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draws new weights from a CPU generator: torch's defaults, which the official code leaves as they are."""
-        uniform_layers_(self, generator)
+        self.encoder.reset_parameters(generator)
+        uniform_layers_(self.logits, generator)
 
 
 def build_c51_network(encoder: str, actions: int, atoms: int, generator: torch.Generator) -> DistributionNetwork:

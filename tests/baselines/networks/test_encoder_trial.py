@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 from own_net import NET
 
 from baselines import code
 from baselines.config import ConfigError
+from baselines.networks.distribution_network import build_c51_network
+from baselines.networks.q_network import build_q_network
+from baselines.networks.rainbow_network import build_rainbow_network
 from baselines.networks.trial import Tried, try_encoder
 
 FORWARD = "    def forward(self, observations):\n"
@@ -140,3 +144,28 @@ def test_an_ordinary_mistake_is_told_in_one_line(tmp_path, source, words):
 
 def test_a_buffer_that_begins_with_nan_is_no_chance(tmp_path):
     assert tried(tmp_path, init_with("self.register_buffer('mean', torch.full((3,), torch.nan))")).notes == ()
+
+
+OWN_WEIGHTS = (
+    NET.replace(
+        "16)\n    def",
+        "16)\n        self.scale = nn.Parameter(torch.rand(16))\n        self.drawn = torch.zeros(1)\n    def",
+    )
+    + """    def reset_parameters(self, generator):
+        self.drawn = torch.rand(1, generator=generator)
+"""
+)
+BUILDERS = {
+    "pqn": lambda name, generator: build_q_network(name, 6, generator),
+    "c51": lambda name, generator: build_c51_network(name, 6, 51, generator),
+    "rainbow": lambda name, generator: build_rainbow_network(name, 6, 51, 0.5, generator),
+}
+
+
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+def test_every_agent_draws_all_weights_of_an_encoder_from_its_seed_and_lets_it_draw_its_own(tmp_path, build):
+    name = found(tmp_path, OWN_WEIGHTS)
+    first, again, other = (build(name, torch.Generator().manual_seed(seed)).encoder.net for seed in (0, 0, 1))
+    assert torch.equal(first.scale, again.scale)
+    assert not torch.equal(first.scale, other.scale)
+    assert first.drawn.item() == again.drawn.item() != 0
