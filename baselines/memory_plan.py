@@ -7,12 +7,13 @@ activations) was measured once, and rounded up.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 
 from baselines.c51 import C51Config
-from baselines.code import is_reference
+from baselines.code import is_reference, load_class
 from baselines.networks.distribution_network import C51_ENCODERS, DistributionNetwork
 from baselines.networks.load import load_encoder
 from baselines.networks.pqn_variants import ALL_PQN_ENCODERS
@@ -116,8 +117,18 @@ def parameter_count(config: Any, *, actions: int = ALL_ACTIONS) -> int:
     """Weights of a run's network; 0 for an agent of a user's own, whose network only itself knows."""
     if not isinstance(config, PqnConfig | C51Config | RainbowConfig):
         return 0
+    own_encoder = load_class(config.encoder) if is_reference(config.encoder) else None
+    return _counted(config, actions, own_encoder)
+
+
+@lru_cache(maxsize=256)
+def _counted(config: PqnConfig | C51Config | RainbowConfig, actions: int, own_encoder: Any) -> int:
+    """A plan of a thousand runs asks for a few networks some thousand times; each is built once.
+
+    `own_encoder` is a user's class: a file that has changed is counted again.
+    """
     # The suite's own take no memory to be counted; a user's may want to compute with what they make.
-    with torch.device("cpu" if is_reference(config.encoder) else "meta"):
+    with torch.device("meta" if own_encoder is None else "cpu"):
         network: torch.nn.Module
         if isinstance(config, PqnConfig):
             network = QNetwork(load_encoder(config.encoder, ALL_PQN_ENCODERS), actions)

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from baselines.memory_plan import memory_plan
+from baselines import memory_plan as module
+from baselines.code import find_source
+from baselines.memory_plan import memory_plan, parameter_count
 from baselines.registry import load_pinned
 from baselines.replay.memory import ReplayMemory
 from baselines.replay.schedule import replay_layout
@@ -52,3 +56,26 @@ def test_a_replay_agents_graphs_are_counted_on_a_gpu_alone():
     assert plan.graphs == (batches + environments) * 1_200_000
     assert plan.on_device == plan.frames + plan.learner + plan.graphs + 1_000_000_000
     assert plan.total == plan.frames + plan.bookkeeping + plan.learner + plan.process
+
+
+def test_a_plan_of_many_runs_builds_each_network_once(monkeypatch):
+    built = []
+    monkeypatch.setattr(module, "QNetwork", lambda encoder, actions: built.append(actions) or torch.nn.Linear(2, 3))
+    config = replace(load_pinned("pqn").config, discount=0.123)  # no other test has counted it
+    assert [parameter_count(config) for _ in range(1000)] == [9] * 1000
+    assert len(built) == 1
+    parameter_count(config, actions=4)
+    assert built == [18, 4]
+
+
+def test_an_encoder_of_ones_own_that_has_changed_is_counted_again(tmp_path):
+    counts = []
+    for width in (8, 16):
+        (tmp_path / "counted_net.py").write_text(
+            "import torch\n\n\nclass Net(torch.nn.Module):\n    features = 4\n\n    def __init__(self):\n"
+            f"        super().__init__()\n        self.dense = torch.nn.Linear({width}, 4, bias=False)\n\n"
+            "    def forward(self, x):\n        return self.dense(x)\n"
+        )
+        reference = find_source("counted_net.py:Net", tmp_path).reference
+        counts.append(parameter_count(replace(load_pinned("pqn").config, encoder=reference)))
+    assert counts[1] - counts[0] == 8 * 4
