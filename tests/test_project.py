@@ -356,6 +356,12 @@ def test_a_workflow_is_sound_yaml_whose_jobs_end(path: Path):
         assert job["steps"][0]["uses"].startswith("actions/checkout@")
 
 
+def test_every_workflow_is_held_against_githubs_schema():
+    lint = tox_settings()["testenv:lint"]["commands"]
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        assert path.relative_to(ROOT).as_posix() in lint.split()
+
+
 def test_the_report_is_published_anew_when_anything_that_it_shows_or_is_made_by_changes():
     workflow = yaml.safe_load((ROOT / ".github/workflows/pages.yml").read_text(encoding="utf-8"))
     paths = workflow[True]["push"]["paths"]  # YAML 1.1 reads `on` as true
