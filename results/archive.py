@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from results.atomic import sync_folder, write_bytes
+from results.atomic import replacing, sync_folder
 from results.errors import ResultsError, shown
 from results.kept_code import kept_files
 from results.schema import (
@@ -78,19 +78,21 @@ def export_archive(
     names = ALL_FILES if whole_logs else RUN_FILES
     paths = [(run, name) for run in chosen for name in (*names, *kept_files(run)) if (run.directory / name).exists()]
     members = ((str(run.spec.directory / name), (run.directory / name).read_bytes()) for run, name in paths)
-    write_bytes(Path(out_file), pack_members(members))
+    write_archive(Path(out_file), members)
     broken = (run.reason for run in found if isinstance(run, BrokenRun))
     return Exported(tuple(run.spec for run in chosen), tuple(broken))
 
 
-def pack_members(members: Iterable[tuple[str, bytes]]) -> memoryview:
-    """A tar.gz of (name, content), in their order: the same members give the same bytes.
+def write_archive(file: Path, members: Iterable[tuple[str, bytes]]) -> None:
+    """Writes a tar.gz of (name, content), in their order: the same members give the same bytes.
 
-    Raises ResultsError for more than `import` would take.
+    `members` may make each content when it is asked for: one at a time is held in memory.
+
+    Raises ResultsError for more than `import` would take; nothing is written then.
     """
-    packed = io.BytesIO()
     count = size = 0
     with (
+        replacing(file) as packed,
         gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0, filename="") as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
@@ -105,7 +107,6 @@ def pack_members(members: Iterable[tuple[str, bytes]]) -> memoryview:
             member.size = len(data)
             member.mode = 0o644
             archive.addfile(member, io.BytesIO(data))
-    return packed.getbuffer()
 
 
 def import_archive(file: Path, root: Path) -> Imported:

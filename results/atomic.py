@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +17,14 @@ _TEMPORARY = ".tmp-"
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Puts `data` in the place of `path`.
+    """Puts `data` in the place of `path`, as `replacing` does."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of `path` when the block ends without an error.
 
     Whatever happens, `path` holds either all of its old bytes or all of the new ones, also after a power cut. What a
     killed writer leaves behind is a hidden `.<name>.tmp-*` beside it, which nobody reads.
@@ -26,7 +35,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     temporary = path.with_name(f".{path.name}{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 CONFIG_HASH_LENGTH = 16  # hex digits
@@ -27,6 +28,12 @@ def config_hash(config: Mapping[str, Any]) -> str:
 def sha256_hex(data: bytes | memoryview) -> str:
     """64 hex digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """64 hex digits; of a file of any size, read piece by piece. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(value: Any) -> Any:

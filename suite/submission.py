@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import suite
-from results.archive import ALL_FILES, pack_members
-from results.atomic import write_bytes
+from results.archive import ALL_FILES, write_archive
 from results.errors import ResultsError
-from results.hashing import sha256_hex
+from results.hashing import file_sha256, sha256_hex
 from results.schema import MANIFEST_FILE, RunSpec
 from results.store import BrokenRun, Run, open_run, scan
 from results.submissions import SUBMISSION_FILE, Submission, parse_by, parse_cite, parse_licence
@@ -76,7 +76,7 @@ def export_submission(
     runs, passed_over = _named(root, places) if places else _found(root, wanted)
     _refuse(runs)
     members = [
-        (str(run.spec.directory / path.relative_to(run.directory).as_posix()), path.read_bytes())
+        (str(run.spec.directory / path.relative_to(run.directory).as_posix()), path)
         for run in runs
         for path in [*(run.directory / name for name in ALL_FILES if (run.directory / name).exists()), *code_files(run)]
     ]
@@ -86,11 +86,11 @@ def export_submission(
         licence=maker.licence,
         cite=maker.cite,
         suite=suite.__version__,
-        files={name: sha256_hex(data) for name, data in members},
+        files={name: sha256_hex(path.read_bytes()) for name, path in members},
     )
-    data = pack_members([(SUBMISSION_FILE, submission.as_bytes()), *members])
-    write_bytes(file, data)
-    return Packed(tuple(run.spec for run in runs), tuple(passed_over), sha256_hex(data))
+    record = (SUBMISSION_FILE, submission.as_bytes())
+    write_archive(file, chain([record], ((name, path.read_bytes()) for name, path in members)))
+    return Packed(tuple(run.spec for run in runs), tuple(passed_over), file_sha256(file))
 
 
 def _named(root: Path, places: Sequence[str]) -> tuple[list[Run], list[str]]:

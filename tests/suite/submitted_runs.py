@@ -11,7 +11,7 @@ from pathlib import Path
 
 from played_runs import with_manifest
 
-from results.archive import pack_members
+from results.archive import write_archive
 from results.hashing import sha256_hex
 from results.store import Run
 from results.submissions import SUBMISSION_FILE
@@ -50,7 +50,7 @@ def rewrite(file: Path, change: Callable[[Members], None], *, with_checksums: bo
         submission = json.loads(members[SUBMISSION_FILE])
         submission["files"] = {name: sha256_hex(data) for name, data in members.items() if name != SUBMISSION_FILE}
         members[SUBMISSION_FILE] = json.dumps(submission).encode()
-    file.write_bytes(pack_members(members.items()))
+    write_archive(file, members.items())
 
 
 def with_member(file: Path, name: str, data: bytes) -> None:
