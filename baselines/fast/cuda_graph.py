@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 
 import torch
@@ -39,20 +40,21 @@ def cuda_graph(
     finally:
         current.wait_stream(aside)  # after an error too: whoever undoes the calls may not overtake them
     undo()
-    graph = torch.cuda.CUDAGraph()
+    graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
     # A graph that is destroyed while another is recorded spoils that one: no garbage may be collected then.
     gc.collect()
     collects = gc.isenabled()
     gc.disable()
     reason: Exception | None = None
     try:
-        with torch.cuda.graph(graph, stream=aside):
+        with torch.cuda.graph(graph, pool=pool, stream=aside):
             try:
                 outputs = work(*inputs)
             except Exception as error:
                 reason = error
                 raise
     except Exception as error:
+        _give_up(graph, pool)
         raise reason or error from None
     finally:
         reason = None  # its traceback holds this frame
@@ -60,6 +62,21 @@ def cuda_graph(
         if collects:
             gc.enable()
     return graph.replay, outputs
+
+
+def _give_up(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> None:
+    """Ends what torch may have left begun of a recording that failed; `pool`: of memory, that it was to keep.
+
+    Where CUDA gives a recording up (a number was read), torch 2.11 raises before it tells its allocator of the end:
+    every later recording then fails ("captures_underway.empty() INTERNAL ASSERT FAILED"), and what this one allocated
+    is never given back. Newer versions tell it, or do so in `reset`.
+    """
+    with suppress(RuntimeError):  # what stopped the recording is the reason to tell
+        graph.reset()
+    with suppress(RuntimeError):  # that there is no such recording: torch has ended it itself
+        device = torch.cuda.current_device()
+        torch._C._cuda_endAllocateToPool(device, pool)
+        torch._C._cuda_releasePool(device, pool)
 
 
 class Captured:

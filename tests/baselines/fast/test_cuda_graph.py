@@ -67,19 +67,33 @@ SPOILED = "CUDA error: operation failed due to a previous error during capture"
 def streams(monkeypatch):
     """Stands in for torch.cuda: the current stream, which one waited, and whether a graph is recorded."""
     found = SimpleNamespace(current="of the run", recording=False, device=0, waits=[], made=[])
+    found.pools, found.kept, found.handles = [], [], 0  # recorded into, by device; not given back; made
 
     @contextmanager
-    def graph(_graph, *, stream):
-        """As torch's: where its end raises, the stream stays the one of the recording."""
+    def graph(_graph, *, pool, stream):
+        """As torch's: where its end raises, the stream stays the one of the recording, and the allocator records on."""
         assert stream.name == "aside"
+        assert not found.pools, "captures_underway.empty() INTERNAL ASSERT FAILED"
         before, found.current, found.recording = found.current, "of the recording", True
+        found.pools.append((found.device, pool))
+        found.kept.append((found.device, pool))
         try:
             yield
         except Exception:
             raise RuntimeError(SPOILED)  # noqa: B904
         finally:
             found.recording = False
+        found.pools.clear()
         found.current = before
+
+    def handle():
+        found.handles += 1
+        return 0, found.handles
+
+    def end(*recording):
+        if recording not in found.pools:
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+        found.pools.remove(recording)
 
     @contextmanager
     def aside(_stream):
@@ -105,7 +119,10 @@ def streams(monkeypatch):
     monkeypatch.setattr(torch.cuda, "stream", aside)
     monkeypatch.setattr(torch.cuda, "set_stream", set_stream)
     monkeypatch.setattr(torch.cuda, "graph", graph)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", handle)
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end)
+    monkeypatch.setattr(torch._C, "_cuda_releasePool", lambda *recording: found.kept.remove(recording))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None, reset=lambda: None))
     _side_stream.cache_clear()
     yield found
     _side_stream.cache_clear()  # no later test may get a stand-in
@@ -143,7 +160,7 @@ def test_a_recording_that_fails_leaves_the_stream_as_it_was_and_raises_its_reaso
 
 def test_a_recording_that_cuda_gives_up_raises_what_cuda_says(streams, monkeypatch):
     @contextmanager
-    def graph(_graph, *, stream):
+    def graph(_graph, *, pool, stream):
         yield
         streams.current = "of the recording"
         raise RuntimeError(SPOILED)
@@ -152,6 +169,38 @@ def test_a_recording_that_cuda_gives_up_raises_what_cuda_says(streams, monkeypat
     with pytest.raises(RuntimeError, match=SPOILED):
         cuda_graph(lambda: (), (), lambda: None)
     assert streams.current == "of the run"
+
+
+@pytest.mark.parametrize("device", [0, 1])
+def test_after_a_recording_that_cuda_gave_up_another_one_can_be_made(streams, device):
+    """torch 2.11 raises before it tells its allocator that the recording has ended."""
+    streams.device = device
+
+    def work():
+        if streams.recording:
+            raise ValueError("a number was read")
+        return ()
+
+    with pytest.raises(ValueError, match="a number was read"):
+        cuda_graph(work, (), lambda: None)
+    assert streams.pools == streams.kept == []
+    cuda_graph(lambda: (), (), lambda: None)
+    assert streams.kept == [(device, (0, 2))]  # what replays keep
+
+
+def test_a_recording_that_torch_ended_itself_gives_no_memory_back_twice(streams, monkeypatch):
+    """A count below 0 would end the process where the graph is destroyed."""
+
+    @contextmanager
+    def graph(_graph, *, pool, stream):
+        streams.kept.append((0, pool))
+        yield
+        raise RuntimeError("cudaGraphInstantiate failed")
+
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    with pytest.raises(RuntimeError, match="cudaGraphInstantiate failed"):
+        cuda_graph(lambda: (), (), lambda: None)
+    assert streams.kept == [(0, (0, 1))]
 
 
 @pytest.mark.parametrize("fails", [False, True])
