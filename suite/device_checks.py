@@ -53,10 +53,11 @@ def check_paths(device: str) -> Iterator[Check]:
 
     from baselines.fast.names import DeviceLost
     from baselines.path_trials import trials
+    from suite.machine import use_gpu
 
     where = torch.device(device)
-    if where.type == "cuda" and where.index is not None:
-        torch.cuda.set_device(where)  # streams, graphs and Triton go to the current device
+    if where.type == "cuda":
+        use_gpu(where)
     number = 0
     try:
         for number, trial in enumerate(trials(where), 1):

@@ -14,9 +14,17 @@ def prepare(device: torch.device, *, threads: int, plain: bool) -> Paths:
     """
     torch.set_num_threads(threads)
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # streams, graphs and Triton go to the current device
-        torch.set_float32_matmul_precision("high")  # TF32, what float32 means on the paper's GPU
+        use_gpu(device)
     return keep_freed_memory(plain=plain)
+
+
+def use_gpu(device: torch.device) -> None:
+    """Makes `device` the GPU that this process computes on, in the number formats that runs have."""
+    if device.index is not None:
+        torch.cuda.set_device(device)  # streams, graphs and Triton go to the current device
+    torch.set_float32_matmul_precision("high")  # TF32, what float32 means on the paper's GPU
+    # torch lets cuBLAS round partial sums to bfloat16; in bf16 every sum runs in float32, as it does on a CPU.
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 
 def thread_share(device: str, *, threads: int | None, jobs: int, cores: int) -> tuple[int, int]:

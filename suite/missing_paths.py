@@ -35,10 +35,11 @@ def _tried(device: str, baselines: Collection[str], own: Collection[Path]) -> li
 
     from baselines.path_trials import missing_paths as missing
     from baselines.registry import add_own
+    from suite.machine import use_gpu
 
     for file in own:
         add_own(file)
 
     if device.startswith("cuda"):
-        torch.cuda.set_device(device)
+        use_gpu(torch.device(device))
     return missing(device, baselines)

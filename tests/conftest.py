@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,16 @@ def cuda() -> torch.device:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     return torch.device("cuda:0")
+
+
+@pytest.fixture
+def number_formats() -> Iterator[None]:
+    """Sets back what a test sets as for a GPU: other tests of the process compute on the CPU."""
+    matmul = torch.backends.cuda.matmul
+    precision, of_bf16 = torch.get_float32_matmul_precision(), matmul.allow_bf16_reduced_precision_reduction
+    yield
+    torch.set_float32_matmul_precision(precision)
+    matmul.allow_bf16_reduced_precision_reduction = of_bf16
 
 
 @pytest.fixture

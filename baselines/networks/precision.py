@@ -2,7 +2,8 @@
 
 `float32` is the published protocol (on a GPU with TF32, what the official code's default means on the paper's A100).
 `bf16` is mixed precision (Micikevicius et al. 2018, arXiv 1710.03740): weights, their gradients and the optimizer stay
-float32; the encoder computes with a bfloat16 copy of its weights; the head and the loss are float32.
+float32; the encoder computes with a bfloat16 copy of its weights, whose products are summed in float32; the head and
+the loss are float32.
 
 A processor without bfloat16 instructions multiplies the same bfloat16 numbers in float32 (`ProductsInFloat32`).
 """

@@ -51,7 +51,7 @@ def test_a_fast_path_is_a_row_that_never_fails(monkeypatch):
     ]
 
 
-def test_the_paths_of_a_second_gpu_are_tried_on_that_gpu(monkeypatch):
+def test_the_paths_of_a_second_gpu_are_tried_on_that_gpu_as_a_run_computes(monkeypatch, number_formats):
     """Graphs and Triton's kernels go to the current device, whichever the tensors are on."""
     current = []
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
@@ -59,6 +59,7 @@ def test_the_paths_of_a_second_gpu_are_tried_on_that_gpu(monkeypatch):
     (row,) = device_checks.check_paths("cuda:1")
     assert current == [torch.device("cuda:1")]
     assert row.passed
+    assert torch.get_float32_matmul_precision() == "high"
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, DeviceLost])

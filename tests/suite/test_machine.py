@@ -55,13 +55,21 @@ def test_runs_measured_at_once_beside_a_gpu_have_all_threads_each(monkeypatch):
         assert seen == [(1, 16), (4, shared)]
 
 
-def test_another_gpu_than_the_first_becomes_the_current_one(monkeypatch):
+def test_another_gpu_than_the_first_becomes_the_current_one(monkeypatch, number_formats):
     current = []
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda _: None)
     prepare(torch.device("cuda:1"), threads=1, plain=True)
     prepare(torch.device("cpu"), threads=1, plain=True)
     assert current == [torch.device("cuda:1")]
+
+
+def test_a_gpu_has_tf32_and_sums_of_bf16_products_in_float32(monkeypatch, number_formats):
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    prepare(torch.device("cpu"), threads=1, plain=True)
+    assert torch.get_float32_matmul_precision() == "highest"
+    prepare(torch.device("cuda:0"), threads=1, plain=True)
+    assert torch.get_float32_matmul_precision() == "high"
+    assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
 
 
 def test_plain_leaves_the_allocator_as_it_is():

@@ -25,7 +25,7 @@ def test_a_gpu_is_asked_by_another_process_and_one_that_fails_ends_no_command():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here, and works")
-def test_every_path_that_is_left_out_has_a_line_with_its_reason(monkeypatch):
+def test_every_path_that_is_left_out_has_a_line_with_its_reason(monkeypatch, number_formats):
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     found = module._tried("cuda:0", ["pqn"], ())
     assert [line.partition(": ")[0] for line in found] == [
@@ -35,6 +35,7 @@ def test_every_path_that_is_left_out_has_a_line_with_its_reason(monkeypatch):
         ROLLOUT_GRAPH,
     ]
     assert all(line.partition(": ")[2] for line in found)
+    assert torch.get_float32_matmul_precision() == "high"  # tried in the number formats of a run
 
 
 def test_a_baseline_of_ones_own_is_known_to_the_process_that_tries_paths(tmp_path):
