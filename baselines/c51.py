@@ -117,7 +117,7 @@ class C51Agent:
         )
         self._update, captured_paths = captured(
             lambda *batch: (c51_update(self.network, self.target, self.optimizer, ReplayBatch(*batch), self.atoms),),
-            self.network,
+            torch.nn.ModuleList([self.network, self.target]),  # passes of both may change buffers
             self.optimizer,
             task.device,
             plain=task.plain,
@@ -130,10 +130,11 @@ class C51Agent:
         def evaluate(observations: Tensor) -> tuple[Tensor, Tensor]:
             return greedy_actions(self.network, observations, self.atoms)
 
-        stacks = partial(why_not_stacked, evaluate=evaluate, environments=self.environments)
+        stacks = partial(why_not_stacked, evaluate=evaluate, environments=self.environments, network=self.network)
         acting = acting_path(task.device, plain=task.plain, why_not_stacked=stacks)
         self.paths += captured_paths + acting
-        self._evaluate = self._play.evaluator(evaluate, task.device, stacked=bool(acting.taken))
+        stacked = bool(acting.taken)
+        self._evaluate = self._play.evaluator(evaluate, task.device, stacked=stacked, network=self.network)
 
     # The algorithm ------------------------------------------------------------------------------------------------
 

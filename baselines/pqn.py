@@ -24,10 +24,11 @@ from baselines.agent import FinishedGame, Progress, Task, Tick
 from baselines.config import ConfigError, Count, CountFromZero, Decay, Fraction, Positive, PositiveFraction
 from baselines.emulator.envs import FRAME_SKIP, number_of_actions
 from baselines.emulator.frame_stacks import why_not_stacked
-from baselines.emulator.group_choice import GROUP_NUMBERS, rollout_speed
+from baselines.emulator.group_choice import GROUP_NUMBERS, measures_groups, rollout_speed
 from baselines.emulator.groups import make_groups
 from baselines.emulator.rollout_play import Rollout, RolloutPlay
 from baselines.exploration import linear_epsilon
+from baselines.fast.cuda_graph import remember_buffers
 from baselines.fast.names import EPOCH_GRAPH, ROLLOUT_GRAPH
 from baselines.fast.paths import Work, captured, rollout_path, use_layer_paths
 from baselines.made_up import made_up, made_up_epochs
@@ -160,11 +161,6 @@ def train_epoch(
     return torch.stack(losses), torch.stack(norms)
 
 
-def measures_groups(task: Task) -> bool:
-    """Whether the fastest number of groups is looked for: nobody asked for one, and there is a GPU to overlap with."""
-    return task.groups is None and task.device.type == "cuda" and not task.plain
-
-
 class PqnAgent:
     """PQN on one game; see `baselines.agent.Agent` for what its methods promise."""
 
@@ -192,7 +188,7 @@ class PqnAgent:
         use_precision(self.network, config.precision)
         self._evaluate = partial(greedy_policy, self.network)
         self.paths = use_layer_paths(self.network, task.device, plain=task.plain)
-        stacks = partial(why_not_stacked, evaluate=self._evaluate, environments=self.environments)
+        stacks = partial(why_not_stacked, evaluate=self._evaluate, environments=self.environments, network=self.network)
         self.paths += rollout_path(task.device, plain=task.plain, why_not_stacked=stacks)
         self.optimizer = RAdam(
             self.network.parameters(),
@@ -204,7 +200,9 @@ class PqnAgent:
         stacked = ROLLOUT_GRAPH in self.paths.taken
         self.group_speeds: dict[int, float] = {}  # agent steps a second by number of groups, where it was measured
         for number in GROUP_NUMBERS if measures_groups(task) else ():
+            undo = remember_buffers(self.network)
             self.group_speeds[number] = rollout_speed(partial(self._start_play, task, number, stacked=stacked))
+            undo()
         fastest = max(self.group_speeds, key=self.group_speeds.__getitem__, default=1)
         self.environment_groups = task.groups or fastest
         self._play = self._start_play(task, self.environment_groups, config.rollout_agent_steps, stacked=stacked)
@@ -227,6 +225,7 @@ class PqnAgent:
             device=self.device,
             spans=self.spans,
             stacked=stacked,
+            network=self.network,
         )
 
     def _record_learning(self, *, plain: bool) -> None:

@@ -156,7 +156,7 @@ class RainbowAgent:
                 self.atoms,
                 config.max_gradient_norm,
             ),
-            self.network,
+            torch.nn.ModuleList([self.network, self.target]),  # passes of both may change buffers
             self.optimizer,
             task.device,
             plain=task.plain,
@@ -170,11 +170,13 @@ class RainbowAgent:
             why_not_stacked,
             evaluate=evaluate,
             environments=self.environments,
+            network=self.network,
             more=lambda step: (self._made_up_noise(self.environments, step),),
         )
         acting = acting_path(task.device, plain=task.plain, why_not_stacked=stacks)
         self.paths = fused + captured_paths + acting
-        self._evaluate = self._play.evaluator(evaluate, task.device, stacked=bool(acting.taken))
+        stacked = bool(acting.taken)
+        self._evaluate = self._play.evaluator(evaluate, task.device, stacked=stacked, network=self.network)
 
     def _made_up_batch(self, seed: int) -> tuple[Tensor, ...]:
         """Noise in the shapes of what an update takes; touches no stream."""

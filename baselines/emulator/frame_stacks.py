@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph
+from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_buffers, replaced_buffers
 from baselines.fast.trials import STEP_TOLERANCE, relative_difference
 
 
@@ -71,16 +72,37 @@ class Seen(Protocol):
 class StackedEvaluation:
     """`evaluate` of what a group of environments sees now, with the frames stacked on the device, as one CUDA graph."""
 
-    def __init__(self, evaluate: Work, environments: int, device: torch.device, record: Record = cuda_graph):
-        """`evaluate`: [n, 4, 84, 84] uint8 (and more inputs) -> tensors; it reads nothing else that moves in memory."""
+    def __init__(
+        self,
+        evaluate: Work,
+        environments: int,
+        device: torch.device,
+        record: Record = cuda_graph,
+        *,
+        network: nn.Module | None = None,
+    ):
+        """`evaluate`: [n, 4, 84, 84] uint8 (and more inputs) -> tensors; it reads nothing else that moves in memory.
+
+        `network`: whose passes these are; recording leaves none in its buffers.
+        """
         self._stacks = stacks = FrameStacks(environments, device)
+        passed = nn.Module() if network is None else network
 
         # It holds the stacks and not `self`: a graph and what it records would keep each other, and a GPU's memory.
         def push_and_evaluate(planes: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
             stacks.push(planes)
             return evaluate(stacks.images, *more)
 
-        self._graph = Captured(push_and_evaluate, stacks.remember, record)
+        def remember() -> Callable[[], None]:
+            undo_pushes, undo_passes = stacks.remember(), remember_buffers(passed)
+
+            def undo() -> None:
+                undo_pushes()
+                undo_passes()
+
+            return undo
+
+        self._graph = Captured(push_and_evaluate, remember, record)
         self._vector_steps = -1  # of the group, at the call before
 
     def __call__(self, group: Seen, *more: Tensor) -> tuple[Tensor, ...]:
@@ -121,6 +143,7 @@ def why_not_stacked(
     *,
     more: Callable[[int], Sequence[Tensor]] = lambda step: (),
     record: Record = cuda_graph,
+    network: nn.Module | None = None,
 ) -> str | None:
     """Why stacking and `evaluate` in one graph can't be trusted on `device`.
 
@@ -128,15 +151,39 @@ def why_not_stacked(
 
     Args:
         more: further inputs of `evaluate` at a step of the proof.
+        network: whose passes these are; its buffers are afterwards what they were.
 
     Raises: whatever the device makes of it.
     """
+    network = nn.Module() if network is None else network
+    undo = remember_buffers(network)
+    try:
+        return _why_not_stacked(device, evaluate, environments, more, record, network)
+    finally:
+        with suppress(RuntimeError):  # on a GPU that is lost: another error would hide why
+            undo()
+
+
+def _why_not_stacked(
+    device: torch.device,
+    evaluate: Work,
+    environments: int,
+    more: Callable[[int], Sequence[Tensor]],
+    record: Record,
+    network: nn.Module,
+) -> str | None:
     group = _MadeUpGroup(environments)
     evaluation = StackedEvaluation(
-        lambda images, *given: (images.sum(dim=(1, 2, 3)), *evaluate(images, *given)), environments, device, record
+        lambda images, *given: (images.sum(dim=(1, 2, 3)), *evaluate(images, *given)),
+        *(environments, device, record),
+        network=network,
     )
     for step in range(4):
+        undo, why_not_in_place = remember_buffers(network), replaced_buffers(network)
         wanted = evaluate(torch.from_numpy(group.observations).to(device), *more(step))
+        if (replaced := why_not_in_place()) is not None:
+            return replaced
+        undo()  # both passes begin where the step does
         images, sums, *found = evaluation(group, *more(step))
         if not np.array_equal(images.cpu().numpy(), group.observations):
             return f"the stacks are not the emulator's after {step} steps"

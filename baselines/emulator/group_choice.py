@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from baselines.agent import Task
 from baselines.emulator.envs import FRAME_SKIP
 from baselines.emulator.rollout_play import RolloutPlay
 
@@ -27,6 +28,11 @@ def groups_of_few(config: Any) -> int | None:
     """
     environments = getattr(config, "train_environments", None)
     return environments if environments is not None and environments < max(GROUP_NUMBERS) else None
+
+
+def measures_groups(task: Task) -> bool:
+    """Whether the fastest number of groups is looked for: nobody asked for one, and there is a GPU to overlap with."""
+    return task.groups is None and task.device.type == "cuda" and not task.plain
 
 
 def rollout_speed(start: Callable[[int], RolloutPlay], clock: Callable[[], float] = time.perf_counter) -> float:

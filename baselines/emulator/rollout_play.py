@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.agent import FinishedGame, Tick
 from baselines.emulator.envs import FRAME_SKIP
@@ -57,10 +57,12 @@ class RolloutPlay:
         spans: Spans,
         stacked: bool = False,
         record: Record = cuda_graph,
+        network: nn.Module | None = None,
     ):
         """`observations` [T, N, 4, 84, 84] uint8 on the device are the last rollout's, in the same memory every time.
 
         `agent_steps`: T, of a rollout. `stacked`: frames are stacked on the device, the evaluation is recorded.
+        `network`: whose passes `evaluate` makes.
         """
         self.evaluate = evaluate
         self.frames_per_step = sum(group.train.stop - group.train.start for group in groups) * FRAME_SKIP
@@ -70,7 +72,11 @@ class RolloutPlay:
         self._all = sum(len(group.members) for group in groups)
         self._device = device
         self._spans = spans
-        self._stacked = [StackedEvaluation(evaluate, len(group.members), device, record) for group in groups if stacked]
+        self._stacked = [
+            StackedEvaluation(evaluate, len(group.members), device, record, network=network)
+            for group in groups
+            if stacked
+        ]
         self.observations = torch.empty(
             (agent_steps, self._train, *groups[0].observations.shape[1:]), dtype=torch.uint8, device=device
         )

@@ -107,21 +107,61 @@ def remember_learner(network: nn.Module, optimizer: torch.optim.Optimizer) -> Ca
     """What brings weights, buffers and optimizer back to where they are now, in place.
 
     The optimizer must be capturable, its state all zeros when fresh (Adam's is).
+
+    Args:
+        network: what the optimizer steps; other networks too, where a pass may change their buffers.
     """
     parameters = list(network.parameters())
-    state = [*parameters, *network.buffers()]  # a user's encoder may have buffers that a pass changes
-    values = [tensor.detach().clone() for tensor in state]
+    values = [parameter.detach().clone() for parameter in parameters]
+    undo_passes = remember_buffers(network)
     moments = [
         {name: value.clone() for name, value in optimizer.state.get(parameter, {}).items()} for parameter in parameters
     ]
 
     @torch.no_grad()
     def undo() -> None:
-        for tensor, value in zip(state, values, strict=True):
-            tensor.copy_(value)
+        for parameter, weight in zip(parameters, values, strict=True):
+            parameter.copy_(weight)
+        undo_passes()
         for parameter, before in zip(parameters, moments, strict=True):
-            for name, value in optimizer.state[parameter].items():
+            for name, value in optimizer.state.get(parameter, {}).items():
                 value.copy_(before[name]) if name in before else value.zero_()
         optimizer.zero_grad(set_to_none=True)
 
     return undo
+
+
+def remember_buffers(network: nn.Module) -> Callable[[], None]:
+    """What brings buffers back to what they hold now, where they lie now: a pass of a user's encoder may change them.
+
+    Whatever only tries a network out takes its passes back with it, or the run would begin elsewhere than another one.
+    """
+    kept = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in network.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+
+    @torch.no_grad()
+    def undo() -> None:
+        for module, name, buffer, value in kept:
+            setattr(module, name, buffer)
+            buffer.copy_(value)
+
+    return undo
+
+
+def replaced_buffers(network: nn.Module) -> Callable[[], str | None]:
+    """What tells, later on, which buffer is another tensor than now, in words; None if there is none.
+
+    A graph reads and writes the tensors that it was recorded with: one that is put in their place is never read.
+    """
+    before = dict(network.named_buffers())
+
+    def why_not() -> str | None:
+        for name, buffer in network.named_buffers():
+            if buffer is not before.get(name):
+                return f"a pass puts another tensor in the place of the buffer {name}; write into it (copy_) instead"
+        return None
+
+    return why_not

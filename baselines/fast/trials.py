@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.fast import fused_norm
-from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner
+from baselines.fast.cuda_graph import Captured, Record, Work, cuda_graph, remember_learner, replaced_buffers
 from baselines.fast.fourier_convolution import FRAMES, SIDES, fourier_convolutions
 from baselines.fast.names import (
     FOURIER,
@@ -307,19 +307,24 @@ def why_not_captured(
         batches: inputs of two updates or more, each of the same shapes; a replay that does not read its inputs anew, or
             does not write what the next one reads, differs at the second.
         name: of the path.
-    Weights and optimizer are afterwards what they were, a fresh optimizer's state zeros.
+    Weights, buffers and optimizer are afterwards what they were, a fresh optimizer's state zeros.
     """
     undo = remember_learner(network, optimizer)
+    why_not_in_place = replaced_buffers(network)
+    replaced: list[str] = []
 
     def steps(work: Work) -> tuple[list[Tensor], list[Tensor]]:
         before = [parameter.detach().clone() for parameter in network.parameters()]
         outputs = [output.detach().clone() for batch in batches for output in work(*batch)]
         moved = [after.detach() - start for after, start in zip(network.parameters(), before, strict=True)]
+        replaced.extend(filter(None, [why_not_in_place()]))
         undo()
         return outputs, moved
 
     def check() -> str | None:
         eager_outputs, eager_moves = steps(update)
+        if replaced:
+            return replaced[0]
         recorded = Captured(update, lambda: remember_learner(network, optimizer), record)
         outputs, moves = steps(recorded)
         for what, found, wanted, allowed in (

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.agent import FinishedGame, Tick
 from baselines.emulator.envs import FRAME_SKIP, AtariEnvironments, Step
@@ -50,16 +50,25 @@ class BackgroundPlay:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="emulators")
         self._pending: tuple[np.ndarray, Future[Step]] | None = None
 
-    def evaluator(self, evaluate: Work, device: torch.device, *, stacked: bool, record: Record = cuda_graph) -> Work:
+    def evaluator(
+        self,
+        evaluate: Work,
+        device: torch.device,
+        *,
+        stacked: bool,
+        record: Record = cuda_graph,
+        network: nn.Module | None = None,
+    ) -> Work:
         """What evaluates the newest observations: called with the other inputs of `evaluate`, it gives its outputs.
 
         Args:
             evaluate: observations [N, 4, 84, 84] uint8 on `device`, and other inputs -> tensors.
             stacked: frames are stacked on the device and the evaluation is recorded.
+            network: whose passes `evaluate` makes.
         """
         if not stacked:
             return lambda *more: evaluate(torch.from_numpy(self.observations).to(device), *more)
-        evaluation = StackedEvaluation(evaluate, self._envs.num_envs, device, record)
+        evaluation = StackedEvaluation(evaluate, self._envs.num_envs, device, record, network=network)
         return lambda *more: evaluation(self, *more)[1:]
 
     def begin(self, actions: np.ndarray) -> None:

@@ -244,6 +244,28 @@ def test_a_gpu_run_takes_the_fastest_number_of_groups_unless_told_another(monkey
     told.close()
 
 
+def test_measuring_groups_leaves_no_pass_in_buffers(monkeypatch):
+    built, build = [], pqn.build_q_network
+
+    def with_a_buffer(*arguments):
+        network = build(*arguments)
+        network.register_buffer("passes", torch.zeros(()))
+        built.append(network)
+        return network
+
+    def speed(_start):
+        built[0].passes += 1
+        return float(built[0].passes)
+
+    monkeypatch.setattr(pqn, "build_q_network", with_a_buffer)
+    monkeypatch.setattr(pqn, "rollout_speed", speed)
+    monkeypatch.setattr(pqn, "measures_groups", lambda task: True)
+    agent = make()
+    assert agent.group_speeds == dict.fromkeys(GROUP_NUMBERS, 1.0)
+    assert built[0].passes == 0
+    agent.close()
+
+
 @pytest.mark.parametrize("game", ["Pong-v5", "Breakout-v5", "Seaquest-v5"])
 def test_the_number_of_actions_is_the_emulators_own(game):
     environments = AtariEnvironments(game, [0], PROTOCOL, threads=1)
