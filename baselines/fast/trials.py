@@ -28,6 +28,7 @@ from baselines.fast.names import (
     UPDATE_GRAPH,
     DeviceLost,
 )
+from baselines.fast.triton_block import few_programs
 
 # Largest |difference| / max(1, |exact|) of the block, as the parity fixtures allow.
 BLOCK_TOLERANCES = {torch.float32: 5e-5, torch.bfloat16: 5e-3}
@@ -225,7 +226,7 @@ def why_not_fused_norm(layer: Any, device: torch.device, dtype: torch.dtype) -> 
     def check() -> str | None:
         generator = torch.Generator().manual_seed(0)
         (width,) = layer.norm.normalized_shape
-        shape = (_IMAGES, width, _HEIGHT, _HEIGHT) if hasattr(layer, "conv") else (_IMAGES, width)
+        shape = (_IMAGES, width, _HEIGHT, _HEIGHT) if hasattr(layer, "conv") else (_IMAGES * _HEIGHT, width)
         outputs = (2 * torch.randn(shape, generator=generator) + 0.5).to(dtype)
         if outputs.ndim == 4:
             outputs = outputs.contiguous(memory_format=torch.channels_last)
@@ -275,13 +276,18 @@ def _make_up(layer: nn.Module, generator: torch.Generator) -> None:
 
 
 def _sent_back(function: Callable[..., Tensor], given: Sequence[Tensor], learned: Sequence[Tensor]) -> list[Tensor]:
-    """The output, the same without gradients, and what it sends back to `given` and `learned` for one gradient."""
+    """The output, the same without gradients, and what it sends back to `given` and `learned` for one gradient.
+
+    A GPU's kernels loop over the few pixels of a proof as they do over those of a minibatch.
+    """
     with torch.no_grad():
         without = function(*given)
     wanting = [tensor.detach().requires_grad_() for tensor in given]
     output = function(*wanting)
     gradient = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
-    return [output.detach(), without, *torch.autograd.grad(output, [*wanting, *learned], gradient.to(output))]
+    with few_programs():
+        sent_back = torch.autograd.grad(output, [*wanting, *learned], gradient.to(output))
+    return [output.detach(), without, *sent_back]
 
 
 def _through(layer: nn.Module, images: Tensor) -> dict[str, Tensor]:

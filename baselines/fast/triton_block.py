@@ -14,6 +14,8 @@ whatever stands for the other is never touched.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +36,7 @@ else:
 BACKWARD_WARPS = 4
 BACKWARD_ELEMENTS = 512  # that a program takes at a time: with more, its numbers no longer fit into the registers
 OPTIONS = {"enable_fp_fusion": True}  # said, for Triton's default changes: a product and a sum may round once
-MAX_BACKWARD_PROGRAMS = 4096  # whose partial sums are kept
+_most_programs = 4096  # of a backward kernel, whose partial sums are kept
 
 
 def why_not() -> str | None:
@@ -163,7 +165,7 @@ class _Block(torch.autograd.Function):
         pixels = placed.images * placed.height * placed.width
         at_once = backward_pixels(placed.channels)
         tiles = triton.cdiv(pixels, at_once)
-        programs = min(tiles, MAX_BACKWARD_PROGRAMS)
+        programs = backward_programs(tiles)
         shape = (programs, 2 if placed.single else 4, placed.channels)
         sums = None if ctx.norm.per_image else torch.empty(shape, device=a.device)
         backward_kernel[(programs,)](
@@ -212,6 +214,22 @@ def forward_warps(window: int, channels: int) -> int:
 def backward_pixels(channels: int) -> int:
     """That a program of the backward kernel takes at a time."""
     return BACKWARD_ELEMENTS // channels
+
+
+def backward_programs(tiles: int) -> int:
+    """Programs of a backward kernel that share so many tiles; the first ones have one more where they do not divide."""
+    return min(tiles, _most_programs)
+
+
+@contextmanager
+def few_programs(most: int = 5) -> Iterator[None]:
+    """Gives a program of a backward kernel several tiles, as a minibatch does, on as few pixels as a proof has."""
+    global _most_programs  # a context variable would not reach autograd's own thread
+    before, _most_programs = _most_programs, most
+    try:
+        yield
+    finally:
+        _most_programs = before
 
 
 def _or_any(learned: Any, stand_in: Tensor) -> list[Tensor]:

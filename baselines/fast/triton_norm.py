@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from baselines.fast.triton_block import MAX_BACKWARD_PROGRAMS, OPTIONS
+from baselines.fast.triton_block import OPTIONS, backward_programs
 
 try:
     import triton
@@ -84,7 +84,7 @@ class _NormRelu(torch.autograd.Function):
         rows = inputs.numel() // channels
         at_once = rows_at_once(channels)
         tiles = triton.cdiv(rows, at_once)
-        programs = min(tiles, MAX_BACKWARD_PROGRAMS)
+        programs = backward_programs(tiles)
         to_inputs = torch.empty_like(inputs)
         sums = torch.empty((programs, 2, channels), device=inputs.device)
         _backward_kernel[(programs,)](
