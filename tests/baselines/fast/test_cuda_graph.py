@@ -188,6 +188,17 @@ def test_after_a_recording_that_cuda_gave_up_another_one_can_be_made(streams, de
     assert streams.kept == [(device, (0, 2))]  # what replays keep
 
 
+@pytest.mark.gpu
+def test_on_a_gpu_a_recording_that_read_a_number_is_followed_by_one_that_works(cuda):
+    numbers = torch.ones(4, device=cuda)
+    with pytest.raises(RuntimeError, match="captur"):
+        cuda_graph(lambda given: (given * given.sum().item(),), (numbers,), lambda: None)
+    torch.cuda.empty_cache()
+    replay, (doubled,) = cuda_graph(lambda given: (given * 2,), (numbers,), lambda: None)
+    replay()
+    assert doubled.tolist() == [2.0] * 4
+
+
 def test_a_recording_that_torch_ended_itself_gives_no_memory_back_twice(streams, monkeypatch):
     """A count below 0 would end the process where the graph is destroyed."""
 
