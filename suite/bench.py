@@ -249,10 +249,13 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
     from baselines.registry import add_own, load_pinned, make_agent
     from baselines.speed import measure
     from suite.machine import prepare, thread_share
+    from suite.opening import chosen_groups
+    from suite.run_messages import RunOptions
 
     device = torch.device(job.device)
     torch_threads, emulator_threads = thread_share(job.device, threads=job.threads, jobs=1, cores=job.threads)
-    prepared = prepare(device, threads=torch_threads, plain=job.path != FAST)
+    options = RunOptions(job.device, torch_threads, emulator_threads, jobs=job.at_once, plain=job.path != FAST)
+    prepared = prepare(device, threads=torch_threads, plain=options.plain)
     for file in job.own:
         add_own(file)
     pinned = load_pinned(job.baseline)
@@ -266,8 +269,8 @@ def _measure_one(job: Job) -> tuple[Measured, tuple[Stretch, ...]]:
         seed=0,
         device=device,
         emulator_threads=emulator_threads,
-        plain=job.path != FAST,
-        groups=groups_of_few(config) if device.type == "cuda" and job.path == FAST else None,
+        plain=options.plain,
+        groups=chosen_groups(options, None, groups_of_few(config)),
     )
     agent = make_agent(dataclasses.replace(pinned, config=config), task)
     speed = measure(agent, job.repeats, together=_barrier.wait)

@@ -110,7 +110,7 @@ def opened(
         device=device,
         emulator_threads=options.emulator_threads,
         plain=not found.state["fast_paths"] if found.state else options.plain,
-        groups=_groups(options, found.state, groups_of_few(pinned.config)),
+        groups=chosen_groups(options, found.state, groups_of_few(pinned.config)),
     )
     try:
         with ExitStack() as stack:
@@ -131,7 +131,7 @@ def opened(
         raise
 
 
-def _groups(options: RunOptions, state: dict[str, Any] | None, of_few: int | None) -> int | None:
+def chosen_groups(options: RunOptions, state: dict[str, Any] | None, of_few: int | None) -> int | None:
     """How many groups PQN's environments step in; None lets the agent measure it, or take one on a CPU.
 
     `of_few`: as `groups_of_few` gives it.

@@ -227,3 +227,25 @@ def test_a_gpus_peak_counts_what_torch_keeps_of_it_and_not_only_what_tensors_fil
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: 7)
     found, _ = bench._measure_one(bench.Job("pqn", bench.FAST, "Pong", "cuda:0", 1, 1))
     assert found.device_peak_bytes == 7
+
+
+@pytest.mark.parametrize(
+    ("path", "device", "at_once", "groups"),
+    [
+        (bench.FAST, "cuda:0", 1, None),  # measured, as by a run that goes alone
+        (bench.FAST, "cuda:0", 4, 3),
+        (bench.PLAIN, "cuda:0", 1, None),
+        (bench.FAST, "cpu", 4, None),
+    ],
+)
+def test_an_agent_that_is_measured_has_the_groups_of_a_run(monkeypatch, path, device, at_once, groups):
+    """Four at once used to measure each its own, while the others did, and some took two or four."""
+    tasks = []
+    agent = SimpleNamespace(paths=Paths(), close=lambda: None)
+    monkeypatch.setattr("suite.machine.prepare", lambda *_, **__: Paths())
+    monkeypatch.setattr("baselines.registry.make_agent", lambda _pinned, task: tasks.append(task) or agent)
+    monkeypatch.setattr("baselines.speed.measure", lambda *_, **__: Speed((Stretch(0.0, 1.0, 10, 0.5),), (), (), {}))
+    monkeypatch.setattr(bench, "_barrier", SimpleNamespace(wait=None), raising=False)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: 7)
+    bench._measure_one(bench.Job("pqn", path, "Pong", device, 1, 1, at_once))
+    assert [task.groups for task in tasks] == [groups]

@@ -10,7 +10,7 @@ from baselines.fast.names import FOURIER, FUSED_BLOCK
 from baselines.fast.paths import Paths
 from results.store import read_manifest
 from suite import opening
-from suite.opening import RunRefused, _groups, _refuse_other_paths
+from suite.opening import RunRefused, _refuse_other_paths, chosen_groups
 from suite.plan import groups_problem
 from suite.run import RunOptions, execute
 
@@ -53,7 +53,7 @@ def test_a_run_goes_on_only_with_the_layers_on_a_path_that_it_began_with(tmp_pat
     ],
 )
 def test_runs_that_share_a_gpu_do_not_measure_how_many_groups_are_fastest(options, state, groups):
-    assert _groups(RunOptions(threads=1, emulator_threads=1, **options), state, of_few=None) == groups
+    assert chosen_groups(RunOptions(threads=1, emulator_threads=1, **options), state, of_few=None) == groups
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_runs_that_share_a_gpu_do_not_measure_how_many_groups_are_fastest(option
     ],
 )
 def test_on_a_gpu_each_of_few_environments_is_a_group_and_nothing_is_measured(options, groups):
-    assert _groups(RunOptions(threads=1, emulator_threads=1, **options), None, of_few=2) == groups
+    assert chosen_groups(RunOptions(threads=1, emulator_threads=1, **options), None, of_few=2) == groups
 
 
 def test_more_groups_than_training_environments_are_refused_in_one_line(tmp_path, monkeypatch):
