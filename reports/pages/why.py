@@ -220,14 +220,19 @@ def _ends(gain: Interval) -> str:
     return numerals.between(gain.low, gain.high, lambda value: numerals.percent(value, signed=True))
 
 
-def _over_games(runs: Sequence[Played], figure: Callable[[Played], Values | None]) -> Values | None:
-    """Mean over games of each game's mean over its runs, so that games weigh the same; None where no run has any."""
+def _over_games(
+    runs: Sequence[Played], figure: Callable[[Played], Values | None], over: Callable[..., Values] = np.mean
+) -> Values | None:
+    """Mean over games of each game's mean over its runs, so that games weigh the same; None where no run has any.
+
+    Args: `over`: what is taken over games instead, np.median.
+    """
     found: dict[str, list[Values]] = defaultdict(list)
     for played in runs:
         values = figure(played)
         if values is not None:
             found[played.game].append(values)
-    return np.mean([np.mean(values, axis=0) for values in found.values()], axis=0) if found else None
+    return over([np.mean(values, axis=0) for values in found.values()], axis=0) if found else None
 
 
 def _played(entries: Sequence[Entry]) -> list[Played]:
@@ -268,7 +273,7 @@ def _figures(rows: Sequence[Studied], prefix: str, report: Report, site: Site) -
     """Three charts over the same frames: score, rank, dead neurons."""
 
     def score(row: Studied) -> Values | None:
-        return _over_games(_played(row.runs), lambda p: human_normalised(p.run.curve[1::2], p.game))
+        return _over_games(_played(row.runs), lambda p: human_normalised(p.run.curve[1::2], p.game), np.median)
 
     finest = max((p.run.observations for row in rows for p in _finest(_played(row.runs))), default=0)
 
@@ -284,9 +289,9 @@ def _figures(rows: Sequence[Studied], prefix: str, report: Report, site: Site) -
     ranked = [p.run for row in rows for p in with_ranks(row)]
     over = f"effective rank, mean of {' and '.join(RANKED_LAYERS)}"
     charts = (
-        (score, "score", "Score", "human-normalised score", (HUMAN,)),
-        (rank, "rank", "Effective rank", over, (ceiling(ranked),) if ranked else ()),
-        (dead, "dead", "Dead neurons", "share of dead neurons, mean of all layers", ()),
+        (score, "score", "Score", "human-normalised score; median", (HUMAN,)),  # as the table has it
+        (rank, "rank", "Effective rank", f"{over}; mean", (ceiling(ranked),) if ranked else ()),
+        (dead, "dead", "Dead neurons", "share of dead neurons, mean of all layers; mean", ()),
     )
     is_comparable = len({_games_of(row) for row in rows}) == 1
     return [
@@ -337,5 +342,5 @@ def _figure(
     chart = LineChart(f"{title} over training", "frames", title.lower(), tuple(series), levels, y_low=0.0)
     csv = site.csv(name, ("baseline", "frames", title.lower().replace(" ", "_")), numbers)
     return site.line_figure(
-        name, title, f"{_capital(meaning)}; mean over games of the mean over the table's runs of each.", chart, csv=csv
+        name, title, f"{_capital(meaning)} over games of the mean over the table's runs of each.", chart, csv=csv
     )

@@ -163,6 +163,18 @@ def test_games_weigh_the_same_however_many_seeds_they_have(tmp_path: Path) -> No
     assert last == {"score": pytest.approx(2.005), "rank": pytest.approx(200.0), "dead": pytest.approx(0.2)}
 
 
+def test_the_figure_of_scores_ends_at_the_scores_of_the_table(tmp_path: Path) -> None:
+    """The table has the median over games. The figure beside it had the mean: 4.00 where the table said 2.00."""
+    for name in ("hadamax-pqn", "pqn"):
+        for game, hns in (("Breakout", 1.0), ("Pong", 2.0), ("Qbert", 9.0)):
+            play(tmp_path, name, hns, game=game)
+    view = page(tmp_path)
+    assert rows(view, "ablation")["pqn"]["score"] == "2.00"
+    figure = view["sections"][0]["figures"][0]
+    assert figure["caption"].startswith("Human-normalised score; median over games")
+    assert figure["table"]["rows"][-1]["cells"] == ["2.00", "2.00"]
+
+
 def test_families_without_runs_are_named_with_the_command_that_makes_some(tmp_path: Path) -> None:
     play(tmp_path, "hadamax-pqn", 1.0)
     play(tmp_path, WIDTH[0], 1.0)
