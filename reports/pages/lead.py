@@ -11,11 +11,13 @@ from reports import numerals, wording
 from reports.judging.claims import MINIMUM_SEEDS, SUITE
 from reports.judging.evidence import MEASURED
 from reports.judging.judge import Judgement
-from reports.judging.sample import GainCurve, gain_curve
+from reports.judging.sample import WIDEST, GainCurve, gain_curve
+from reports.judging.score_kinds import LEAST_REFERENCE
 from reports.judging.sides import Side
 from reports.measures import SCORE_MEASURES
 from reports.pages.card import card
 from reports.pages.charts import Level, LineChart, Series, sparkline
+from reports.pages.group_figures import BAND
 from reports.pages.palette import colour
 from reports.pages.site import Site
 from reports.summary import Report
@@ -138,12 +140,17 @@ def gain_figure(judgement: Judgement, report: Report, site: Site, name: str) -> 
     csv = site.csv(f"gain-{claim.id}", ("series", "frames", "gain", "ci_low", "ci_high"), rows)
     whose = f"{report.catalogue.title(claim.baseline)} over {report.catalogue.title(claim.reference or '')}"
     label = "Preliminary. " if judgement.is_preliminary else ""
-    caption = (
-        f"{label}{whose}, {wording.rests_on(judgement)}. Band: pointwise 95\N{NO-BREAK SPACE}% interval over seeds. "
-        f"A stretch without a curve is one where the reference is too near zero to divide by, or where the interval "
-        f"would hold everything. {_paper_text(found, basis.frames)}"
-    )
+    caption = f"{label}{whose}, {wording.rests_on(judgement)}. {_gaps(found)} {_paper_text(found, basis.frames)}"
     return site.line_figure(name, "The gain at every frame count", caption, chart, csv=csv)
+
+
+def _gaps(found: GainCurve) -> str:
+    """What the band is, where there is one, and where the curve has gaps."""
+    where = f"where a run has no score yet, and where the reference's score is not above {LEAST_REFERENCE}"
+    if np.isnan(found.gain.low).all():
+        return f"The curve has gaps {where}."
+    widest = f"{100 * WIDEST:.0f} percentage points"
+    return f"{BAND} The curve has gaps {where}, and where its interval is wider than {widest} or not known."
 
 
 def _paper_text(found: GainCurve, budget: int) -> str:

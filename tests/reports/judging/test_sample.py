@@ -15,6 +15,9 @@ from reports.judging.evidence import load
 from reports.judging.judge import judge
 from reports.judging.sample import gain_curve
 from reports.judging.sides import find_basis
+from reports.pages.lead import gain_figure
+from reports.pages.site import Site
+from reports.summary import gather
 
 CATALOGUE = make_catalogue()
 
@@ -95,6 +98,20 @@ def test_of_three_seeds_a_curve_whose_band_is_open_everywhere_is_a_gap(tmp_path:
     basis = find_basis(load(tmp_path, CATALOGUE), claim)
     assert basis is not None
     assert gain_curve(claim, basis) is None  # nothing but a gap
+
+
+@pytest.mark.parametrize(("seeds", "has_band"), [(2, False), (3, True)])
+def test_a_caption_tells_of_a_band_only_where_one_is_drawn(tmp_path: Path, seeds: int, has_band: bool) -> None:
+    """It used to say "Band: pointwise 95 % interval" of one seed too."""
+    played(tmp_path / "runs", 4_000_000, seeds=seeds)
+    claim_of(tmp_path)
+    report = gather(results=tmp_path / "runs", catalogue=CATALOGUE, claims_file=tmp_path / "claims.toml")
+    judgement = next(found for found in report.judgements if found.claim.id == "own")
+    figure = gain_figure(judgement, report, Site("test", tmp_path / "site"), "gain")
+    assert figure is not None
+    assert ("Band: pointwise" in figure["caption"]) is has_band
+    assert ("wider than 400 percentage points" in figure["caption"]) is has_band
+    assert "where the reference's score is not above 0.02" in figure["caption"]
 
 
 def test_a_claim_about_costs_has_no_such_curve(tmp_path: Path) -> None:
