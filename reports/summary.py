@@ -17,7 +17,7 @@ from reports import wording
 from reports.catalogue import Catalogue
 from reports.judging.claims_file import load_claims
 from reports.judging.evidence import COUNTS, NOT_COMPARABLE, OFF_PROTOCOL, UNFINISHED, Entry, Evidence, Reading, load
-from reports.judging.imported import imported_entries
+from reports.judging.imported import imported_from
 from reports.judging.judge import Judgement, judge
 from reports.judging.leaderboard import Group, Row, build_groups, published_groups
 from reports.judging.missing import Missing
@@ -75,10 +75,8 @@ def gather(
     """
     claims = load_claims(claims_file, with_built_in=catalogue.protocol.judges_the_paper)
     fractions = [claim.at_frames / claim.frames for claim in claims if claim.at_frames is not None]
-    imported = [imported_entries(root, catalogue) for root in external_directories((results, *more)).values()]
-    external = [entry for entries, _ in imported for entry in entries]
+    external, broken_sets = imported_from(external_directories((results, *more)).values(), catalogue)
     evidence = load(results, catalogue, fractions=fractions, external=external, more=more, reading=reading, tell=tell)
-    broken_sets = [line for _, broken in imported for line in broken]
     evidence = replace(evidence, broken_files=(*evidence.broken_files, *broken_sets))
     shown = catalogue.shown_with(evidence.baselines)
     judgements = []

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from reports.catalogue import Catalogue
 from reports.judging.evidence import COUNTS, EXTERNAL, NOT_COMPARABLE, OFF_PROTOCOL, Entry
+from reports.numerals import counted
 from results.external import load_external
 
 UNSTATED = "unknown"  # the protocol of a set that was imported without naming one
+
+
+def imported_from(roots: Iterable[Path], catalogue: Catalogue) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """`imported_entries` of several folders of results. Of a score that two have, the first one's is used.
+
+    A second copy would count as another seed, and narrow the interval.
+    """
+    entries: list[Entry] = []
+    broken: list[tuple[str, str]] = []
+    first: dict[tuple[str, str, int, int], Path] = {}
+    for root in roots:
+        found, unfit = imported_entries(root, catalogue)
+        broken += unfit
+        again: dict[tuple[str, Path], int] = defaultdict(int)
+        for entry in found:
+            kept = first.setdefault((entry.baseline, entry.game, entry.frames, entry.seed), root)
+            if kept == root:
+                entries.append(entry)
+            else:
+                again[entry.origin.partition(":")[0], kept] += 1
+        for (name, kept), count in sorted(again.items()):
+            scores = f"{counted(count, 'score')} of {root} {'is' if count == 1 else 'are'} there a second time"
+            broken.append((f"external/{name}", f"{scores}; what lies beside {kept} is used"))
+    return entries, broken
 
 
 def imported_entries(results: Path, catalogue: Catalogue) -> tuple[list[Entry], list[tuple[str, str]]]:

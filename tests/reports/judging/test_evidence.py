@@ -148,6 +148,21 @@ def test_scores_beside_two_folders_of_results_count_once(tmp_path: Path) -> None
     assert [place for place, _ in report.evidence.broken] == ["external/bad.csv"]
 
 
+def test_a_copy_of_imported_scores_beside_another_folder_is_no_second_seed(tmp_path: Path) -> None:
+    """Two seeds, imported beside two folders, used to be four: enough for a verdict, with too narrow an interval."""
+    folders = [tmp_path / "first/runs", tmp_path / "second/runs"]
+    scores = [ExternalScore("pqn", "Pong", seed, 4_000_000, 1.0 + seed) for seed in (0, 1)]
+    for folder, more in zip(folders, (0, 1), strict=True):
+        folder.mkdir(parents=True)
+        theirs = [*scores, *(ExternalScore("pqn", "Pong", 2, 4_000_000, 5.0) for _ in range(more))]
+        store_scores(folder, "theirs", theirs, source="a table", protocol="paper")
+    report = gather(results=folders[0], more=folders[1:], catalogue=CATALOGUE)
+    assert [(entry.seed, entry.score) for entry in report.evidence.entries] == [(0, 1.0), (1, 2.0), (2, 5.0)]
+    ((place, reason),) = report.evidence.broken_files
+    assert place == "external/theirs"
+    assert reason == f"2 scores of {folders[1]} are there a second time; what lies beside {folders[0]} is used"
+
+
 def test_broken_files_beside_the_runs_are_named_and_are_no_runs(tmp_path: Path) -> None:
     (tmp_path / "runs/submissions").mkdir(parents=True)
     for place in ("runs/proof.json", "runs/submissions/a.json", "external/bad.csv"):
