@@ -10,7 +10,7 @@ import numpy as np
 
 from reports import numerals
 from reports.catalogue import BaselineInfo
-from reports.judging.evidence import COUNTS, OFF_PROTOCOL, UNFINISHED, Entry
+from reports.judging.evidence import COUNTS, MEASURED, OFF_PROTOCOL, UNFINISHED, Entry
 from reports.judging.leaderboard import games_title
 from reports.judging.missing import speeds
 from reports.judging.run_figures import DIAGNOSTIC_POINTS
@@ -95,12 +95,14 @@ def _budgets(entries: list[Entry]) -> list[dict[str, Any]]:
 
 
 def _games(entries: list[Entry]) -> list[dict[str, Any]]:
-    """Mean score of each game and budget, over the runs that count."""
+    """Mean score of each game and budget: one row for what counts, and others for what does not or was imported."""
     found = []
     usable = [e for e in entries if e.standing in (COUNTS, OFF_PROTOCOL) and e.score is not None]
     for game in ATARI57:
-        for budget in sorted({e.frames for e in usable if e.game == game}, reverse=True):
-            there = [e for e in usable if e.game == game and e.frames == budget]
+        keys = {(e.frames, e.source, e.standing) for e in usable if e.game == game}
+        for budget, source, standing in sorted(keys, key=lambda key: (-key[0], key[1] != MEASURED, key[2] != COUNTS)):
+            there = [e for e in usable if (e.game, e.frames, e.source, e.standing) == (game, budget, source, standing)]
+            notes = (("imported", source != MEASURED), (OFF_PROTOCOL, standing == OFF_PROTOCOL))
             scores = [e.score for e in there if e.score is not None]
             medians = [e.run.median_score for e in there if e.run and e.run.median_score is not None]
             hns = [e.hns for e in there if e.hns is not None]
@@ -115,7 +117,7 @@ def _games(entries: list[Entry]) -> list[dict[str, Any]]:
                     if len(scores) > 1
                     else "",
                     "hns": numerals.number(float(np.mean(hns))),
-                    "note": OFF_PROTOCOL if all(e.standing == OFF_PROTOCOL for e in there) else "",
+                    "note": ", ".join(note for note, applies in notes if applies),
                 }
             )
     return found

@@ -10,6 +10,8 @@ import pytest
 from made_up_runs import HARDWARE, make_catalogue, raw, write_run
 
 from reports.judging.evidence import load
+from reports.pages.baseline import baseline_page
+from reports.pages.site import Site
 from reports.summary import gather, summarise
 from results.external import ExternalScore, external_directory, store_scores
 
@@ -161,6 +163,24 @@ def test_a_copy_of_imported_scores_beside_another_folder_is_no_second_seed(tmp_p
     ((place, reason),) = report.evidence.broken_files
     assert place == "external/theirs"
     assert reason == f"2 scores of {folders[1]} are there a second time; what lies beside {folders[0]} is used"
+
+
+def test_a_baselines_page_has_no_mean_of_measured_and_imported_scores(tmp_path: Path) -> None:
+    """The mean of a game used to be over both, and of scores that state no protocol too."""
+    runs = tmp_path / "runs"
+    for seed in (0, 1):
+        write_run(runs, "pqn", "Pong", 4_000_000, seed, 0.5)
+    for name, seed, protocol in (("theirs", 0, "paper"), ("others", 1, "unknown")):
+        score = ExternalScore("pqn", "Pong", seed, 4_000_000, 14.0)
+        store_scores(runs, name, [score], source="a table", protocol=protocol)
+    report = gather(results=runs, catalogue=CATALOGUE)
+    info = next(info for info in CATALOGUE.baselines if info.name == "pqn")
+    rows = baseline_page(info, report, Site("test", tmp_path / "site"))["games"]
+    assert [(row["seeds"], row["hns"], row["note"]) for row in rows] == [
+        (2, "0.50", ""),
+        (1, "0.98", "imported"),
+        (1, "0.98", "imported, off-protocol"),
+    ]
 
 
 def test_broken_files_beside_the_runs_are_named_and_are_no_runs(tmp_path: Path) -> None:
