@@ -194,7 +194,7 @@ def test_a_first_side_below_zero_is_not_said_of_the_reference() -> None:
 
 @pytest.mark.parametrize(("odd", "reason"), [(np.nan, NEAR_ZERO), (-1.5, NEGATIVE)])
 def test_where_the_interval_is_not_on_a_log_scale_no_power_is_told_on_one(odd: float, reason: str) -> None:
-    """In 4 % of the draws the ratio has no logarithm: the interval is open or linear from 2.5 % on. An effect that could
+    """In 4 % of the draws the ratio has no logarithm: the interval is open or linear from 2.5 % on. The effect that can
     be told used to be stated up to 5 %."""
     with_odd = draws(0.1)
     with_odd[: len(with_odd) // 25] = odd
