@@ -400,6 +400,16 @@ def test_a_baseline_says_what_it_is_and_leads_to_others(built: Outcome) -> None:
     assert 'What hadamax-c51 is, beside <a href="pqn.html">PQN</a> and speed.' in page
 
 
+def test_what_a_reader_may_take_for_more_than_it_is_is_said(built: Outcome) -> None:
+    """Nothing is corrected for the number of claims; bold is no finding; a run's speed is not the cost table's."""
+    site = built.index.parent
+    method, front = (site / "method.html").read_text(), built.index.read_text()
+    assert "nothing is corrected for how many there are" in method
+    assert "the seeds of a side agree to the last digit" in method
+    assert "where intervals overlap, another may be as good" in front
+    assert "Frames/s: emulator frames by the clock on the wall" in (site / "games/Pong.html").read_text()
+
+
 def test_markdown_has_every_claim_and_row(built: Outcome) -> None:
     text = render(built.summary)
     for entry in built.summary["claims"]:
