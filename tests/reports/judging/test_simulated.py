@@ -61,6 +61,9 @@ def test_the_page_of_docs_has_the_same_numbers() -> None:
     said = re.search(r"at most (\d+) % of simulated experiments; without\s+it, in up to (\d+) %", text)
     assert said is not None
     assert said.groups() == (f"{100 * close:.0f}", f"{100 * without:.0f}")
+    looks = next(row["wrong"] for row in PUBLISHED["looks"] if (row["spread"], row["truth"]) == ("light", 0.0))
+    shares = [f"{100 * looks[when]:.1f} %" for when in ("first", "planned", "every")]
+    assert re.findall(r"in (\d+\.\d %) (?:of experiments at three|at the number|if one looks)", text) == shares
 
 
 def test_the_power_that_is_stated_is_about_what_is_found() -> None:
