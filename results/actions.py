@@ -13,6 +13,7 @@ the digest of the whole log, so that a run cannot choose what it is asked about.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +131,11 @@ def write_log(directory: Path, log: PackedLog) -> tuple[dict[str, Any], dict[str
     return entry, {ACTIONS_FILE: {"sha256": sha256_hex(data), "rows": log.table.num_rows}}
 
 
-def read_log(run: Run) -> PackedLog | None:
+def read_log(run: Run, *, committed: bool = False) -> PackedLog | None:
     """The log of a run, the whole one where it is there; None for a run without.
 
+    Args:
+        committed: take what is committed of it even where the whole log is there.
     Raises:
         ResultsError: what is there cannot be read, or is not the log that the manifest names.
     """
@@ -140,14 +143,14 @@ def read_log(run: Run) -> PackedLog | None:
     if entry is None:
         return None
     full = run.directory / FULL_ACTIONS_FILE
-    path = full if full.exists() else run.directory / ACTIONS_FILE
+    path = full if full.exists() and not committed else run.directory / ACTIONS_FILE
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read ({error.strerror or error})") from None
     _refuse_bomb(data, entry, path)
     log = PackedLog(parse_table(data, path.name, where=str(path)))
-    problems = log_problems(log, entry)
+    problems = log_problems(log, entry, is_whole=path == full)
     if problems:
         raise ResultsError(f"{path}: {problems[0]}")
     return log
@@ -164,14 +167,21 @@ def _refuse_bomb(data: bytes, entry: Mapping[str, Any], path: Path) -> None:
         raise ResultsError(f"{path}: is larger, unpacked, than the manifest's number of actions")
 
 
-def log_problems(log: PackedLog, entry: Mapping[str, Any]) -> list[str]:
-    """What keeps `log` from being the one that a manifest's `actions` names, a line each."""
+def log_problems(log: PackedLog, entry: Mapping[str, Any], *, is_whole: bool = False) -> list[str]:
+    """What keeps `log` from being the one that a manifest's `actions` names, a line each.
+
+    Args: `is_whole`: whether it must have the actions of every environment. A digest without actions can be made up,
+        so a log that is taken for the whole one and is not would let a forger choose what is played again.
+    """
+    # The log's own digest is of these texts, one after another: texts of other lengths could be cut elsewhere.
+    if any(re.fullmatch(r"[0-9a-f]{64}", digest) is None for digest in log.table["sha256"].to_pylist()):
+        return ["has a digest that is no SHA-256, 64 hex digits"]
     problems = []
     if log.table.num_rows != entry["environments"]:
         problems.append(f"has {log.table.num_rows} environments, the manifest says {entry['environments']}")
     if log.sha256 != entry["sha256"]:
         problems.append("is the log of another run: its digest is not the manifest's")
-    wanted = log.names if entry["kept"] == ALL else witnesses(log.sha256, log.names)
+    wanted = log.names if is_whole or entry["kept"] == ALL else witnesses(log.sha256, log.names)
     missing = set(wanted) - set(log.kept)
     if missing:
         problems.append(f"lacks the actions of {len(missing)} environments that must be kept")

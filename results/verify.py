@@ -15,7 +15,15 @@ from results.actions import read_log
 from results.errors import ResultsError
 from results.hashing import config_hash, sha256_hex
 from results.kept_code import check_kept_code
-from results.schema import ACTIONS_FILE, EPISODE_ENDS, EPISODE_KINDS, EPISODES_FILE, METRICS_FILE, TIMING_FILE
+from results.schema import (
+    ACTIONS_FILE,
+    EPISODE_ENDS,
+    EPISODE_KINDS,
+    EPISODES_FILE,
+    FULL_ACTIONS_FILE,
+    METRICS_FILE,
+    TIMING_FILE,
+)
 from results.scores import SCORE_WINDOW_GAMES, score_at
 from results.store import TABLE_SCHEMAS, BrokenRun, Run, parse_table, scan
 
@@ -166,6 +174,8 @@ def _check_actions(run: Run) -> Iterator[str]:
     try:
         _checked_bytes(run, ACTIONS_FILE, listed)
         log = read_log(run)
+        if (run.directory / FULL_ACTIONS_FILE).exists():  # it is not committed: others will see the witnesses alone
+            read_log(run, committed=True)
     except ResultsError as error:
         yield str(error)
         return

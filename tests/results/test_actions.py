@@ -85,6 +85,37 @@ def test_a_run_cannot_choose_its_witnesses(tmp_path):
         read_log(open_run(directory))
 
 
+def test_a_whole_log_that_lacks_environments_is_none(tmp_path, monkeypatch):
+    """Digests of environments without actions can be tried until the witnesses fall where the games are sound."""
+    directory = long_run(tmp_path, monkeypatch)
+    (directory / "actions-full.parquet").write_bytes((directory / "actions.parquet").read_bytes())
+    (problem,) = verify_run(open_run(directory))
+    assert problem.endswith("actions-full.parquet: lacks the actions of 131 environments that must be kept")
+
+
+def test_what_is_committed_of_a_log_is_checked_beside_the_whole_one(tmp_path, monkeypatch):
+    directory = long_run(tmp_path, monkeypatch)
+    manifest = read_manifest(directory)
+    _, files = write_log(tmp_path, pack(logged(seed=1), train=TRAIN))
+    (directory / "actions.parquet").write_bytes((tmp_path / "actions.parquet").read_bytes())
+    write_manifest(directory, {**manifest, "files": manifest["files"] | files})
+    (problem,) = verify_run(open_run(directory))
+    assert problem.endswith("actions.parquet: is the log of another run: its digest is not the manifest's")
+
+
+@pytest.mark.parametrize("digest", ["", "\u00e9" * 64, "0" * 63, "A" * 64, "0" * 128])
+def test_a_digest_that_is_none_is_one_line(tmp_path, monkeypatch, digest):
+    directory = long_run(tmp_path, monkeypatch)
+    (directory / "actions-full.parquet").unlink()
+    log = read_log(open_run(directory))
+    digests = log.table["sha256"].to_pylist()
+    digests[next(i for i, name in enumerate(log.names) if name not in log.kept)] = digest
+    forged = PackedLog(log.table.set_column(2, log.table.schema.field(2), pa.array(digests)))
+    (directory / "actions.parquet").write_bytes(forged.to_bytes())
+    with pytest.raises(ResultsError, match="has a digest that is no SHA-256, 64 hex digits"):
+        read_log(open_run(directory))
+
+
 def test_an_altered_action_does_not_fit_its_digest(tmp_path):
     directory, given = build_run(tmp_path), logged()
     log = pack(given, train=TRAIN)
