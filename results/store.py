@@ -283,7 +283,7 @@ def open_run(directory: Path) -> Run | BrokenRun:
 def _walk(directory: Path, depth: int) -> Iterator[Run | BrokenRun]:
     try:
         with os.scandir(directory) as entries:
-            names = sorted((entry.name, entry.is_dir()) for entry in entries)
+            names = sorted((entry.name, _is_folder(entry)) for entry in entries)
     except OSError as error:
         yield BrokenRun(directory, f"{directory}: cannot be listed ({error.strerror or error})")
         return
@@ -296,6 +296,14 @@ def _walk(directory: Path, depth: int) -> Iterator[Run | BrokenRun]:
         for name, is_folder in names:
             if is_folder and not name.startswith("."):
                 yield from _walk(directory / name, depth + 1)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Also of a link; one that leads round in a circle is none, and hides nothing beside it."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _in_place(run: Run | BrokenRun, root: Path) -> Run | BrokenRun:

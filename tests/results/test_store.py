@@ -210,3 +210,11 @@ def test_a_run_that_left_no_manifest_yet_and_hidden_folders_are_passed_over(tmp_
     (tmp_path / "pqn" / "Pong" / "200k" / "seed-0" / ".lock").touch()
     shutil.move(build_run(tmp_path / "elsewhere"), tmp_path / ".trash")
     assert scan(tmp_path) == []
+
+
+def test_a_link_that_leads_round_in_a_circle_hides_no_run(tmp_path: Path):
+    build_run(tmp_path)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
+    (run,) = scan(tmp_path)
+    assert isinstance(run, Run)
