@@ -129,7 +129,7 @@ def store_scores(
     """
     if not _NAME.fullmatch(name):
         raise ResultsError(
-            f"{shown(name)} is no name for a set of scores: at most 100 of a-z, digits, dots, dashes; choose another"
+            f"{shown(name)} is no name for a set of scores; give one with --name (up to 100 of a-z, 0-9, dots, dashes)"
         )
     for what, text in (("source", source), ("protocol", protocol)):
         _refuse_odd_text(what, text)
@@ -142,7 +142,15 @@ def store_scores(
     if provenance_path.exists() and path.exists():
         if path.read_bytes() == data:
             return path
-        raise ResultsError(f"{path} holds other scores already; delete it and {provenance_path.name}, or choose a name")
+        raise ResultsError(
+            f"{path} holds other scores already; delete it and {provenance_path.name}, or give another --name"
+        )
+    was_there = path.exists()
+    if was_there and not _holds(path, rows):  # put there by hand, or by an import that was killed
+        raise ResultsError(
+            f"{path} is there, with other scores, and no {provenance_path.name} says where it comes from; "
+            "move it away, or give another --name"
+        )
     kept = load_external(results).scores
     ours = pd.DataFrame([astuple(row)[:4] for row in rows], columns=list(COLUMNS[:4]))
     clash = kept[kept["set"] != name].merge(ours, on=list(COLUMNS[:4]))
@@ -167,12 +175,21 @@ def store_scores(
         write_bytes(path, data)  # without its provenance a set does not count: a kill in between imports nothing
         write_json(provenance_path, provenance)
     except BaseException:
-        path.unlink(missing_ok=True)
+        if not was_there:
+            path.unlink(missing_ok=True)
         if is_new:
             with suppress(OSError):  # somebody else put a set there meanwhile
                 folder.rmdir()
         raise
     return path
+
+
+def _holds(path: Path, rows: Sequence[ExternalScore]) -> bool:
+    """Whether the CSV at `path` has these scores, however it is written."""
+    try:
+        return _parse(_read(path), str(path), None) == list(rows)
+    except ResultsError:
+        return False
 
 
 def _refuse_odd_text(what: str, text: str) -> None:
@@ -249,7 +266,9 @@ def _read(path: Path) -> bytes:
 
 def _parse(data: bytes, where: str, baselines: Collection[str] | None) -> list[ExternalScore]:
     if b"\0" in data or not _is_utf8(data):
-        raise ResultsError(f"{where}: is no text; a CSV with the columns {', '.join(COLUMNS)} is expected")
+        raise ResultsError(
+            f"{where}: is no text in UTF-8; save it as CSV in UTF-8, with the columns {', '.join(COLUMNS)}"
+        )
     if not data.removeprefix(codecs.BOM_UTF8).strip():
         raise ResultsError(f"{where}: is empty; a CSV with the columns {', '.join(COLUMNS)} is expected")
     seen: dict[tuple[str, str, int, int], int] = {}
@@ -295,7 +314,7 @@ def _cells(data: bytes, where: str) -> Iterator[tuple[int, dict[str, str]]]:
                 if sorted(cells) != sorted(COLUMNS):
                     raise ResultsError(
                         f"{where}, line {reader.line_num}: the columns must be {', '.join(COLUMNS)}; "
-                        f"found {', '.join(cells)[:200]}"
+                        f"found {', '.join(cells)[:200]}{_other_separator(cells)}"
                     )
                 header = cells
             elif len(cells) != len(header):
@@ -304,6 +323,14 @@ def _cells(data: bytes, where: str) -> Iterator[tuple[int, dict[str, str]]]:
                 yield reader.line_num, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise ResultsError(f"{where}, line {reader.line_num}: no CSV ({error})") from None
+
+
+def _other_separator(header: list[str]) -> str:
+    """A hint for a table that is not separated by commas, as spreadsheets write it in many countries."""
+    found = next((name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in header[0]), None)
+    if len(header) > 1 or found is None:
+        return ""
+    return f"; separate the cells by commas, not by {found}, and write numbers with a point"
 
 
 def refuse_unfit_name(baseline: str, where: str) -> None:

@@ -49,6 +49,9 @@ ATARI5: tuple[str, ...] = tuple(game.name for game in GAMES.values() if game.ata
 def find_game(text: str) -> Game:
     """The game that a user means: "Pong", "pong", "Pong-v5"; "battle_zone" and "Battle Zone" are BattleZone.
 
+    Other code bases write "ALE/Pong-v5" and "PongNoFrameskip-v4". Only the game is taken from a name: how it is played
+    is the protocol's.
+
     Raises:
         ResultsError: no such game; names the nearest ones.
     """
@@ -63,7 +66,7 @@ def find_game(text: str) -> Game:
 
 
 def _simple(text: str) -> str:
-    return re.sub(r"-v\d+$|[ _-]", "", text.strip().lower())
+    return re.sub(r"^ale/|(noframeskip|deterministic)?-v\d+$|[ _-]", "", text.strip().lower())
 
 
 _LONGEST_NAME = 100

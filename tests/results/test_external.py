@@ -57,6 +57,11 @@ def test_columns_may_stand_in_any_order_and_blanks_do_not_matter(tmp_path: Path)
         ("\n \n", "is empty"),
         (b"\x89PNG\r\n\x1a\n\0\0", "is no text"),
         (b"PK\x03\x04\0", "is no text"),
+        ((HEADER + "c51,Pong,0,40M,1\n").encode("utf-16"), "is no text in UTF-8; save it as CSV in UTF-8, with"),
+        (HEADER.encode() + b"caf\xe9,Pong,0,40M,1\n", "is no text in UTF-8"),
+        (HEADER.replace(",", ";") + "c51;Pong;0;40M;1,5\n", "by commas, not by semicolons, and write numbers with a"),
+        ("sep=;\n" + HEADER.replace(",", ";"), "line 1: the columns must .* separate the cells by commas, not by semi"),
+        (HEADER.replace(",", "\t") + "c51\tPong\t0\t40M\t1\n", "separate the cells by commas, not by tabs"),
         (HEADER, "has a header and no scores"),
         ("game,score\nPong,1\n", "line 1: the columns must be baseline, game, seed, frames, score; found game, score"),
         (HEADER[:-1] + ",note\nc51,Pong,0,40M,1,x\n", "line 1: the columns must be"),
@@ -252,3 +257,27 @@ def test_a_full_disk_leaves_no_folder(results: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(OSError, match="No space"):
         store_scores(results, "set", SCORES, source="ours")
     assert not external_directory(results).exists()
+
+
+def test_a_file_put_there_by_hand_is_not_written_over(results: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = external_directory(results)
+    folder.mkdir(parents=True)
+    theirs = folder / "set.csv"
+    theirs.write_text("my own notes, three years of them\n")
+    with pytest.raises(ResultsError, match=r"set.csv is there, with other scores, .* move it away, or give another"):
+        store_scores(results, "set", SCORES, source="ours")
+    assert theirs.read_text() == "my own notes, three years of them\n"
+
+    def full(_path: Path, _data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    # The message about a set without provenance says to import it again: from where it lies, say.
+    theirs.write_text(HEADER + "c51,pong-v5,0,40M,18.25\n")
+    before = theirs.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(external, "write_bytes", full)
+        with pytest.raises(OSError, match="No space"):
+            store_scores(results, "set", SCORES[1:2], source="ours")
+    assert theirs.read_bytes() == before
+    store_scores(results, "set", read_scores_csv(theirs), source="ours")
+    assert list(load_external(results).provenance) == ["set"]

@@ -41,6 +41,9 @@ def test_the_table_cannot_be_changed():
         ("Battle Zone", "BattleZone"),
         ("up-n-down", "UpNDown"),
         ("ms_pacman", "MsPacman"),
+        ("ALE/Pong-v5", "Pong"),
+        ("PongNoFrameskip-v4", "Pong"),
+        ("SpaceInvadersDeterministic-v4", "SpaceInvaders"),
     ],
 )
 def test_finds_a_game_however_it_is_written(text: str, name: str):
