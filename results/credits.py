@@ -79,7 +79,12 @@ def write_record(root: Path, submission: Submission, bundle_sha256: str, runs: S
     """
     name = record_name(submission, bundle_sha256)
     path = root / SUBMISSIONS_FOLDER / f"{name}.json"
-    known = _read_credit(path).runs if path.exists() else {}
+    known: Mapping[str, Mapping[str, str]] = {}
+    if path.exists():
+        before = _read_credit(path)
+        if before.bundle_sha256 != bundle_sha256:  # the name has only the beginning of the hash
+            raise ResultsError(f"{path} is the record of another bundle; pack this one anew, to give it another name")
+        known = before.runs
     path.parent.mkdir(parents=True, exist_ok=True)
     entries = {**known, **{str(run.spec.directory): identity(run) for run in runs}}
     values = submission.as_json()

@@ -187,3 +187,11 @@ def test_a_damaged_record_is_named_and_left_out(kept, tmp_path, change):
     ((file, reason),) = credits.broken
     assert file == f"submissions/{path.name}"
     assert "\n" not in reason
+
+
+def test_a_record_of_another_bundle_with_the_same_name_is_not_changed(kept, tmp_path):
+    run, path = kept
+    before = path.read_bytes()
+    with pytest.raises(ResultsError, match="is the record of another bundle"):
+        write_record(tmp_path, read(SOUND | {"by": {**SOUND["by"], "name": "Odon Co"}}), "ab" * 4 + "cd" * 28, [run])
+    assert path.read_bytes() == before
