@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from results.atomic import replacing, sync_folder
+from results.atomic import replacing, sync_folder, write_bytes
 from results.errors import ResultsError, shown
 from results.kept_code import kept_files
 from results.schema import (
@@ -53,6 +54,7 @@ class Imported:
 
     added: tuple[RunSpec, ...]
     present: tuple[RunSpec, ...]  # were here already, byte for byte
+    completed: tuple[RunSpec, ...] = ()  # of those, the ones that had only the witnesses of their log and now have all
 
 
 def export_archive(
@@ -113,8 +115,9 @@ def import_archive(file: Path, root: Path) -> Imported:
     """Adds the runs of an archive to the results folder `root`.
 
     Every run is unpacked aside and passes `verify_run` before the first is put in its place. A run that is already
-    there byte for byte stays as it is. On any error nothing is added; a process killed while runs are being placed
-    leaves whole runs only, and importing again adds the rest.
+    there byte for byte stays as it is; where only the witnesses of its log are there, as in a clone of a repository, it
+    gets the whole log. On any error nothing is added; a process killed while runs are being placed leaves whole runs
+    only, and importing again adds the rest.
 
     Raises:
         ResultsError: no readable archive, a member that is no file of a run or points elsewhere, a run that does not
@@ -125,9 +128,35 @@ def import_archive(file: Path, root: Path) -> Imported:
         names = unpack(Path(file), staging)
         runs = [_checked(staging, place) for place in dict.fromkeys(map(_place_of, names))]
         new = [run for run in runs if not is_present(run, Path(root))]
-        land(new, Path(root))
-    added = {run.spec for run in new}
-    return Imported(tuple(sorted(added)), tuple(sorted(run.spec for run in runs if run.spec not in added)))
+        added = {run.spec for run in new}
+        present = [run for run in runs if run.spec not in added]
+        completed = _add_whole_logs(present, Path(root))
+        try:
+            land(new, Path(root))
+        except BaseException:
+            _remove_whole_logs(completed, Path(root))
+            raise
+    return Imported(tuple(sorted(added)), tuple(sorted(run.spec for run in present)), tuple(sorted(completed)))
+
+
+def _add_whole_logs(runs: Sequence[Run], root: Path) -> list[RunSpec]:
+    """Gives runs that are in their places the whole log that the archive has and they lack; all of them, or none."""
+    completed: list[RunSpec] = []
+    try:
+        for run in runs:
+            source, place = run.directory / FULL_ACTIONS_FILE, root / run.spec.directory / FULL_ACTIONS_FILE
+            if source.exists() and not place.exists():
+                write_bytes(place, source.read_bytes())
+                completed.append(run.spec)
+    except OSError as error:
+        _remove_whole_logs(completed, root)
+        raise ResultsError(f"{root}: cannot be written ({error.strerror or error}); nothing was imported") from None
+    return completed
+
+
+def _remove_whole_logs(specs: Sequence[RunSpec], root: Path) -> None:
+    for spec in specs:
+        (root / spec.directory / FULL_ACTIONS_FILE).unlink(missing_ok=True)
 
 
 def land(runs: Sequence[Run], root: Path) -> None:
@@ -280,11 +309,28 @@ def _place(runs: Sequence[Run], staging: Path, root: Path) -> None:
             for folder, _, _ in os.walk(staging / run.spec.directory):
                 sync_folder(Path(folder))
             place.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(staging / run.spec.directory, place)
+            _move(staging / run.spec.directory, place)
             placed.append(place)
     except BaseException:
         _take_back(placed, root)
         raise
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Renames `folder` to `place`, by way of a copy beside `place` if that is on another disk, behind a link, say."""
+    try:
+        os.rename(folder, place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        aside = Path(tempfile.mkdtemp(prefix=".import.tmp-", dir=place.parent))
+        try:
+            shutil.copytree(folder, aside / place.name)
+            for copied, _, _ in os.walk(aside / place.name):
+                sync_folder(Path(copied))
+            os.rename(aside / place.name, place)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _take_back(placed: list[Path], root: Path) -> None:

@@ -138,22 +138,21 @@ def _import_submission(parsed: argparse.Namespace, results: Path) -> int:
 
     sample = _sample(parsed, available_cores(), Sample)
     read_proofs(results)  # a table of proofs that cannot be read is told of before the work
-    with tempfile.TemporaryDirectory(prefix="suite-import-") as staging:
-        try:
-            examined = examine(parsed.file, Path(staging), results, sample, sys.stderr)
-        except ResultsError as error:
-            if parsed.markdown:
-                print(_refused_whole(parsed.file, str(error)))
-            raise
-        except OSError as error:
-            raise UserError(f"{staging} cannot be written ({error.strerror or error})") from error
-        refused = bool(examined.refused)
-        landed = []
-        if not parsed.check and examined.new and (parsed.partly or not refused):
+    landed = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="suite-import-") as staging:
             try:
+                examined = examine(parsed.file, Path(staging), results, sample, sys.stderr)
+            except ResultsError as error:
+                if parsed.markdown:
+                    print(_refused_whole(parsed.file, str(error)))
+                raise
+            refused = bool(examined.refused)
+            if not parsed.check and examined.new and (parsed.partly or not refused):
                 landed = take(examined, results)
-            except OSError as error:
-                raise UserError(f"{error.filename or results} cannot be written ({error.strerror or error})") from error
+    except OSError as error:
+        where = error.filename or f"{results} or a temporary folder"
+        raise UserError(f"{where} cannot be written or read ({error.strerror or error})") from error
     if parsed.json:
         print(json.dumps(verdict.as_data(examined) | {"added": [str(run.spec.directory) for run in landed]}, indent=2))
     elif parsed.markdown:
@@ -203,11 +202,13 @@ def _import_runs(file: Path, results: Path, as_json: bool) -> int:
         facts = {
             "added": [str(spec.directory) for spec in imported.added],
             "present": [str(spec.directory) for spec in imported.present],
+            "completed": [str(spec.directory) for spec in imported.completed],
         }
         print(json.dumps(facts, indent=2))
     else:
         present = f", {len(imported.present)} were here already" if imported.present else ""
-        print(f"{display.plural(len(imported.added), 'run')} added to {results}{present}")
+        logs = f", {len(imported.completed)} of them got the whole action log" if imported.completed else ""
+        print(f"{display.plural(len(imported.added), 'run')} added to {results}{present}{logs}")
     return 0
 
 

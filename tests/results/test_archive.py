@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pytest
 from run_builder import Game, build_run, edit_manifest
 
-from results import archive, tar_check
+from results import actions, archive, tar_check
 from results.archive import RUN_FILES, export_archive, import_archive, write_archive
 from results.atomic import table_bytes
 from results.errors import ResultsError
@@ -411,3 +412,48 @@ def test_a_full_disk_is_named_as_the_cause(packed: Path, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Path, "write_bytes", full)
     assert "cannot be written (No space left on device)" in refused(packed, tmp_path)
+
+
+def test_a_run_that_has_only_the_witnesses_gets_the_whole_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As in a clone of a repository, where the whole log is not committed."""
+    monkeypatch.setattr(actions, "WHOLE_BYTES", 0)
+    build_run(tmp_path / "source")
+    build_run(tmp_path / "source", seed=1)
+    export_archive(tmp_path / "source", tmp_path / "light.tar.gz", lambda run: run.spec.seed == 0, whole_logs=False)
+    export_archive(tmp_path / "source", tmp_path / "whole.tar.gz")
+    target = tmp_path / "target"
+    import_archive(tmp_path / "light.tar.gz", target)
+    before = tree(target)
+
+    def full(*_: object) -> None:
+        raise ResultsError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "_place", full)
+        with pytest.raises(ResultsError, match="the disk is full"):
+            import_archive(tmp_path / "whole.tar.gz", target)
+    assert tree(target) == before
+    imported = import_archive(tmp_path / "whole.tar.gz", target)
+    assert ([s.seed for s in imported.added], [s.seed for s in imported.present]) == ([1], [0])
+    assert imported.completed == imported.present
+    assert tree(target / "pqn") == tree(tmp_path / "source" / "pqn")
+    assert import_archive(tmp_path / "whole.tar.gz", target).completed == ()
+
+
+def test_a_folder_behind_a_link_to_another_disk_takes_runs(packed: Path, tmp_path: Path, monkeypatch):
+    target, disk = tmp_path / "target", tmp_path / "disk"
+    target.mkdir()
+    disk.mkdir()
+    (target / "pqn").symlink_to(disk)
+    rename = os.rename
+
+    def within_one_disk(source: Path, place: Path) -> None:
+        if source.resolve().is_relative_to(disk) != place.parent.resolve().is_relative_to(disk):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, place)
+
+    monkeypatch.setattr(os, "rename", within_one_disk)
+    assert len(import_archive(packed, target).added) == 2
+    assert load_runs(target).broken == ()
+    assert len(load_runs(target).runs) == 2
+    assert not list(tmp_path.rglob(".import.tmp-*"))

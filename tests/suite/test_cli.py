@@ -290,7 +290,7 @@ def test_exported_runs_come_back_the_same(call, tmp_path):
     for name in ("manifest.json", "episodes.parquet", "metrics.parquet"):
         assert (theirs / name).read_bytes() == (directory / name).read_bytes()
     again = call("import", "pong.tar.gz", "--results", "theirs", "--json")[1]
-    assert json.loads(again) == {"added": [], "present": ["pqn/Pong/200k/seed-0"]}
+    assert json.loads(again) == {"added": [], "present": ["pqn/Pong/200k/seed-0"], "completed": []}
 
 
 def test_exported_scores_are_what_import_takes(call, tmp_path):
