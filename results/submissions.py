@@ -22,7 +22,7 @@ from typing import Any
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
-from results.archive import RUN_PATH
+from results.archive import ALL_FILES, RUN_PATH
 from results.errors import ResultsError, shown
 from results.manifest import load_json
 from results.manifest_rules import check_rules, matching, text_rule
@@ -179,7 +179,8 @@ def parse_submission(content: Any) -> Submission:
     )
     check_rules(content["by"], {"name": text_rule(MAX_NAME), "link": text_rule(MAX_LINK)}, "by: ")
     for member, digest in content["files"].items():
-        if not (is_extra_member(member, 0) or RUN_PATH.fullmatch(member.rpartition("/")[0])):
+        place, _, name = member.rpartition("/")
+        if not (is_extra_member(member, 0) or (RUN_PATH.fullmatch(place) and name in ALL_FILES)):
             raise ValueError(f"files: {shown(member)} is no file of a run")
         if not isinstance(digest, str) or re.fullmatch(SHA256, digest) is None:
             raise ValueError(f"files: {member}: {shown(digest)} is no SHA-256, 64 hex digits")

@@ -63,7 +63,7 @@ def size(number: float) -> str:
 def one_line(text: str) -> str:
     """`text` on one line; words and lines beyond any use are cut, and say how long they were."""
     words = [_cut(word, _LONGEST_WORD) for word in text.split()]
-    return _cut(" ".join(re.sub(r"[\x00-\x1f\x7f]", "?", word) for word in words), _LONGEST_LINE)
+    return _cut(" ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", word) for word in words), _LONGEST_LINE)
 
 
 def _cut(text: str, most: int) -> str:

@@ -18,7 +18,8 @@ def as_table(examined: Examined) -> str:
     """The runs, a line each, and under them why some are refused."""
     rows = [[v.title, f"{len(v.passed)} of {len(CHECKS)}", _games(v), v.word] for v in examined.verdicts]
     lines = [display.table(["run", "checks", "games played again", "verdict"], rows)]
-    lines += [f"refused: {verdict.title}: {problem}" for verdict in examined.refused for problem in verdict.problems]
+    # A problem can quote what a stranger wrote.
+    lines += [display.one_line(f"refused: {v.title}: {problem}") for v in examined.refused for problem in v.problems]
     return "\n".join(lines)
 
 

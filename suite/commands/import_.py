@@ -87,7 +87,7 @@ def run(parsed: argparse.Namespace) -> int:
             return _tell_scores(store_dopamine(results, parsed.dopamine), parsed.json)
         if parsed.file.name.endswith(".tar.gz"):
             return _import_runs(parsed.file, results, parsed.json)
-        if parsed.file.suffix == ".csv":
+        if parsed.file.suffix.lower() == ".csv":
             return _import_scores(parsed, results)
     except OSError as error:
         raise UserError(f"{error.filename or results} cannot be written ({error.strerror or error})") from error

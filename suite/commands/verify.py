@@ -200,7 +200,8 @@ def _retrain(sound: list[Run], rows: dict[Path, dict[str, Any]], parsed: argpars
 
 def _print_row(row: dict[str, Any]) -> None:
     """What was found of a run; nothing where only its checksums were looked at, and are right."""
-    told = [f"WRONG: {problem}" for problem in row["problems"]] if "standing" in row else list(row["problems"])
+    problems = map(display.one_line, row["problems"])  # they can quote what a stranger wrote
+    told = [f"WRONG: {problem}" for problem in problems] if "standing" in row else list(problems)
     if "replayed" in row:
         told.append(_replayed_line(row["replayed"]))
     if "standing" in row:

@@ -438,3 +438,25 @@ def test_a_fault_of_ours_is_not_taken_for_one_of_the_system(call, monkeypatch):
     monkeypatch.setattr("suite.commands.status.run", wrong)
     with pytest.raises(OSError, match="own"):
         call("status")
+
+
+def test_a_table_as_a_spreadsheet_on_windows_names_it_is_taken(call, tmp_path):
+    text = "\ufeffbaseline,game,seed,frames,score\r\npqn,ALE/Pong-v5,0,40M,19\r\n"
+    (tmp_path / "SCORES.CSV").write_bytes(text.encode())
+    assert call("import", "SCORES.CSV", "--results", "runs")[0] == 0
+    (tmp_path / "\u8868.csv").write_bytes(text.encode())
+    code, _, err = call("import", "\u8868.csv", "--results", "elsewhere/runs")
+    assert code == 2
+    assert "give one with --name" in err
+
+
+def test_verify_prints_what_a_stranger_wrote_on_one_line(call, tmp_path):
+    entry = {"file": "x.py", "sha256": "0" * 64}
+    directory = store_run(tmp_path / "runs", code={"\x1b[2J\n1 run checked, 1 sound:A": entry})
+    (directory / "code").mkdir()
+    (directory / "code" / "x.py").touch()
+    code, out, _ = call("verify", "--results", "runs")
+    assert code == 1
+    assert "\x1b" not in out
+    assert "the manifest says" in out
+    assert not any(line.startswith("1 run checked, 1 sound") for line in out.splitlines())
