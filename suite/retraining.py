@@ -22,6 +22,7 @@ from results.actions import read_log
 from results.errors import ResultsError
 from results.games import GAMES
 from results.store import Run
+from suite.arguments import MAX_JOBS
 from suite.cores import available_cores
 from suite.machine import prepare
 from suite.proof import Environment, name_of
@@ -81,6 +82,11 @@ def retrain(run: Run, *, updates: int) -> Retrained:
     if run.spec != run_spec(pinned, protocol, game=run.spec.game, frames=run.spec.frames, seed=run.spec.seed):
         raise ResultsError(f"{run.spec}: its configuration is not the one that is pinned now, so it can't be trained")
     stated = run.manifest["hardware"]
+    if not {"device", "torch_threads"} <= stated.keys() or stated["torch_threads"] > MAX_JOBS:
+        raise ResultsError(
+            f"{run.spec}: its manifest does not say on which device and by how many threads (up to {MAX_JOBS}) it was "
+            "trained, so it can't be trained again"
+        )
     # A manifest says "cuda", whichever GPU it was; a process is prepared for one that has a number.
     device = torch.device("cuda:0" if stated["device"] != "cpu" and torch.cuda.is_available() else "cpu")
     threads = stated["torch_threads"]

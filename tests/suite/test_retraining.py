@@ -109,3 +109,10 @@ def test_a_run_of_a_gpu_is_trained_on_a_gpu_that_has_a_number(run, monkeypatch):
     of_a_gpu = with_manifest(run, lambda manifest: manifest["hardware"].update(device="cuda"))
     with pytest.raises(Prepared, match=r"^cuda:0$"):
         retrain(of_a_gpu, updates=1)
+
+
+@pytest.mark.parametrize("change", [lambda h: h.pop("torch_threads"), lambda h: h.update(torch_threads=2**40)])
+def test_a_manifest_that_does_not_say_on_what_it_was_trained_is_one_line(run, change):
+    run = with_manifest(run, lambda manifest: change(manifest["hardware"]))
+    with pytest.raises(ResultsError, match="by how many threads"):
+        retrain(run, updates=1)
