@@ -32,6 +32,7 @@ __all__ = [
     "is_own",
     "load_pinned",
     "make_agent",
+    "scaled_settings",
 ]
 
 PINNED_FOLDER = Path(__file__).parent / "pinned"
@@ -115,6 +116,23 @@ def make_agent(pinned: Pinned, task: Task) -> Agent:
     """The agent of a baseline, fresh, with its environments started."""
     _, agent_type = _types(pinned.algorithm)
     return agent_type(pinned.config, task)
+
+
+def scaled_settings(config: Mapping[str, Any], frames: int) -> tuple[str, ...]:
+    """What a budget of `frames` scales of a configuration, in words; empty where nothing, or nobody here can tell.
+
+    Args: `config`: algorithm and values, as a manifest has them. Code of a user's own is not executed.
+    """
+    algorithm, values = config.get("algorithm"), {key: value for key, value in config.items() if key != "algorithm"}
+    if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
+        return ()
+    from baselines.replay.schedule import ReplayConfig, schedule  # imports torch
+
+    try:
+        filled = fill(_types(algorithm)[0], values, where="the configuration")
+        return schedule(filled, frames).off_protocol if isinstance(filled, ReplayConfig) else ()
+    except ValueError:  # ConfigError too: of an older or a newer suite
+        return ()
 
 
 def _pinned_path(name: str) -> Path:

@@ -22,12 +22,13 @@ from baselines.agent import FinishedGame
 from baselines.config import ConfigError
 from baselines.emulator.envs import FRAME_SKIP, AtariEnvironments, rom_sha256
 from baselines.emulator.scorekeeper import GameTracker
+from baselines.registry import scaled_settings
 from baselines.seeding import Streams
 from results.actions import PackedLog, read_log
 from results.errors import ResultsError
 from results.games import GAMES
 from results.hashing import sha256_hex
-from results.proofs import Proof, write_proofs
+from results.proofs import Proof, read_proofs, write_proofs
 from results.schema import EPISODE_KINDS, EPISODES_FILE
 from results.store import Run, read_episodes
 from suite.protocol import Protocol, load_protocol
@@ -84,10 +85,15 @@ def proof_of(outcome: Replayed) -> Proof:
 
 
 def keep_proof(results: Path, outcome: Replayed) -> None:
-    """Notes in the folder `results` what agreed of a run; where something differs, the run's proof is undone."""
+    """Notes in the folder `results` what agreed of a run; where something differs, the run's proof is undone.
+
+    A proof that another version of envpool gave stays: that this one plays other games does not refute it.
+    """
     place = str(outcome.run.spec.directory)
     if outcome.problems:
-        write_proofs(results, {}, refuted=[place])
+        known = read_proofs(results).get(place)
+        if known is not None and known.versions.get("envpool") == metadata.version("envpool"):
+            write_proofs(results, {}, refuted=[place])
     elif outcome.agreed:  # nothing, of a run with fewer environments than there are parts
         write_proofs(results, {place: proof_of(outcome)})
 
@@ -162,6 +168,9 @@ def origin_problems(run: Run) -> list[str]:
         wanted = manifest["config"]["baseline"].get(f"{kind}_environments", len(seeds))
         if len(seeds) != wanted:
             problems.append(f"it has {len(seeds)} {kind} environments, its configuration says {wanted}")
+    scaled = scaled_settings(manifest["config"]["baseline"], run.spec.frames)
+    if scaled and not manifest["off_protocol"]:
+        problems.append(f"it is off its protocol, and the manifest does not say so: {scaled[0]}")
     envpool_id = GAMES[run.spec.game].envpool_id
     if named.get("envpool_id") != envpool_id:
         problems.append(f"it was played in {named.get('envpool_id')!r}, {run.spec.game} is {envpool_id!r}")

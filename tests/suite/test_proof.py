@@ -1,14 +1,16 @@
 """Games played again, on a real game; every forgery here passes all checks that play nothing."""
 
 import re
+from importlib import metadata
 
 import pytest
-from played_runs import copied, play, with_actions, with_games, with_manifest
+from played_runs import copied, opened, play, with_actions, with_games, with_manifest
+from stored_runs import store_run
 
-from results.proofs import standing_of
+from results.proofs import Proof, read_proofs, standing_of, write_proofs
 from results.store import read_episodes
 from results.verify import verify_run
-from suite.proof import choose, part_of, proof_of, replay
+from suite.proof import Replayed, choose, keep_proof, origin_problems, part_of, proof_of, replay
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +153,31 @@ def test_every_environment_is_in_one_part(run):
     parts = [part_of(run, kept, number=number, parts=7) for number in range(1, 8)]
     assert sorted(environment for part in parts for environment in part) == sorted(kept)
     assert {len(part) for part in parts} == {19, 20}
+
+
+@pytest.mark.parametrize(
+    ("baseline", "frames", "stated", "found"),
+    [
+        ("c51", 3_000_000, [], True),
+        ("c51", 3_000_000, ["learning starts early"], False),
+        ("c51", 40_000_000, [], False),
+        ("rainbow", 1_200_000, [], True),
+        ("pqn", 200_000, [], False),
+    ],
+)
+def test_a_run_off_its_protocol_that_does_not_say_so_is_found(tmp_path, baseline, frames, stated, found):
+    """Such a run counts for no claim: a manifest that leaves it out would make it count."""
+    run = opened(store_run(tmp_path, baseline=baseline, frames=frames, off_protocol=stated))
+    words = "it is off its protocol, and the manifest does not say so: "
+    assert any(problem.startswith(words) for problem in origin_problems(run)) == found
+
+
+@pytest.mark.parametrize(("envpool", "left"), [(metadata.version("envpool"), 0), ("0.0.1", 1)])
+def test_a_difference_undoes_only_what_the_same_emulator_has_shown(tmp_path, envpool, left):
+    run = opened(store_run(tmp_path))
+    place = str(run.spec.directory)
+    versions = {"suite": "1", "envpool": envpool}
+    proof = Proof("0" * 64, "0" * 64, 2, {"train 0": 2}, versions, "2026-11-01T10:00:00+00:00")
+    write_proofs(tmp_path, {place: proof})
+    keep_proof(tmp_path, Replayed(run, 2, problems=["its ROM has another SHA-256 than the one installed here"]))
+    assert len(read_proofs(tmp_path)) == left
