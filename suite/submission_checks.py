@@ -16,7 +16,7 @@ from typing import TextIO
 
 from results.actions import read_log
 from results.archive import elsewhere, is_present, unpack
-from results.credits import Credits, read_credits
+from results.credits import Credits, identity, read_credits
 from results.errors import ResultsError
 from results.hashing import sha256_hex
 from results.schema import RunSpec
@@ -115,11 +115,12 @@ def examine(file: Path, staging: Path, results: Path, sample: Sample, stream: Te
 
 
 def _owners(runs: Iterable[Run]) -> dict[str, set[RunSpec]]:
-    """Digest of a whole action log -> the runs that have it."""
+    """Digest of a whole action log, or of a table of games -> the runs that have it."""
     owners: dict[str, set[RunSpec]] = defaultdict(set)
     for run in runs:
-        if run.manifest["actions"] is not None:
-            owners[run.manifest["actions"]["sha256"]].add(run.spec)
+        for digest in identity(run).values():
+            if digest is not None:
+                owners[digest].add(run.spec)
     return owners
 
 
@@ -159,13 +160,12 @@ def _check_rules(verdict: Verdict, staging: Path) -> None:
 def _check_new(
     verdict: Verdict, results: Path, owners: dict[str, set[RunSpec]], credits: Credits, bundle_sha256: str
 ) -> None:
-    """A run is new unless this very bundle brought it; two runs never have the same actions throughout."""
+    """A run is new unless this very bundle brought it; two runs never have the same actions or games throughout."""
     if verdict.problems:
         return
     run = verdict.run
     assert run is not None
-    actions = run.manifest["actions"]["sha256"]
-    others = owners[actions] - {run.spec}
+    played, games = (owners[str(digest)] - {run.spec} for digest in identity(run).values())
     try:
         verdict.is_here = is_present(run, results)
     except ResultsError as error:
@@ -177,10 +177,18 @@ def _check_new(
             whose = "as one of this project's own" if credit is None else f"sent in by {credit.name} ({credit.link})"
             verdict.problems.append(f"is here already, {whose}; to check a bundle alone, give an empty --results")
             return
-    elif others:  # of two in one bundle, nobody can say which is the copy
-        verdict.problems.append(f"its actions are those of {min(others)} to the last one: one of them is a copy")
+    elif played:  # of two in one bundle, nobody can say which is the copy
+        verdict.problems.append(f"its actions are those of {min(played)} to the last one: one of them is a copy")
+        return
+    elif games and _tells_runs_apart(run):  # some actions change nothing: in a copy they could be others
+        verdict.problems.append(f"its games are those of {min(games)} to the last one: one of them is a copy")
         return
     verdict.passed.append("new")
+
+
+def _tells_runs_apart(run: Run) -> bool:
+    """Whether no other run has the games of this one by chance: two that never score may, where games last equally."""
+    return read_episodes(run.directory)["episode_return"].nunique() > 1
 
 
 def _check_games(verdicts: Sequence[Verdict], sha256: str, sample: Sample, stream: TextIO) -> None:

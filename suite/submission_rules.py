@@ -6,11 +6,13 @@ Sources of an encoder of one's own are hashed and compared, and never executed.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from baselines.config import ConfigError
+from baselines.families import PINNED_NAMES
 from baselines.registry import Description, describe
 from results.actions import ALL
 from results.errors import shown
@@ -64,6 +66,8 @@ def _differing_protocol(run: Run) -> list[str]:
 def _differing_config(run: Run) -> list[str]:
     found = run.manifest["config"]["baseline"]
     pinned = _pinned(run.spec.baseline)
+    if run.spec.baseline in PINNED_NAMES and CODE_KEY in run.manifest:
+        return [f"{run.spec.baseline} is a baseline of this suite, and the run is of other code; give it another name"]
     if pinned is not None:
         return _differences(
             found, full_config(pinned, load_protocol(run.spec.protocol))["baseline"], "configuration", "pinned"
@@ -104,6 +108,8 @@ def _unclear_revision(run: Run) -> list[str]:
     revision = run.manifest["revision"]
     if revision is None:
         return ["was made outside a checkout of this suite: which code made it is unknown"]
+    if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision["commit"]) is None:
+        return [f"was made by the commit {shown(revision['commit'])}, which is none; 40 or 64 hex digits are"]
     if not revision["clean"]:
         return [f"was made by changed code: its checkout of {revision['commit'][:12]} was not clean"]
     return []

@@ -3,22 +3,25 @@
 import dataclasses
 import json
 import shutil
+import tempfile
 
 import pytest
 from played_runs import copied, opened, play, tiny_pinned, with_actions, with_games, with_manifest
 from submitted_runs import BY, export, members_of, rewrite, stated, take, with_member
 
 from results import archive
-from results.archive import export_archive
+from results.archive import export_archive, write_archive
 from results.credits import read_credits
 from results.errors import ResultsError
 from results.hashing import config_hash, sha256_hex
 from results.proofs import read_proofs, standing_of
 from results.store import BrokenRun, open_run, read_manifest, run_directory, scan, write_manifest
-from results.submissions import SUBMISSION_FILE
+from results.submissions import SUBMISSION_FILE, Submission
 from suite import submission_rules
 from suite.cli import main
+from suite.submission_checks import Examined, Sample, Verdict
 from suite.submission_rules import first_problems
+from suite.submission_verdict import as_table
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,7 @@ def test_runs_are_named_by_their_places_or_chosen(mine, runs, file, capsys, monk
         (lambda m: m.update(status="interrupted", finished_at=None), "is interrupted, "),
         (lambda m: m.update(revision=None), "was made outside a checkout"),
         (lambda m: m.update(revision={"commit": "b" * 40, "clean": False}), "its checkout of bbbbbbbbbbbb was not"),
+        (lambda m: m.update(revision={"commit": "v1.0\n", "clean": True}), r"commit 'v1.0\n', which is none"),
         (lambda m: (m.update(actions=None), m["files"].pop("actions.parquet")), "actions.parquet: is there, but"),
         (lambda m: m["files"]["episodes.parquet"].update(sha256="0" * 64), "episodes.parquet: SHA-256 is "),
     ],
@@ -292,6 +296,43 @@ def test_a_copy_under_another_baselines_name_is_refused(mine, runs, file, theirs
     assert "its actions are those of pqn-bf16 Breakout 3840 seed 0 to" in said
 
 
+def test_a_copy_with_an_action_that_changes_no_game_is_refused(mine, runs, file, theirs, capsys):
+    def last_action(actions):
+        actions = actions.copy()
+        actions[-1, 1] = (actions[-1, 1] + 1) % 4
+        return actions
+
+    manifest = runs[0].manifest
+    manifest["config"]["baseline"]["precision"] = "bf16"
+    manifest["spec"] |= {"baseline": "pqn-bf16", "config_hash": config_hash(manifest["config"])}
+    place = run_directory(mine, dataclasses.replace(runs[0].spec, baseline="pqn-bf16"))
+    shutil.copytree(runs[0].directory, place)
+    write_manifest(place, manifest)
+    with_actions(opened(place), last_action)
+    assert export(mine, file) == 0
+    assert take(file, theirs) == 1
+    said = capsys.readouterr().out
+    assert "its games are those of pqn Breakout 3840 seed 0 to the last one: one of them is a copy" in said
+    assert_nothing_landed(theirs)
+
+
+def test_a_temporary_folder_that_is_not_there_is_one_line(file, theirs, tmp_path, monkeypatch, capsys):
+    write_archive(file, [(SUBMISSION_FILE, b"{}")])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    assert take(file, theirs) == 2
+    error = capsys.readouterr().err
+    assert "absent" in error
+    assert error.count("\n") == 1
+
+
+def test_a_problem_in_a_table_is_one_line():
+    submission = Submission("A", "https://a.org", "MIT", "x", "1", {})
+    verdict = Verdict("pqn/Pong/4M/seed-0", problems=["\x1b[2Ja\nrefused: b"])
+    lines = as_table(Examined("f", "0" * 64, submission, Sample(1), (verdict,))).splitlines()
+    assert lines[-1] == "refused: pqn/Pong/4M/seed-0: ?[2Ja refused: b"
+    assert len(lines) == 3
+
+
 @pytest.mark.parametrize("first_by", ["Grace Hopper <https://hopper.org>", None])
 def test_a_run_that_is_here_already_is_not_taken_under_another_name(mine, file, theirs, tmp_path, first_by, capsys):
     if first_by is None:  # measured here
@@ -329,6 +370,7 @@ def test_a_place_that_another_run_has_is_named(mine, runs, file, theirs, capsys)
         (lambda s: s.update(more=1), "unknown more"),
         (lambda s: s.update(format_version=2), "this one reads 1): upgrade"),
         (lambda s: s["files"].update({"../../x": "0" * 64}), "is no file of a run"),
+        (lambda s: s["files"].update({"pqn/Pong/4M/seed-0/\x1b[2J\nsound": "0" * 64}), "is no file of a run"),
     ],
 )
 def test_an_unfit_submission_json_refuses_the_bundle(mine, file, theirs, change, words, capsys):
@@ -551,6 +593,17 @@ def test_a_baseline_of_ones_own_without_its_code_is_refused(own):
     manifest["spec"]["config_hash"] = config_hash(manifest["config"])
     write_manifest(own, manifest)
     assert "mine is no baseline of this suite, and the run keeps no code of it" in problems_of(own)[0]
+
+
+def test_code_of_ones_own_under_the_name_of_a_pinned_baseline_is_refused(runs):
+    folder = runs[0].directory
+    (folder / "code").mkdir()
+    (folder / "code" / "baseline.toml").write_text(toml_of("pqn", runs[0].manifest["config"]["baseline"]))
+    (folder / "code" / "mine.py").write_bytes(SOURCE)
+    claim(folder, baseline="pqn")
+    assert problems_of(folder) == [
+        "pqn is a baseline of this suite, and the run is of other code; give it another name"
+    ]
 
 
 def test_a_file_of_values_beside_a_run_of_the_suites_own_is_refused(runs):
