@@ -14,7 +14,7 @@ from typing import Any
 import filelock
 
 from results.atomic import write_json
-from results.errors import ResultsError
+from results.errors import ResultsError, shown
 from results.manifest import load_json
 from results.schema import EPISODES_FILE
 from results.store import Run
@@ -92,7 +92,9 @@ def read_proofs(root: Path) -> Mapping[str, Proof]:
     content = load_json(path)
     try:
         if content["format_version"] != FORMAT_VERSION:
-            raise ResultsError(f"{path}: format {content['format_version']!r} is not {FORMAT_VERSION}")
+            raise ResultsError(
+                f"{path}: is of format {shown(content['format_version'])}, this one reads {FORMAT_VERSION}: upgrade"
+            )
         return {place: _proof(entry) for place, entry in content["proofs"].items()}
     except ResultsError:
         raise

@@ -95,6 +95,12 @@ def test_what_is_no_table_of_proofs_is_refused_in_one_line(tmp_path: Path, conte
     assert "\n" not in str(error.value)
 
 
+def test_proofs_of_a_newer_suite_say_what_to_do(tmp_path: Path):
+    (tmp_path / PROOF_FILE).write_text('{"format_version": 2, "proofs": {}}')
+    with pytest.raises(ResultsError, match="is of format 2, this one reads 1: upgrade"):
+        read_proofs(tmp_path)
+
+
 @pytest.mark.parametrize("value", [None, -1, 1.5, True, 2**64, "1"])
 def test_a_count_that_is_none_is_refused(run: Run, tmp_path: Path, value: object):
     write_proofs(tmp_path, {PLACE: proof_of(run, train_0=2)})
