@@ -146,11 +146,12 @@ def gain_figure(judgement: Judgement, report: Report, site: Site, name: str) -> 
 
 def _gaps(found: GainCurve) -> str:
     """What the band is, where there is one, and where the curve has gaps."""
-    where = f"where a run has no score yet, and where the reference's score is not above {LEAST_REFERENCE}"
+    no_score = "The curve has gaps where a run has no score yet"
+    near_zero = f"where the reference's score is not above {LEAST_REFERENCE}"
     if np.isnan(found.gain.low).all():
-        return f"The curve has gaps {where}."
+        return f"{no_score}, and {near_zero}."
     widest = f"{100 * WIDEST:.0f} percentage points"
-    return f"{BAND} The curve has gaps {where}, and where its interval is wider than {widest} or not known."
+    return f"{BAND} {no_score}, {near_zero}, and where its interval is wider than {widest} or not known."
 
 
 def _paper_text(found: GainCurve, budget: int) -> str:
