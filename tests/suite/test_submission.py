@@ -281,14 +281,20 @@ def test_a_bundle_changed_afterwards_is_refused_run_by_run(mine, file, theirs, c
     assert_nothing_landed(theirs)
 
 
-def test_a_copy_under_another_baselines_name_is_refused(mine, runs, file, theirs, capsys):
-    """Seeds follow from the run's seed alone: another baseline's run of the same seed could be passed off as one."""
-    manifest = runs[0].manifest
+def passed_off_as_bf16(run, results):
+    """A copy of `run` beside it, under another baseline's name."""
+    manifest = run.manifest
     manifest["config"]["baseline"]["precision"] = "bf16"
     manifest["spec"] |= {"baseline": "pqn-bf16", "config_hash": config_hash(manifest["config"])}
-    place = run_directory(mine, dataclasses.replace(runs[0].spec, baseline="pqn-bf16"))
-    shutil.copytree(runs[0].directory, place)
+    place = run_directory(results, dataclasses.replace(run.spec, baseline="pqn-bf16"))
+    shutil.copytree(run.directory, place)
     write_manifest(place, manifest)
+    return place
+
+
+def test_a_copy_under_another_baselines_name_is_refused(mine, runs, file, theirs, capsys):
+    """Seeds follow from the run's seed alone: another baseline's run of the same seed could be passed off as one."""
+    passed_off_as_bf16(runs[0], mine)
     assert export(mine, file) == 0
     assert take(file, theirs) == 1
     said = capsys.readouterr().out
@@ -302,13 +308,7 @@ def test_a_copy_with_an_action_that_changes_no_game_is_refused(mine, runs, file,
         actions[-1, 1] = (actions[-1, 1] + 1) % 4
         return actions
 
-    manifest = runs[0].manifest
-    manifest["config"]["baseline"]["precision"] = "bf16"
-    manifest["spec"] |= {"baseline": "pqn-bf16", "config_hash": config_hash(manifest["config"])}
-    place = run_directory(mine, dataclasses.replace(runs[0].spec, baseline="pqn-bf16"))
-    shutil.copytree(runs[0].directory, place)
-    write_manifest(place, manifest)
-    with_actions(opened(place), last_action)
+    with_actions(opened(passed_off_as_bf16(runs[0], mine)), last_action)
     assert export(mine, file) == 0
     assert take(file, theirs) == 1
     said = capsys.readouterr().out
