@@ -147,7 +147,9 @@ def test_a_warm_up_that_fails_is_waited_for(streams):
     assert streams.current == "of the run"
 
 
-def test_a_recording_that_fails_leaves_the_stream_as_it_was_and_raises_its_reason(streams):
+def record_what_cuda_gives_up(streams):
+    """Work that reads a number, which no recording may."""
+
     def work():
         if streams.recording:
             raise ValueError("a number was read")
@@ -155,6 +157,10 @@ def test_a_recording_that_fails_leaves_the_stream_as_it_was_and_raises_its_reaso
 
     with pytest.raises(ValueError, match="a number was read"):
         cuda_graph(work, (), lambda: None)
+
+
+def test_a_recording_that_fails_leaves_the_stream_as_it_was_and_raises_its_reason(streams):
+    record_what_cuda_gives_up(streams)
     assert streams.current == "of the run"
 
 
@@ -176,13 +182,7 @@ def test_after_a_recording_that_cuda_gave_up_another_one_can_be_made(streams, de
     """torch 2.11 raises before it tells its allocator that the recording has ended."""
     streams.device = device
 
-    def work():
-        if streams.recording:
-            raise ValueError("a number was read")
-        return ()
-
-    with pytest.raises(ValueError, match="a number was read"):
-        cuda_graph(work, (), lambda: None)
+    record_what_cuda_gives_up(streams)
     assert streams.pools == streams.kept == []
     cuda_graph(lambda: (), (), lambda: None)
     assert streams.kept == [(device, (0, 2))]  # what replays keep
