@@ -11,7 +11,7 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ __all__ = [
     "load_external",
     "read_scores_csv",
     "refuse_unfit_name",
+    "scores_csv",
     "store_dopamine",
     "store_scores",
 ]
@@ -135,7 +136,7 @@ def store_scores(
         _refuse_odd_text(what, text)
     if not scores:
         raise ResultsError("no scores to import")
-    data = _csv_bytes(scores)
+    data = scores_csv(sorted(scores))
     rows = _parse(data, name, None)  # refuses duplicates, whatever made the rows
     folder = external_directory(results)
     path, provenance_path = folder / f"{name}.csv", folder / f"{name}.json"
@@ -245,11 +246,12 @@ def _read_set(path: Path) -> tuple[dict[str, Any], list[ExternalScore]]:
     return provenance, _parse(data, str(path), None)
 
 
-def _csv_bytes(scores: Sequence[ExternalScore]) -> bytes:
+def scores_csv(scores: Iterable[ExternalScore]) -> bytes:
+    """A table that `read_scores_csv` reads back, its rows in the order given."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([*astuple(score)[:-1], repr(float(score.score))] for score in sorted(scores))
+    writer.writerows([*astuple(score)[:-1], repr(float(score.score))] for score in scores)
     return text.getvalue().encode("utf-8")
 
 

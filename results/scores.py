@@ -28,37 +28,19 @@ def score_at(episodes: pd.DataFrame, frames: int, kind: str = "train") -> float 
     return float(np.mean(returns[-SCORE_WINDOW_GAMES:])) if len(returns) else None
 
 
-def learning_curve(
-    episodes: pd.DataFrame, points: np.ndarray | Sequence[int], kind: str = "train", window: int = SCORE_WINDOW_GAMES
-) -> np.ndarray:
-    """`score_at` each of many points.
+def curve_of(frames: np.ndarray, returns: np.ndarray, points: np.ndarray | Sequence[int]) -> np.ndarray:
+    """The score at each of many points.
 
     Args:
-        episodes: as for `score_at`.
+        frames, returns: [G], of the games of one kind, in the order in which they ended.
         points: [P] emulator frames, in any order.
     Returns: [P] float64; nan before the first game.
-    Raises: ValueError if the games are not in the order in which they ended.
-    """
-    of_kind = (episodes["kind"] == kind).to_numpy()
-    return curve_of(
-        episodes["frames"].to_numpy()[of_kind],
-        episodes["episode_return"].to_numpy()[of_kind],
-        points,
-        window=window,
-    )
-
-
-def curve_of(
-    frames: np.ndarray, returns: np.ndarray, points: np.ndarray | Sequence[int], *, window: int = SCORE_WINDOW_GAMES
-) -> np.ndarray:
-    """Means of the last `window` of `returns` [G] among those whose `frames` [G], rising, are at most a point.
-
-    Returns: [P] float64; nan before the first. Raises: ValueError if `frames` fall.
+    Raises: ValueError if `frames` fall.
     """
     if np.any(np.diff(frames) < 0):
         raise ValueError("games must be in the order in which they ended")
     ended = np.searchsorted(frames, np.asarray(points), side="right")
-    first = np.maximum(ended - window, 0)
+    first = np.maximum(ended - SCORE_WINDOW_GAMES, 0)
     # Returns are sums of integers far below 2**53: differences of running sums are exact.
     running = np.concatenate([[0.0], np.cumsum(returns, dtype=np.float64)])
     curve = np.full(len(ended), np.nan)

@@ -5,53 +5,26 @@ Reports and exports both read through here, so that they agree on which runs are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from results.errors import ResultsError
 from results.hashing import sha256_hex
 from results.schema import EPISODE_KINDS, EPISODES_FILE, METRICS_FILE
-from results.scores import SCORE_WINDOW_GAMES, curve_of, human_normalised
+from results.scores import SCORE_WINDOW_GAMES, curve_of
 from results.store import TABLE_SCHEMAS, BrokenRun, Run, parse_table, read_table, scan
-
-_IDENTITY = ("baseline", "game", "frames", "seed", "config_hash")
-SCORE_COLUMNS = (
-    *_IDENTITY,
-    "protocol",
-    "off_protocol",  # bool: a short budget scaled something (the manifest says what); such a run does not count
-    "status",
-    "frames_done",
-    "score_train",  # raw; nan without games
-    "score_greedy",
-    "hns_train",
-    "hns_greedy",
-    "games",  # finished training games of the whole run; the score is the mean of the last 100 of them
-    "directory",  # below the results folder, with /
-    "frames_per_second",  # nan if unknown
-    "wall_seconds",
-    "device",  # "cpu" or "cuda"
-    "hardware",  # the GPU's name, or the CPU's where no GPU was used
-    "path",  # "plain" or "fast"
-)
 
 
 @dataclass(frozen=True)
 class RunSet:
     """What a results folder holds."""
 
-    root: Path
     runs: tuple[Run, ...]  # sound ones, of any status, sorted
     broken: tuple[BrokenRun, ...]  # to be named and left out
-
-    @property
-    def done(self) -> tuple[Run, ...]:
-        return tuple(run for run in self.runs if run.is_done)
 
 
 def load_runs(root: Path) -> RunSet:
@@ -76,39 +49,17 @@ def load_runs(root: Path) -> RunSet:
             broken.append(BrokenRun(found.directory, str(error)))
         else:
             runs.append(found)
-    return RunSet(Path(root), tuple(runs), tuple(broken))
+    return RunSet(tuple(runs), tuple(broken))
 
 
-def final_scores(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row a run, in their order, columns `SCORE_COLUMNS`: the score at the end, or as far as the run got.
+def final_score(run: Run) -> float | None:
+    """The raw score at the end, or as far as the run got; None where no game was finished in training.
 
     Raises:
         ResultsError: a table cannot be read; `load_runs` has left such runs out.
     """
-    rows = []
-    for run in runs:
-        games = read_tables(run).games
-        scores = {kind: _mean_of_last(games[kind][1]) for kind in EPISODE_KINDS}
-        manifest = run.manifest
-        rows.append(
-            {
-                **_identity(run),
-                "protocol": manifest["protocol"],
-                "off_protocol": bool(manifest["off_protocol"]),
-                "status": run.status,
-                "frames_done": run.frames_done,
-                **{f"score_{kind}": score for kind, score in scores.items()},
-                **{f"hns_{kind}": human_normalised(score, run.spec.game) for kind, score in scores.items()},
-                "games": len(games["train"][1]),
-                "directory": str(run.spec.directory),
-                "frames_per_second": _number(manifest["frames_per_second"]),
-                "wall_seconds": float(manifest["wall_seconds"]),
-                "device": manifest["hardware"].get("device"),
-                "hardware": manifest["hardware"].get("gpu") or manifest["hardware"].get("cpu"),
-                "path": manifest["path"],
-            }
-        )
-    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    _, returns = read_tables(run).games["train"]
+    return float(np.mean(returns[-SCORE_WINDOW_GAMES:])) if len(returns) else None
 
 
 @dataclass(frozen=True)
@@ -171,15 +122,3 @@ def _by_name(
         if chosen.any():
             found[name] = frames[chosen], values[chosen]
     return found
-
-
-def _mean_of_last(returns: np.ndarray) -> float:
-    return float(np.mean(returns[-SCORE_WINDOW_GAMES:])) if len(returns) else float("nan")
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
-
-
-def _identity(run: Run) -> dict[str, Any]:
-    return {name: getattr(run.spec, name) for name in _IDENTITY}

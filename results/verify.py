@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,16 +24,16 @@ from results.schema import (
     TIMING_FILE,
 )
 from results.scores import SCORE_WINDOW_GAMES, score_at
-from results.store import TABLE_SCHEMAS, BrokenRun, Run, parse_table, scan
+from results.store import TABLE_SCHEMAS, BrokenRun, Run, parse_table
 
 FRAME_SKIP = 4  # emulator frames an agent step
 # How the suite's baselines name their vector steps between two reports of progress.
 VECTOR_STEPS_KEYS = ("rollout_agent_steps", "block_vector_steps")
 
 
-def verify(root: Path) -> list[tuple[Run | BrokenRun, list[str]]]:
-    """Every run below `root` with what is wrong with it; an empty list is a run in order. Raises as `scan`."""
-    return [(run, [run.reason] if isinstance(run, BrokenRun) else verify_run(run)) for run in scan(root)]
+def problems_of(found: Run | BrokenRun) -> list[str]:
+    """What is wrong with a run that `scan` gave, a line each, empty if nothing."""
+    return [found.reason] if isinstance(found, BrokenRun) else verify_run(found)
 
 
 def verify_run(run: Run, *, packed: bool = True) -> list[str]:

@@ -21,7 +21,7 @@ from typing import Any
 from results.errors import ResultsError
 from results.lock import LockLost, RunLock
 from results.schema import CODE_FOLDER, MANIFEST_FILE, RunSpec
-from results.store import BrokenRun, open_run, run_directory, write_bytes
+from results.store import Run, open_run, run_directory, write_bytes
 from suite.run_files import ACTION_LOG_FILE, CHECKPOINT_NAME, RUN_LOG_FILE
 
 # Orders to a run: train, leave a node that is taken away, stop at a checkpoint, end at once.
@@ -246,10 +246,8 @@ def _refuse_unfit(name: str, data: bytes) -> None:
 def _problems_of_finished(directory: Path) -> list[str]:
     """What `verify` says of a run that is done; nothing of one that goes on."""
     run = open_run(directory)
-    if isinstance(run, BrokenRun):
-        return [run.reason]
-    if not run.is_done:
+    if isinstance(run, Run) and not run.is_done:
         return []
-    from results.verify import verify_run  # pandas, which a node that only sends has no use for
+    from results.verify import problems_of  # pandas, which a node that only sends has no use for
 
-    return verify_run(run)
+    return problems_of(run)

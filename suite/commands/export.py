@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.errors import ResultsError
-from results.schema import DEFAULT_LICENCE, RunSpec
+from results.schema import DEFAULT_LICENCE
 from results.store import Run
 from suite import arguments, display, flags
 from suite.arguments import parse_path
@@ -157,18 +157,15 @@ def _export_scores(results: Path, file: Path, wanted: Callable[[Run], bool]) -> 
     Runs without a finished game have none.
     """
     from results.archive import Exported
-    from results.store import write_bytes
-    from results.tables import final_scores, load_runs
+    from results.atomic import write_bytes
+    from results.external import ExternalScore, scores_csv
+    from results.tables import final_score, load_runs
 
     loaded = load_runs(results)
-    scores = final_scores(found for found in loaded.runs if wanted(found)).dropna(subset="score_train")
-    if scores.empty:
+    found = ((run.spec, final_score(run)) for run in loaded.runs if wanted(run))
+    scores = {spec: score for spec, score in found if score is not None}
+    if not scores:
         raise ResultsError(f"no run to export below {results}; see what is there with: python -m suite status")
-    columns = scores[["baseline", "game", "seed", "frames", "score_train"]].rename(columns={"score_train": "score"})
-    write_bytes(file, columns.to_csv(index=False, lineterminator="\n").encode("utf-8"))
-    identity = ["baseline", "game", "frames", "seed", "config_hash", "protocol"]
-    specs = (
-        RunSpec(baseline, game, int(frames), int(seed), key, protocol)
-        for baseline, game, frames, seed, key, protocol in scores[identity].itertuples(index=False, name=None)
-    )
-    return Exported(tuple(specs), tuple(run.reason for run in loaded.broken))
+    rows = (ExternalScore(spec.baseline, spec.game, spec.seed, spec.frames, score) for spec, score in scores.items())
+    write_bytes(file, scores_csv(rows))
+    return Exported(tuple(scores), tuple(run.reason for run in loaded.broken))

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     from results.store import BrokenRun, scan
-    from results.verify import verify_run
+    from results.verify import problems_of
 
     _refuse_bad_numbers(parsed)
     part = None if parsed.part is None else _parse_part(parsed.part)
@@ -69,7 +69,7 @@ def run(parsed: argparse.Namespace) -> int:
     if not found:
         why = f"no run below {results} is meant" if there else f"no runs in {results}"
         raise UserError(f"{why}, so nothing was verified; see: python -m suite status --results {results}")
-    checked = [(entry, [entry.reason] if isinstance(entry, BrokenRun) else verify_run(entry)) for entry in found]
+    checked = [(entry, problems_of(entry)) for entry in found]
     rows: dict[Path, dict[str, Any]] = {
         entry.directory: {"directory": str(entry.directory), "problems": problems} for entry, problems in checked
     }

@@ -13,7 +13,18 @@ from results.actions import pack, write_log
 from results.hashing import config_hash
 from results.manifest import _checksum
 from results.schema import CHECKSUM_KEY, EPISODE_KINDS, FORMAT_VERSION, MANIFEST_FILE, RunSpec
-from results.store import episode_table, metric_table, run_directory, timing_table, write_manifest, write_tables
+from results.store import (
+    BrokenRun,
+    Run,
+    episode_table,
+    metric_table,
+    run_directory,
+    scan,
+    timing_table,
+    write_manifest,
+    write_tables,
+)
+from results.verify import problems_of
 
 CONFIG = {"baseline": {"algorithm": "pqn", "rollout_agent_steps": 32}, "protocol": {"name": "paper", "frame_skip": 4}}
 METRICS = ((100_000, "loss", 0.5), (100_000, "effective_rank/conv2", 12.0), (196_608, "loss", 0.25))
@@ -103,6 +114,11 @@ def build_run(
     }
     write_manifest(directory, manifest)
     return directory
+
+
+def verify(root: Path) -> list[tuple[Run | BrokenRun, list[str]]]:
+    """Every run below `root` with what is wrong with it."""
+    return [(found, problems_of(found)) for found in scan(root)]
 
 
 def edit_manifest(directory: Path, **changes: Any) -> None:

@@ -8,36 +8,24 @@ from run_builder import Game, build_run
 
 from results.errors import ResultsError
 from results.schema import EPISODES_FILE, MANIFEST_FILE, METRICS_FILE
-from results.tables import SCORE_COLUMNS, final_scores, load_runs, read_tables
+from results.tables import final_score, load_runs, read_tables
 
 
-def test_a_row_of_final_scores_says_what_was_measured_and_how(tmp_path: Path):
+def test_a_final_score_is_of_the_training_games(tmp_path: Path):
     build_run(tmp_path)
     runs = load_runs(tmp_path)
     assert runs.broken == ()
-    scores = final_scores(runs.runs)
-    assert tuple(scores.columns) == SCORE_COLUMNS
-    row = scores.iloc[0]
-    assert (row["baseline"], row["game"], row["frames"], row["seed"]) == ("pqn", "Pong", 200_000, 0)
-    assert (row["score_train"], row["score_greedy"], row["games"]) == (-20.0, -19.5, 3)
-    assert row["hns_train"] == pytest.approx(0.7 / 35.3)
-    assert row["hns_greedy"] == pytest.approx(1.2 / 35.3)
-    assert row["directory"] == "pqn/Pong/200k/seed-0"
-    assert (row["status"], row["protocol"], row["off_protocol"], row["path"]) == ("done", "paper", False, "plain")
-    assert (row["frames_per_second"], row["device"], row["hardware"]) == (9830.4, "cpu", "Some CPU")
+    assert [final_score(run) for run in runs.runs] == [-20.0]
 
 
 def test_the_score_is_of_the_last_hundred_games(tmp_path: Path):
     build_run(tmp_path, games=[Game(i, episode_return=float(i)) for i in range(1, 251)])
-    row = final_scores(load_runs(tmp_path).runs).iloc[0]
-    assert (row["score_train"], row["games"]) == (200.5, 250)
-    assert np.isnan(row["score_greedy"])
+    assert final_score(load_runs(tmp_path).runs[0]) == 200.5
 
 
-def test_no_runs_give_empty_tables_with_their_columns(tmp_path: Path):
+def test_a_folder_that_is_not_there_holds_no_runs(tmp_path: Path):
     runs = load_runs(tmp_path / "absent")
     assert (runs.runs, runs.broken) == ((), ())
-    assert tuple(final_scores([]).columns) == SCORE_COLUMNS
 
 
 def test_a_run_stopped_before_its_first_tables_has_no_score(tmp_path: Path):
@@ -49,10 +37,7 @@ def test_a_run_stopped_before_its_first_tables_has_no_score(tmp_path: Path):
         path.unlink()
     runs = load_runs(tmp_path)
     assert runs.broken == ()
-    assert runs.done == ()
-    row = final_scores(runs.runs).iloc[0]
-    assert (row["status"], row["games"]) == ("failed", 0)
-    assert np.isnan(row["hns_train"])
+    assert final_score(runs.runs[0]) is None
     tables = read_tables(runs.runs[0])
     assert np.isnan(tables.curve("train", [1, 2])).all()
     assert tables.metrics == {}
@@ -86,7 +71,7 @@ def test_a_run_killed_between_tables_and_manifest_is_still_read(tmp_path: Path):
     (directory / EPISODES_FILE).write_bytes((other / EPISODES_FILE).read_bytes())
     runs = load_runs(tmp_path / "runs")
     assert runs.broken == ()
-    assert final_scores(runs.runs).iloc[0]["score_train"] == 21.0
+    assert final_score(runs.runs[0]) == 21.0
 
 
 def test_a_curve_is_the_score_at_each_point(tmp_path: Path):

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_builder import CONFIG, GAMES, METRICS, TIMING, Game, build_run, edit_manifest
+from run_builder import CONFIG, GAMES, METRICS, TIMING, Game, build_run, edit_manifest, verify
 
 from results.actions import pack, write_log
 from results.schema import ACTIONS_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE
 from results.store import episode_table, metric_table, read_manifest, timing_table, write_tables
-from results.verify import verify
 
 GREEDY = {"mean": -19.5, "games": 2}
 
