@@ -27,7 +27,6 @@ from reports.told import Tell, nobody
 from results.store import external_directories
 
 FORMAT_VERSION = 3
-SCHEMA_FILE = Path(__file__).parent / "summary.schema.json"
 
 
 @dataclass(frozen=True)

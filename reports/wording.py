@@ -283,10 +283,10 @@ def _seeds_needed(seeds: Seeds) -> str:
     return f"about {counted(seeds.likely, 'seed')} a game and side (likely {seeds.low:,} to {seeds.high:,})"
 
 
-def metric_text(interval: Interval, digits: int = 2) -> str:
+def metric_text(interval: Interval) -> str:
     """'1.20 [0.93, 1.48]' for tables in plain text."""
     if interval.estimate is None:
         return number(None)
     if not interval.is_complete:
-        return number(interval.estimate, digits)
-    return f"{number(interval.estimate, digits)} [{number(interval.low, digits)}, {number(interval.high, digits)}]"
+        return number(interval.estimate)
+    return f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"

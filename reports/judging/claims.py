@@ -28,7 +28,6 @@ class Claim:
     measure: str
     games: tuple[str, ...]  # of a claim at any budget: the ones to try first
     frames: int  # the budget; of a claim at any budget: the one to try first
-    games_title: str  # "atari10", or the names
     reference: str | None = None
     claimed: float | None = None  # gain and fraction as ratios: 0.8 is 80 %
     at_frames: int | None = None

@@ -92,13 +92,12 @@ def _claim(table: Any, where: str, is_built_in: bool) -> Claim:
     if (values["games"] == ()) != kind.is_timed:
         timed = " or ".join(f"a {other.name}" for other in KINDS.values() if other.is_timed)
         raise ReportsError(f'{where}: games must be a set or a list of names, and "any" for {timed}')
-    games_title = table["games"] if isinstance(table["games"], str) else ", ".join(values["games"])
     if kind.is_timed:
         values |= {"games": values.pop("try_games"), "frames": values.pop("try_frames")}
     if values.get("at_frames", 0) > values["frames"]:
         raise ReportsError(f"{where}: at_frames lies beyond the run's frames")
     _refuse_unfit_sides(values, where)
-    return Claim(**{**values, "kind": kind}, games_title=games_title, is_built_in=is_built_in)
+    return Claim(**{**values, "kind": kind}, is_built_in=is_built_in)
 
 
 def _refuse_unfit_sides(values: Mapping[str, Any], where: str) -> None:

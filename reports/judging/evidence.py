@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,6 @@ class RunRecord(RunFigures):
     directory: str  # below its results folder
     root: Path  # the results folder
     status: str
-    path: str  # "plain" or "fast"
     frames_done: int
     hardware: str  # device, runs at once and path in words
     device: str  # name of the GPU, or of the CPU where there was none
@@ -53,7 +52,6 @@ class RunRecord(RunFigures):
     rough_timing: Timing | None  # for estimates: the same, or one that can't be compared
     finished_at: str | None
     proof: str  # how far the run was played again: "re-played", "sampled (...)" or "on its word"
-    config: Mapping[str, Any]
     credit: Credit | None  # whose it is, of a run that was sent in
 
 
@@ -168,7 +166,6 @@ def load(
         broken_files += [(file, _without_root(reason, root)) for file, reason in credits[root].broken]
     wanted = tuple(sorted(set(fractions)))
     seen: dict[str, Path] = {}
-    configs: dict[str, Mapping[str, Any]] = {}  # one for all runs that share it: most of a manifest's memory
     for number, (root, run) in enumerate(found):
         tell("reading runs", number, len(found))
         place = _below(run.directory, root)
@@ -178,8 +175,6 @@ def load(
             if place in seen:
                 raise ResultsError(f"{root} has it a second time; the one in {seen[place]} is used")
             record = _record(run, root, reading.figures.of(run, wanted), proofs[root], credits[root])
-            shared = configs.setdefault(run.spec.config_hash, record.config)
-            record = replace(record, config=shared) if shared == record.config else record
             entries.append(_entry(run, record, catalogue, hashes))
             seen[place] = root
         except ResultsError as error:
@@ -228,8 +223,10 @@ def _without_root(reason: str, root: Path) -> str:
 
 
 def _accepted_hashes(runs: list[Run], catalogue: Catalogue) -> dict[str, str | None]:
-    """The config hash that counts for each baseline: the pinned one, or for a baseline that is not in the catalogue
-    the one all its runs share; None where they share none."""
+    """The config hash that counts for each baseline: the pinned one.
+
+    Of a baseline that is not in the catalogue it is the one that all its runs share; None where they share none.
+    """
     seen: dict[str, set[str]] = defaultdict(set)
     for run in runs:
         seen[run.spec.baseline].add(run.spec.config_hash)
@@ -292,7 +289,6 @@ def _record(run: Run, root: Path, figures: RunFigures, proofs: Mapping[str, Proo
         directory=_below(run.directory, root),
         root=root,
         status=run.status,
-        path=manifest["path"],
         frames_done=run.frames_done,
         hardware=_hardware(manifest),
         device=str(manifest["hardware"].get("gpu") or processor(manifest["hardware"])),
@@ -303,7 +299,6 @@ def _record(run: Run, root: Path, figures: RunFigures, proofs: Mapping[str, Proo
         rough_timing=rough_timing,
         finished_at=manifest["finished_at"],
         proof=standing_of(run, proofs),
-        config=manifest["config"],
         credit=credits.of(run),
     )
 

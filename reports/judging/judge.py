@@ -177,7 +177,7 @@ def _side_seeds(basis: Basis, shares: tuple[float, ...]) -> tuple[SideSeeds, ...
 
 def _power(claim: Claim, basis: Basis | None, estimate: Estimate | None) -> Power:
     if basis is None or estimate is None:
-        return Power(None, None, None, claim.claimed, _why_no_basis(claim))
+        return Power(reason=_why_no_basis(claim))
     contrast = claim.kind.contrast(claim, estimate.draws, estimate.interval.estimate)
     found = power(
         contrast.draws,

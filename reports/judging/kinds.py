@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -42,29 +43,23 @@ def _deciding(parts: Parts, names: list[str], least: float = 0.0) -> str:
     Of those that refute the claim, or else of those that are too small, the one with the lowest upper end; without
     any, the one with the lowest lower end.
     """
-    lows = {name: ends_of(parts[name])[0] for name in names}
-    highs = {name: ends_of(parts[name])[1] for name in names}
-    refuting = [name for name in names if highs[name] < 0]
+    ends = {name: ends_of(parts[name]) for name in names}
+    refuting = [name for name in names if ends[name][1] < 0]
     small = [name for name in names if is_too_small(parts[name], least)]
     if refuting or small:
-        return min(refuting or small, key=lambda name: highs[name])
+        return min(refuting or small, key=lambda name: ends[name][1])
+    estimates = {name: parts[name].estimate for name in names}
     if all(parts[name].low is None for name in names):  # no intervals: the lowest estimate
-        return min(names, key=lambda name: _or_infinite(parts[name].estimate))
-    return min(names, key=lambda name: lows[name])
+        return min(names, key=lambda name: math.inf if (value := estimates[name]) is None else value)
+    return min(names, key=lambda name: ends[name][0])
 
 
-def _or_infinite(value: float | None) -> float:
-    return float("inf") if value is None else value
-
-
-def _inmeasure_title(claim: Claim, value: float | None, *, is_difference: bool) -> str:
-    """A value of a layer's measure or a score, or a difference of two."""
+def _layer_text(claim: Claim, value: float | None, *, is_difference: bool) -> str:
+    """A value of a layer's measure, or a difference of two."""
     if claim.measure == "dead_fraction":
         digits = 1 if value is None or abs(value) >= 0.01 else 2
         return percent(value, digits=digits, signed=is_difference)
-    if is_difference:
-        return signed(value, 1 if claim.measure in LAYER_MEASURES else 2)
-    return number(value)
+    return signed(value, 1) if is_difference else number(value)
 
 
 # higher and below: what the layers of a network do --------------------------------------------------------------------
@@ -149,7 +144,7 @@ HIGHER = Kind(
         INCONCLUSIVE: "In one of the layers the interval holds no difference, or one too small to count.",
         NOT_REPRODUCED: "In one of the layers it is certainly lower.",
     },
-    written=lambda claim, value: _inmeasure_title(claim, value, is_difference=True),
+    written=lambda claim, value: _layer_text(claim, value, is_difference=True),
     claimed=_least_text,
     seen=_higher_seen,
     contrast=_higher_contrast,
@@ -176,7 +171,7 @@ BELOW = Kind(
         INCONCLUSIVE: "The interval holds the bound.",
         NOT_REPRODUCED: "The whole interval lies above the bound.",
     },
-    written=lambda claim, value: _inmeasure_title(claim, value, is_difference=False),
+    written=lambda claim, value: _layer_text(claim, value, is_difference=False),
     claimed=_bound,
     seen=_below_seen,
     contrast=_below_contrast,

@@ -75,10 +75,6 @@ class Group:
     thresholds: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # of the rows' profiles
     is_unscored: bool = False  # its runs are done, yet no game was finished in training
 
-    @property
-    def curve_frames(self) -> NDArray[np.float64]:
-        return np.arange(1, CURVE_POINTS + 1) * self.frames / CURVE_POINTS
-
 
 def build_groups(evidence: Evidence, catalogue: Catalogue) -> list[Group]:
     """Groups of measured and imported scores; those on protocol first, then the largest budget and most games."""

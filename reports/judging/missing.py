@@ -95,9 +95,10 @@ def missing_runs(
     return list(lacking)
 
 
-def results_flag(evidence: Evidence) -> str:
-    """What a command needs so that this report's folder takes its runs; "" where it is the usual one."""
-    return "" if Path(evidence.results) == DEFAULT_RESULTS else f" --results {shlex.quote(evidence.results)}"
+def place_flags(evidence: Evidence, catalogue: Catalogue) -> str:
+    """What a command needs so that its runs are of this report's folder and protocol; "" where they are the usual."""
+    usual = Path(evidence.results) == DEFAULT_RESULTS
+    return ("" if usual else f" --results {shlex.quote(evidence.results)}") + catalogue.protocol.flag
 
 
 def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue, seeds: int = MINIMUM_SEEDS) -> Missing:
@@ -106,7 +107,7 @@ def find_missing(evidence: Evidence, claim: Claim, catalogue: Catalogue, seeds: 
     unanswered = _why_unanswered(evidence, claim, lacking)
     if unanswered:
         runs = ()
-    place = results_flag(evidence) + catalogue.protocol.flag
+    place = place_flags(evidence, catalogue)
     place += " --device cuda" if claim.on == "gpu" else " --device cpu" if claim.on == "cpu" else ""
     unpinned = tuple(name for name in claim.sides if catalogue.find(name) is None)
     games = 1 if claim.kind.is_timed else len(claim.games)

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from reports.statistics.aggregate import median_curve
 from reports.statistics.bootstrap import Scores
 from results.games import ATARI57
-from results.reference import DOPAMINE, PAPER, Provenance, dopamine_curves, paper_median_curves, published_points
+from results.reference import dopamine_curves, paper_median_curves, published_points
 from results.scores import human_normalised
 
 DOPAMINE_AGENTS = ("C51", "Rainbow")
-DOPAMINE_BUDGET = 200_000_000
 FINAL_POINTS = range(195_000_000, 200_000_000, 1_000_000)  # the five points of a run's final score
 PAPER_FRAMES = 200_000_000
 
@@ -31,7 +30,6 @@ class PublishedCurve:
     name: str
     frames: NDArray[np.float64]  # [points]
     values: NDArray[np.float64]
-    provenance: Provenance
 
 
 def paper_medians() -> list[tuple[str, float]]:
@@ -48,7 +46,6 @@ def paper_curves() -> list[PublishedCurve]:
             name=str(name),
             frames=group["frames"].to_numpy(dtype=np.float64),
             values=group["median_hns"].to_numpy(dtype=np.float64),
-            provenance=PAPER,
         )
         for name, group in paper_median_curves().groupby("baseline", sort=True)
     ]
@@ -111,4 +108,4 @@ def dopamine_median_curves() -> Mapping[str, PublishedCurve]:
 
 
 def _curve(agent: str, frames: NDArray[np.float64], values: NDArray[np.float64]) -> PublishedCurve:
-    return PublishedCurve(f"{agent} (Dopamine)", frames, values, DOPAMINE)
+    return PublishedCurve(f"{agent} (Dopamine)", frames, values)

@@ -30,9 +30,8 @@ class RunFigures:
     games: int  # finished in training
     greedy_score: float | None
     median_score: float | None  # of the games whose mean the score is: a few great ones lift the mean alone
-    curve: NDArray[
-        np.float64
-    ]  # [CURVE_POINTS] raw score at each 0.5 % of the budget; nan before a game, or not reached
+    # [CURVE_POINTS] raw score at each 0.5 % of the budget; nan before a game, or not reached.
+    curve: NDArray[np.float64]
     greedy_curve: NDArray[np.float64]
     at_fraction: Mapping[float, float]  # raw score at the fractions of the budget that claims ask for
     # "effective_rank/conv2" -> [DIAGNOSTIC_POINTS], nan where nothing was measured since the point before
@@ -41,12 +40,21 @@ class RunFigures:
     observations: int  # that ranks were taken over: none is above it
 
 
+def curve_frames(budget: int) -> NDArray[np.float64]:
+    """[CURVE_POINTS] emulator frames at the points of a score's curve."""
+    return np.arange(1, CURVE_POINTS + 1) * budget / CURVE_POINTS
+
+
+def diagnostic_frames(budget: int) -> NDArray[np.float64]:
+    """[DIAGNOSTIC_POINTS] emulator frames at the points of a diagnostic's curve."""
+    return np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
+
+
 def figures_of(run: Run, fractions: tuple[float, ...]) -> RunFigures:
     """Reads the tables of `run`. Raises ResultsError if one cannot be used."""
     budget = run.spec.frames
     tables = read_tables(run)
-    grid = np.arange(1, CURVE_POINTS + 1) * budget / CURVE_POINTS
-    points = np.concatenate([grid, np.array(fractions) * budget])
+    points = np.concatenate([curve_frames(budget), np.array(fractions) * budget])
     reached = np.full(len(points), run.is_done) | (points <= run.frames_done)
     train = np.where(reached, tables.curve("train", points), np.nan)
     greedy = np.where(reached, tables.curve("greedy", points), np.nan)[:CURVE_POINTS]
@@ -75,7 +83,7 @@ def _diagnostics(run: Run, tables: RunTables) -> tuple[dict[str, NDArray[np.floa
     layered = {name: rows for name, rows in tables.metrics.items() if not name.startswith(RANK_MEASURE)}
     layered |= {f"{RANK_MEASURE}/{layer}": rows for layer, rows in ranked.get(observations, {}).items()}
     budget = run.spec.frames
-    grid = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
+    grid = diagnostic_frames(budget)
     curves, final = {}, {}
     for name, (at, value) in layered.items():
         if name.split("/")[0] not in LAYER_MEASURES or "/" not in name:

@@ -13,7 +13,7 @@ from reports.catalogue import BaselineInfo
 from reports.judging.evidence import COUNTS, MEASURED, OFF_PROTOCOL, UNFINISHED, Entry
 from reports.judging.leaderboard import games_title
 from reports.judging.missing import speeds
-from reports.judging.run_figures import DIAGNOSTIC_POINTS
+from reports.judging.run_figures import diagnostic_frames
 from reports.pages.charts import LineChart, Series
 from reports.pages.palette import layer_colour
 from reports.pages.rank import RANK, ceiling
@@ -134,7 +134,7 @@ def _diagnostic_figures(info: BaselineInfo, entries: list[Entry], report: Report
     counts = {budget: sum(e.frames == budget for e in runs) for budget in {e.frames for e in runs}}
     budget = max(counts, key=lambda b: (counts[b], b))
     chosen = [e for e in runs if e.frames == budget]
-    frames = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
+    frames = diagnostic_frames(budget)
     figures = []
     for measure, title, meaning in _DIAGNOSTICS:
         of_measure = [e.run for e in chosen if e.run]

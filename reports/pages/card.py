@@ -7,7 +7,6 @@ from typing import Any
 from markupsafe import Markup
 
 from reports import wording
-from reports.judging.claims import SUITE
 from reports.judging.judge import Judgement
 from reports.judging.verdicts import (
     AHEAD,
@@ -59,7 +58,6 @@ def card(judgement: Judgement, report: Report) -> dict[str, Any]:
         "css": VERDICT_CSS[judgement.verdict],
         "estimate": claim.written(interval.estimate) if interval.estimate is not None else "",
         "interval": wording.interval_text(judgement),
-        "claimed": f"{'asked' if claim.family == SUITE else 'claimed'} {claim.claimed_text}",
         "bar": bar,
         "sentence": wording.sentence(judgement, report.catalogue),
         "is_preliminary": judgement.is_preliminary,

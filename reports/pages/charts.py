@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -49,6 +49,17 @@ class Series:
     note: str = ""  # second line of the label: "published", "3 seeds"
     style: str = "main"  # main, other (of another budget), thin (a single seed), published
     is_labelled: bool = True
+
+    @property
+    def title(self) -> str:
+        """Label and note in one line."""
+        return f"{self.label} ({self.note})" if self.note else self.label
+
+    def points(self) -> Iterator[tuple[float, float, float, float]]:
+        """x, y, low and high of every point; nan where there is no band."""
+        nothing = np.full(len(self.x), np.nan)
+        low, high = (nothing if band is None else band for band in (self.low, self.high))
+        return zip(self.x, self.y, low, high, strict=True)
 
     def where_known(self) -> Self:
         """The same curve through its known points alone: for what is measured now and then, so that they are joined."""
@@ -178,7 +189,7 @@ class LineChart:
             **({"unit": "%"} if self.is_percent else {}),
             "series": [
                 {
-                    "label": s.label + (f" ({s.note})" if s.note else ""),
+                    "label": s.title,
                     "css": s.css,
                     "style": s.style,
                     "x": [round(float(v), 4) for v in s.x],

@@ -14,7 +14,6 @@ from reports.judging.claims import SUITE, Claim
 from reports.judging.judge import Judgement
 from reports.judging.score_kinds import LEAST_REFERENCE
 from reports.judging.sides import Basis, value_of
-from reports.judging.verdicts import VERDICTS
 from reports.measures import LAYER_MEASURES, MEASURE_TITLES, SCORE_MEASURES, TIME_MEASURE
 from reports.pages.card import card
 from reports.pages.charts import Bar, interval_chart, mini_pair
@@ -36,7 +35,6 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
         "rule": claim.kind.rule,
         "letters": _letters(claim, report),
         "nearest": _nearest(judgement, report),
-        "verdicts": VERDICTS,
         "figure": _figure(judgement, report, site),
         "why_nothing": judgement.interval.reason,
         "sample": gain_figure(judgement, report, site, f"gain-{claim.id}"),
@@ -46,7 +44,6 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
         if basis is None
         else {
             "frames": basis.frames,
-            "is_preliminary": basis.is_preliminary,
             "caveat": wording.caveat(judgement),
             "hardware": basis.hardware,
             "timed_runs": wording.timed_runs(basis) if basis.hardware else "",
@@ -73,8 +70,7 @@ def claim_page(judgement: Judgement, report: Report, site: Site) -> dict[str, An
         },
         "power": wording.power_text(judgement),
         "set_aside": [
-            {"run": str(entry), "source": entry.source, "standing": entry.standing, "reason": entry.reason}
-            for entry in judgement.set_aside
+            {"run": str(entry), "standing": entry.standing, "reason": entry.reason} for entry in judgement.set_aside
         ],
         "is_question": claim.family == SUITE,
         "has_question_table": sum(j.claim.family == SUITE for j in report.judgements) > 1,

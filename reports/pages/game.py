@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from reports import numerals
 from reports.judging.evidence import NOT_COMPARABLE, Entry, RunRecord
-from reports.judging.missing import results_flag
+from reports.judging.missing import place_flags
 from reports.judging.published import PublishedCurve, dopamine_game_curves
-from reports.judging.run_figures import CURVE_POINTS
+from reports.judging.run_figures import curve_frames
 from reports.pages.charts import Level, LineChart, Series
 from reports.pages.palette import colour, place
 from reports.pages.site import Site
@@ -37,7 +37,7 @@ def game_page(game: str, report: Report, site: Site) -> dict[str, Any]:
         figures.append(_published_figure(game, report, site))
     return {
         "title": game,
-        "game": {"name": game, "random": entry.random, "human": entry.human, "envpool_id": entry.envpool_id},
+        "game": {"random": entry.random, "human": entry.human, "envpool_id": entry.envpool_id},
         "figures": figures,
         "rows": [_row(e, report) for e in entries],
         "published": [
@@ -54,8 +54,8 @@ def game_page(game: str, report: Report, site: Site) -> dict[str, Any]:
         if _is_dopamines(report)
         else "Published under another protocol",
         "has_differences": _is_dopamines(report) and bool(report.catalogue.protocol.differences_markdown),
-        "command": f"{report.catalogue.command} run --games {game} --frames 40M{results_flag(report.evidence)}"
-        f"{report.catalogue.protocol.flag}",
+        "command": f"{report.catalogue.command} run --games {game} --frames 40M"
+        f"{place_flags(report.evidence, report.catalogue)}",
     }
 
 
@@ -90,16 +90,12 @@ class _Bundle:
     @property
     def points(self) -> NDArray[np.float64]:
         """[CURVE_POINTS] emulator frames."""
-        return np.arange(1, CURVE_POINTS + 1) * self.frames / CURVE_POINTS
+        return curve_frames(self.frames)
 
     @property
     def mean(self) -> NDArray[np.float64]:
         """[CURVE_POINTS] raw score over seeds; nan where some seed has none."""
-        curves = np.stack([run.curve for run in self.runs])
-        known = ~np.isnan(curves)
-        count = known.sum(axis=0)
-        total = np.where(known, curves, 0).sum(axis=0)
-        return np.where(count == count.max(), total / np.maximum(count, 1), np.nan)
+        return np.mean([run.curve for run in self.runs], axis=0)
 
 
 def _bundles(entries: list[Entry], report: Report) -> list[_Bundle]:
@@ -153,10 +149,10 @@ def _figures(game: str, entries: list[Entry], report: Report, site: Site) -> lis
             Series(curve.name, css, curve.frames[shown], curve.values[shown], note="published", style="published")
         )
     rows = [
-        [*(e.baseline, e.frames, e.seed, e.standing), int((i + 1) * e.frames / CURVE_POINTS), curve, greedy]
+        [e.baseline, e.frames, e.seed, e.standing, int(frames), score, greedy]
         for e in entries
         if _is_drawn(e) and e.run is not None
-        for i, (curve, greedy) in enumerate(zip(e.run.curve, e.run.greedy_curve, strict=True))
+        for frames, score, greedy in zip(curve_frames(e.frames), e.run.curve, e.run.greedy_curve, strict=True)
     ]
     header = ("baseline", "budget_frames", "seed", "standing", "frames", "score", "greedy_score")
     csv = site.csv(f"games/{game}", header, rows)

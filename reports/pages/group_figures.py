@@ -9,6 +9,7 @@ import numpy as np
 from reports.catalogue import Catalogue
 from reports.judging.leaderboard import Group, Row
 from reports.judging.published import TITLES, PublishedCurve, dopamine_games, dopamine_median_curves, paper_curves
+from reports.judging.run_figures import curve_frames
 from reports.pages.charts import Level, LineChart, Series
 from reports.pages.palette import colour
 from reports.pages.site import Site
@@ -30,7 +31,7 @@ def row_title(row: Row, catalogue: Catalogue) -> str:
 def curve_figure(
     group: Group, report: Report, site: Site, name: str, statistic: str, title: str
 ) -> dict[str, Any] | None:
-    frames = group.curve_frames
+    frames = curve_frames(group.frames)
     series = [
         Series(
             label=row_title(row, report.catalogue),
@@ -49,12 +50,10 @@ def curve_figure(
         # Of curves measured under another protocol, none: they stand in the tables, and on pages of their own.
         if group.games == ATARI57 and report.catalogue.protocol.name == PAPER.suite_protocol:
             series += [
-                _published_series(curve, report, "published")
-                for curve in paper_curves()
-                if report.catalogue.find(curve.name)
+                _published_series(curve, report) for curve in paper_curves() if report.catalogue.find(curve.name)
             ]
         if group.games == dopamine_games() and report.catalogue.protocol.name == DOPAMINE.suite_protocol:
-            series += [_published_series(c, report, "published") for c in dopamine_median_curves().values()]
+            series += [_published_series(c, report) for c in dopamine_median_curves().values()]
     chart = LineChart(
         label=f"{title} of the human-normalised score over frames, {group.title}",
         x_title="frames",
@@ -64,12 +63,7 @@ def curve_figure(
         y_low=0.0 if all(np.nanmin(s.y) >= 0 for s in series) else None,
     )
     has_bands = any(row.seeds[0] >= LEAST_RUNS for row in group.rows)
-    rows = []
-    for item in series:
-        low = item.low if item.low is not None else np.full(len(item.x), np.nan)
-        high = item.high if item.high is not None else np.full(len(item.x), np.nan)
-        for point in range(len(item.x)):
-            rows.append([item.label, item.note, int(item.x[point]), item.y[point], low[point], high[point]])
+    rows = [[s.label, s.note, int(x), *values] for s in series for x, *values in s.points()]
     csv = site.csv(f"curves-{name}-{statistic}", ("series", "note", "frames", statistic, "ci_low", "ci_high"), rows)
     return site.line_figure(
         f"curve-{name}-{statistic}",
@@ -87,14 +81,14 @@ def curve_figure(
     )
 
 
-def _published_series(curve: PublishedCurve, report: Report, note: str) -> Series:
+def _published_series(curve: PublishedCurve, report: Report) -> Series:
     known = report.catalogue.find(curve.name)
     return Series(
         label=known.title if known else TITLES.get(curve.name, curve.name),
         css=colour(report, curve.name) if known else "pub",
         x=curve.frames,
         y=curve.values,
-        note=note,
+        note="published",
         style="published",
     )
 
@@ -122,12 +116,7 @@ def profile_figure(group: Group, report: Report, site: Site, name: str) -> dict[
         x_text=tick_text,
         y_low=0.0,
     )
-    rows = [
-        [s.label, s.x[i], s.y[i], s.low[i], s.high[i]]
-        for s in series
-        for i in range(len(s.x))
-        if s.low is not None and s.high is not None
-    ]
+    rows = [[s.label, *values] for s in series for values in s.points()]
     csv = site.csv(f"profile-{name}", ("series", "threshold", "fraction_above", "ci_low", "ci_high"), rows)
     return site.line_figure(
         f"profile-{name}",

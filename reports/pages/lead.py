@@ -132,11 +132,7 @@ def gain_figure(judgement: Judgement, report: Report, site: Site, name: str) -> 
         y_text=lambda value: numerals.percent(value, signed=True),
         is_percent=True,
     )
-    rows = [
-        [s.label, int(s.x[i]), s.y[i], np.nan if s.low is None else s.low[i], np.nan if s.high is None else s.high[i]]
-        for s in series
-        for i in range(len(s.x))
-    ]
+    rows = [[s.label, int(x), *values] for s in series for x, *values in s.points()]
     csv = site.csv(f"gain-{claim.id}", ("series", "frames", "gain", "ci_low", "ci_high"), rows)
     whose = f"{report.catalogue.title(claim.baseline)} over {report.catalogue.title(claim.reference or '')}"
     label = "Preliminary. " if judgement.is_preliminary else ""

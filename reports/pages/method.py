@@ -10,6 +10,7 @@ from typing import Any
 
 from reports import numerals, statistics
 from reports.judging.claims import MINIMUM_SEEDS
+from reports.judging.evidence import COUNTS
 from reports.judging.verdicts import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
 from reports.pages.card import VERDICT_CSS
 from reports.statistics.atari5 import FITTED_ABOVE, WEIGHTS
@@ -50,7 +51,7 @@ def method_page(report: Report, summary: dict[str, Any]) -> dict[str, Any]:
         + [
             {"run": str(entry), "standing": entry.standing, "reason": entry.reason}
             for entry in report.evidence.entries
-            if entry.standing != "counts"
+            if entry.standing != COUNTS
         ],
     }
 

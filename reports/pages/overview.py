@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from reports import numerals
 from reports.judging.claims import SUITE
+from reports.judging.evidence import NOT_COMPARABLE
 from reports.judging.judge import Judgement
 from reports.judging.leaderboard import PUBLISHED, Group, Row
-from reports.judging.missing import results_flag
+from reports.judging.missing import place_flags
 from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
 from reports.pages.card import VERDICT_CSS
 from reports.pages.charts import mini_interval, sparkline
@@ -55,14 +56,13 @@ def overview(report: Report, site: Site, summary: dict[str, Any]) -> dict[str, A
         "is_empty": not report.groups,
         "first_command": f"{report.catalogue.command} run --games pong,breakout --frames 4M --baselines "
         f"{','.join(b.name for b in report.catalogue.baselines[:2])} --seeds 3"
-        f"{results_flag(report.evidence)}{report.catalogue.protocol.flag}",
+        f"{place_flags(report.evidence, report.catalogue)}",
     }
 
 
 def _protocol(report: Report) -> dict[str, Any]:
     protocol = report.catalogue.protocol
     return {
-        "name": protocol.name,
         "title": protocol.title,
         "judges_the_paper": protocol.judges_the_paper,
         "has_differences": bool(protocol.differences_markdown),
@@ -127,8 +127,6 @@ def _leaderboard(group: Group, report: Report) -> dict[str, Any]:
     best = {metric: _best([row.metrics[metric] for row in group.rows], metric) for metric in metrics}
     return {
         "title": group.title,
-        "games": len(group.games),
-        "game_names": list(group.games),
         "frames": group.frames,
         "is_off_protocol": group.is_off_protocol,
         "is_unscored": group.is_unscored,
@@ -270,16 +268,13 @@ def games(report: Report) -> list[dict[str, Any]]:
     found = []
     for game in ATARI57:
         runs = [e for e in report.evidence.runs if e.game == game]
-        shown = [e for e in runs if e.score is not None and e.standing != "not comparable" and e.run is not None]
+        shown = [e for e in runs if e.score is not None and e.standing != NOT_COMPARABLE and e.run is not None]
         longest = max((e.frames for e in shown), default=0)
         curves = []
         budgets = {(e.baseline, e.frames) for e in shown}
         for name, budget in sorted(budgets, key=lambda key: (place(report, key[0]), key)):
-            stack = np.array([e.run.curve[4::5] for e in shown if e.run and (e.baseline, e.frames) == (name, budget)])
-            known = ~np.isnan(stack)
-            count = known.sum(axis=0)
-            mean = np.where(count == len(stack), np.where(known, stack, 0).sum(axis=0) / len(stack), np.nan)
-            curves.append((colour(report, name), mean, budget / longest))
+            seeds = [e.run.curve[4::5] for e in shown if e.run and (e.baseline, e.frames) == (name, budget)]
+            curves.append((colour(report, name), np.mean(seeds, axis=0), budget / longest))
         found.append(
             {
                 "name": game,

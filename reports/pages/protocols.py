@@ -12,8 +12,8 @@ import numpy as np
 
 from reports import numerals
 from reports.judging.evidence import COUNTS, OFF_PROTOCOL, Entry
-from reports.judging.missing import results_flag
-from reports.judging.run_figures import CURVE_POINTS
+from reports.judging.missing import place_flags
+from reports.judging.run_figures import curve_frames
 from reports.pages.charts import Level, LineChart, Series
 from reports.pages.palette import colour
 from reports.pages.site import Site
@@ -58,7 +58,7 @@ def protocols_page(reports: Sequence[Report], places: Sequence[tuple[str, str]],
 
 
 def _first_command(report: Report) -> str:
-    place = results_flag(report.evidence) + report.catalogue.protocol.flag
+    place = place_flags(report.evidence, report.catalogue)
     return f"{report.catalogue.command} run --games breakout --frames 4M{place}"
 
 
@@ -133,16 +133,13 @@ def _figure(game: str, keys: Sequence[Compared], reports: Sequence[Report], site
     series, rows = [], []
     for key in keys:
         _, baseline, frames = key
-        points = np.arange(1, CURVE_POINTS + 1) * frames / CURVE_POINTS
+        points = curve_frames(frames)
         for number, report in enumerate(reports):
             entries = _entries(report, key)
             if not entries:
                 continue
             name = report.catalogue.protocol.name
-            stack = np.stack([e.run.curve for e in entries if e.run is not None])
-            known = ~np.isnan(stack)
-            is_whole = known.all(axis=0)
-            mean = np.where(is_whole, np.where(known, stack, 0).mean(axis=0), np.nan)
+            mean = np.mean([e.run.curve for e in entries if e.run is not None], axis=0)  # nan where a seed has none
             if np.isnan(mean).all():
                 continue
             series.append(
@@ -155,7 +152,7 @@ def _figure(game: str, keys: Sequence[Compared], reports: Sequence[Report], site
                     style="main" if number == 0 else "other",
                 )
             )
-            rows += [[name, baseline, frames, int(points[i]), mean[i]] for i in range(CURVE_POINTS)]
+            rows += [[name, baseline, frames, int(at), score] for at, score in zip(points, mean, strict=True)]
     levels = Level("human", GAMES[game].human), Level("random", GAMES[game].random)
     chart = LineChart(f"{game}: score over frames under each protocol", "frames", "score", tuple(series), levels)
     csv = site.csv(f"protocols/{game}", ("protocol", "baseline", "budget_frames", "frames", "score"), rows)

@@ -9,7 +9,7 @@ import numpy as np
 from reports import numerals
 from reports.judging.evidence import NOT_COMPARABLE, RunRecord
 from reports.judging.judge import Judgement
-from reports.judging.run_figures import DIAGNOSTIC_POINTS
+from reports.judging.run_figures import diagnostic_frames
 from reports.pages.charts import Level, LineChart, Series
 from reports.pages.palette import colour
 from reports.pages.site import Site
@@ -48,7 +48,7 @@ def rank_figure(judgement: Judgement, report: Report, site: Site) -> dict[str, A
         (game, budget), run = max(
             runs.items(), key=lambda item: (item[1].observations, item[0][0] in shared, item[0][1], item[0][0])
         )
-        frames = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
+        frames = diagnostic_frames(budget)
         used.append(run)
         for index, layer in enumerate(claim.layers):
             values = run.diagnostics[f"{RANK}/{layer}"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import psutil
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -68,11 +69,8 @@ class Site:
             lstrip_blocks=True,
         )
         self._environment.filters |= {
-            "number": numerals.number,
             "score": numerals.score,
-            "percent": numerals.percent,
             "frames": numerals.frames,
-            "duration": numerals.duration,
             "counted": numerals.counted,
             "markdown": markdown,
             "command": command,
@@ -187,22 +185,12 @@ def _remove_leftovers(out: Path) -> None:
     for beginning in (_beginning(out, _NEW), _beginning(out, _OLD)):
         for left in out.parent.glob(f"{glob.escape(beginning)}*") if out.parent.is_dir() else ():
             number = left.name.removeprefix(beginning)
-            if number.isdecimal() and (int(number) == os.getpid() or not _is_alive(int(number))):
+            if number.isdecimal() and (int(number) == os.getpid() or not psutil.pid_exists(int(number))):
                 shutil.rmtree(left, ignore_errors=True)
 
 
 def _beginning(out: Path, kind: str) -> str:
     return f".{out.name}.{kind}-{platform.node()}-"
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _static() -> dict[str, bytes]:
@@ -260,7 +248,7 @@ def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
         table.append({"x": chart.x_text(float(point)), "cells": cells})
     return {
         "x_title": chart.x_title,
-        "columns": [s.label + (f" ({s.note})" if s.note else "") for s in shown],
+        "columns": [series.title for series in shown],
         "rows": table,
         "has_band": any(series.low is not None and not np.isnan(series.low).all() for series in shown),
     }
@@ -273,7 +261,7 @@ def _names(chart: LineChart) -> dict[str, Any] | None:
     named = [series for series in chart.series if series.style != "thin"]
     return {
         "always": not chart.has_room_for_labels(WIDE),
-        "curves": [{"css": s.css, "label": s.label + (f" ({s.note})" if s.note else "")} for s in named],
+        "curves": [{"css": s.css, "label": s.title} for s in named],
     }
 
 

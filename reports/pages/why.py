@@ -16,8 +16,8 @@ from reports.judging.claims import MINIMUM_SEEDS, Claim
 from reports.judging.evidence import COUNTS, MEASURED, OFF_PROTOCOL, Entry, RunRecord
 from reports.judging.judge import estimate_claim
 from reports.judging.leaderboard import games_title
-from reports.judging.missing import results_flag
-from reports.judging.run_figures import DIAGNOSTIC_POINTS
+from reports.judging.missing import place_flags
+from reports.judging.run_figures import diagnostic_frames
 from reports.judging.score_kinds import AHEAD_OF
 from reports.judging.sides import Basis, find_basis
 from reports.pages.charts import Level, LineChart, Series
@@ -79,7 +79,7 @@ def why_page(report: Report, site: Site) -> dict[str, Any]:
             sections.append({**section, "figures": [figure for figure in figures if figure is not None]})
         if not any(info.family == family for info in report.catalogue.baselines):
             what = f"--games breakout --frames 4M --baselines {HADAMAX},{family}"
-            place = results_flag(report.evidence) + report.catalogue.protocol.flag
+            place = place_flags(report.evidence, report.catalogue)
             command = f"{report.catalogue.command} run {what}{place}"
             lacking.append({"title": _capital(title), "command": command})
     return {
@@ -163,7 +163,6 @@ def _study(name: str, reference: str, report: Report, games: tuple[str, ...]) ->
         reference=name,
         measure="median",
         games=games,
-        games_title="",
         frames=max(e.frames for e in own),
     )
     basis = find_basis(report.evidence, claim)
@@ -197,7 +196,6 @@ def _row(row: Studied, report: Report) -> dict[str, Any]:
         "name": row.info.name,
         "title": row.info.title,
         "css": colour(report, row.info.name),
-        "is_reference": is_reference,
         "runs": f"{games_title(games)}, {numerals.frames(row.runs[0].frames)}, "
         f"{numerals.seeds_text((min(seeds.values()), max(seeds.values())))}"
         + (f", {OFF_PROTOCOL}" if any(e.standing == OFF_PROTOCOL for e in row.runs) else ""),
@@ -324,7 +322,7 @@ def _figure(
         if values is None or not np.isfinite(values).any():
             continue
         budget = row.runs[0].frames
-        frames = np.arange(1, DIAGNOSTIC_POINTS + 1) * budget / DIAGNOSTIC_POINTS
+        frames = diagnostic_frames(budget)
         is_main = row.info.name.removesuffix("-bf16") == HADAMAX
         series.append(
             Series(

@@ -144,15 +144,11 @@ class Band:
     high: Scores
 
 
-def band(label: str, scores: tuple[Scores, ...], statistic: object, repetitions: int, scale: Scale = LINEAR) -> Band:
+def band(label: str, scores: tuple[Scores, ...], statistic: Statistic, repetitions: int, scale: Scale = LINEAR) -> Band:
     """A statistic that gives a curve, with its pointwise interval."""
-    intervals = interval(label, scores, statistic, repetitions, scale)  # type: ignore[arg-type]
-    columns = [[np.nan if end is None else end for end in ends] for ends in _columns(intervals)]
-    return Band(*(np.array(column) for column in columns))
-
-
-def _columns(intervals: list[Interval]) -> tuple[list[float | None], list[float | None], list[float | None]]:
-    return ([i.estimate for i in intervals], [i.low for i in intervals], [i.high for i in intervals])
+    found = interval(label, scores, statistic, repetitions, scale)
+    columns = [[i.estimate for i in found], [i.low for i in found], [i.high for i in found]]
+    return Band(*(np.array(column, np.float64) for column in columns))  # None is nan
 
 
 def median_curve(scores: Scores) -> Scores:

@@ -71,7 +71,6 @@ class Interval:
 class Scale:
     """Where a statistic's draws are near enough normal for Student's interval."""
 
-    name: str
     to: Callable[[Scores], Scores]  # nan where a value has no place on it
     back: Callable[[Scores], Scores]
 
@@ -80,9 +79,9 @@ def _logarithm(values: Scores) -> Scores:
     return np.log(values, out=np.full(np.shape(values), np.nan), where=np.asarray(values) > 0)
 
 
-LINEAR = Scale("linear", lambda values: values, lambda values: values)
-OF_GAINS = Scale("gain", lambda values: _logarithm(1 + values), np.expm1)  # a ratio less 1
-OF_RATIOS = Scale("ratio", _logarithm, np.exp)
+LINEAR = Scale(lambda values: values, lambda values: values)
+OF_GAINS = Scale(lambda values: _logarithm(1 + values), np.expm1)  # a ratio less 1
+OF_RATIOS = Scale(_logarithm, np.exp)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from functools import cache
 import numpy as np
 from scipy import optimize, stats
 
-from reports.statistics.bootstrap import CONFIDENCE, SAME_DRAWS, TAIL, Scores, freedom, is_one_value
+from reports.statistics.bootstrap import SAME_DRAWS, TAIL, Scores, freedom, is_one_value
 
 POWER = 0.80
 RANGE = 0.80  # of the standard error, and so of the seeds needed
@@ -46,10 +46,11 @@ class Seeds:
 class Power:
     """None where the spread is not known, for too few seeds of some game, or where there is no effect to settle."""
 
-    smallest: float | None  # effect distinguishable from none with the runs at hand, in the claim's unit
-    needed: Seeds | None  # on all games of the claim, to tell `effect` from none, or for an interval within a margin
-    confirming: Seeds | None  # the same, to tell the claimed effect from half of it
-    effect: float | None  # the claimed one, or the estimate where the claim names none
+    smallest: float | None = None  # effect distinguishable from none with the runs at hand, in the claim's unit
+    needed: Seeds | None = (
+        None  # on all games of the claim, to tell `effect` from none, or for an interval within a margin
+    )
+    confirming: Seeds | None = None  # the same, to tell the claimed effect from half of it
     reason: str = ""  # why something is None
 
 
@@ -117,37 +118,37 @@ def power(
         why_unknown: why there are no draws.
     """
     if draws is None:
-        return Power(None, None, None, effect, why_unknown)
+        return Power(reason=why_unknown)
     known = draws[np.isfinite(draws)]
     if len(known) < (1 - TAIL) * len(draws) or len(known) < 2:  # as many as leave the interval open
-        return Power(None, None, None, effect, NEAR_ZERO)
+        return Power(reason=NEAR_ZERO)
     if is_one_value(known):
-        return Power(None, None, None, effect, SAME_DRAWS)
+        return Power(reason=SAME_DRAWS)
     if is_ratio:
         placed = known[known > -1]
         if len(known) - len(placed) > TAIL * len(draws):  # the interval is then not on a log scale either
-            return Power(None, None, None, effect, NEGATIVE)
+            return Power(reason=NEGATIVE)
         known = np.log1p(placed)
     error = float(known.std())
     reach = standard_errors(design.degrees) * error * true_over_seen(0.5, design.degrees)
     smallest = float(np.expm1(reach)) if is_ratio else reach
     if margin is not None:
         width = float(np.log1p(margin)) if is_ratio else margin
-        return Power(smallest, _seeds(error, width, design, standard_errors_within), None, effect)
+        return Power(smallest, _seeds(error, width, design, standard_errors_within))
     if not effect:
-        return Power(smallest, None, None, effect, "no effect to tell from none")
+        return Power(smallest, reason="no effect to tell from none")
     size = float(np.log1p(effect)) if is_ratio else effect
     needed = _seeds(error, abs(size), design)
     if half is None:
-        return Power(smallest, needed, None, effect)
+        return Power(smallest, needed)
     apart = size - (float(np.log1p(half)) if is_ratio else half)
-    return Power(smallest, needed, _seeds(error, abs(apart), design), effect)
+    return Power(smallest, needed, _seeds(error, abs(apart), design))
 
 
 @cache
 def standard_errors(degrees: float) -> float:
     """How many standard errors an effect needs to be told from none in 80 % of experiments."""
-    bar = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, degrees))
+    bar = float(stats.t.ppf(1 - TAIL, degrees))
 
     def lacking(shift: float) -> float:
         return float(stats.nct.sf(bar, degrees, shift)) - POWER
@@ -158,7 +159,7 @@ def standard_errors(degrees: float) -> float:
 @cache
 def standard_errors_within(degrees: float) -> float:
     """How many standard errors wide a margin holds the interval in 80 % of experiments without difference."""
-    bar = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, degrees))
+    bar = float(stats.t.ppf(1 - TAIL, degrees))
     shares = (np.arange(2000) + 0.5) / 2000
     half_widths = bar * np.sqrt(stats.chi2.ppf(shares, degrees) / degrees)
 

@@ -16,15 +16,17 @@ import jsonschema
 import pytest
 from made_up_runs import make_catalogue, write_run
 
+import reports
 from reports.build import Outcome, build, summarise
 from reports.errors import ReportsError
 from reports.markdown import render
 from reports.statistics.bootstrap import SAME_DRAWS
-from reports.summary import LEADERBOARD_HEADER, SCHEMA_FILE
+from reports.summary import LEADERBOARD_HEADER
 from results.errors import ResultsError
 from results.games import ATARI5
 
 CATALOGUE = make_catalogue()
+SCHEMA_FILE = Path(reports.__file__).parent / "summary.schema.json"
 
 
 @pytest.fixture(scope="session")
