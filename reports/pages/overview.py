@@ -14,7 +14,7 @@ from reports.judging.evidence import NOT_COMPARABLE
 from reports.judging.judge import Judgement
 from reports.judging.leaderboard import PUBLISHED, Group, Row
 from reports.judging.missing import place_flags
-from reports.judging.verdicts import INCONCLUSIVE, INSUFFICIENT, NOT_REPRODUCED, REPRODUCED, SHOWN, SMALLER
+from reports.judging.verdicts import INSUFFICIENT, VERDICTS
 from reports.pages.card import VERDICT_CSS
 from reports.pages.charts import mini_interval, sparkline
 from reports.pages.claims_table import claims_table
@@ -93,11 +93,7 @@ def answer(report: Report) -> str:
         which = "It has" if total == 1 else f"{preliminary} of them {'has' if preliminary == 1 else 'have'}"
         seen = f" {which} a preliminary estimate." if preliminary else ""
         return f"Not settled yet: {lacking} the runs that a verdict needs.{seen}"
-    words = [
-        f"{count} {verdict}"
-        for verdict in (REPRODUCED, SHOWN, SMALLER, INCONCLUSIVE, NOT_REPRODUCED)
-        if (count := sum(j.verdict == verdict for j in judged))
-    ]
+    words = [f"{count} {verdict}" for verdict in VERDICTS if (count := sum(j.verdict == verdict for j in judged))]
     if total == 1:
         return f"The claim is judged: {judged[0].verdict}."
     rest = total - len(judged)

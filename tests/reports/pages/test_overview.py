@@ -52,6 +52,7 @@ def told(*judged: str, waiting: int = 0, preliminary: int = 0, runs: int = 1) ->
             "Of 2 claims, 1 is judged: 1 reproduced. One still lacks the runs that a verdict needs.",
         ),
         (told("reproduced", "reproduced"), "Of 2 claims, 2 are judged: 2 reproduced."),
+        (told("reproduced", "alike", "behind"), "Of 3 claims, 3 are judged: 1 reproduced, 1 alike and 1 behind."),
     ],
 )
 def test_the_answer_is_a_sentence_for_one_claim_and_for_many(said: str, expected: str) -> None:
