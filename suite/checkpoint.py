@@ -23,7 +23,6 @@ from results.errors import ResultsError
 from results.store import write_bytes
 from suite.run_files import ACTION_LOG_FILE, CHECKPOINT_NAME
 
-ACTIONS_FILE = ACTION_LOG_FILE
 _OLD_NAME = "checkpoint.pt"  # of runs begun before checkpoints had a SHA-256; replaced at the first save
 _KEPT = 2
 
@@ -92,7 +91,7 @@ def keep_only_the_newest(directory: Path) -> None:
     Where none is sound, all stay.
     """
     files = checkpoint_files(directory)
-    kept = next((path for path in files if _is_sound(path, directory / ACTIONS_FILE)), None)
+    kept = next((path for path in files if _is_sound(path, directory / ACTION_LOG_FILE)), None)
     for path in files:
         if kept is not None and path != kept:
             path.unlink(missing_ok=True)
@@ -125,7 +124,7 @@ def load_checkpoint(directory: Path, device: torch.device) -> Found:
     damaged: list[str] = []
     for path in checkpoint_files(directory):
         try:
-            data, state = _sound(path, directory / ACTIONS_FILE)
+            data, state = _sound(path, directory / ACTION_LOG_FILE)
         except ResultsError as error:
             damaged.append(str(error))
         else:

@@ -11,9 +11,9 @@ from results.actions import read_log
 from results.errors import ResultsError
 from results.schema import EPISODE_KINDS, EPISODES_FILE
 from results.store import Run, read_episodes
-from suite.checkpoint import ACTIONS_FILE
 from suite.errors import UserError
 from suite.proof import Game
+from suite.run_files import ACTION_LOG_FILE
 
 BEST, LAST = "best", "last"
 
@@ -52,7 +52,7 @@ def read_actions(run: Run) -> ActionSource:
         together = log.actions(kept)
         return ActionSource(frozenset(kept), {name: together[:, i] for i, name in enumerate(kept)})
     names = [(kind, i) for kind in EPISODE_KINDS for i in range(len(seeds_of(run, kind)))]
-    path = run.directory / ACTIONS_FILE
+    path = run.directory / ACTION_LOG_FILE
     try:
         data = path.read_bytes()
     except FileNotFoundError:

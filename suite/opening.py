@@ -18,12 +18,13 @@ from results.errors import ResultsError
 from results.games import GAMES
 from results.lock import LockLost, RunLock
 from results.schema import RunSpec
-from suite.checkpoint import ACTIONS_FILE, ActionLog, load_checkpoint
+from suite.checkpoint import ActionLog, load_checkpoint
 from suite.machine import prepare
 from suite.own_code import keep_code
 from suite.plan import groups_problem
 from suite.protocol import full_config, load_protocol, run_spec
 from suite.recorder import Recorder
+from suite.run_files import ACTION_LOG_FILE
 from suite.run_manifest import RunManifest, hardware, write_failure
 from suite.run_messages import RunOptions
 
@@ -120,7 +121,7 @@ def opened(
             _refuse_other_paths(directory, agent.paths, found.state)
             manifest.describe(agent, prepared + agent.paths)
             steps = found.state["vector_steps"] if found.state else 0
-            log = ActionLog(directory / ACTIONS_FILE, agent.environments, vector_steps=steps)
+            log = ActionLog(directory / ACTION_LOG_FILE, agent.environments, vector_steps=steps)
             stack.callback(log.close)
             yield OpenRun(directory, lock, agent, Recorder(agent.total_frames), log, manifest, found.state, threads)
     except (RunRefused, LockLost):

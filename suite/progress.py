@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from results.schema import RunSpec
 from suite import display
 from suite.executors import Audience, Outcome
-from suite.run_process import LOG_FILE
+from suite.run_files import RUN_LOG_FILE
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -78,7 +78,7 @@ def outcome_line(outcome: Outcome) -> str:
     """What became of a run, in one line."""
     words = {"skipped": "was done already", "interrupted": "stopped; its checkpoint is written"}
     if outcome.result == "failed":
-        return f"{outcome.spec}: FAILED: {outcome.reason} (more in {outcome.spec.directory / LOG_FILE})"
+        return f"{outcome.spec}: FAILED: {outcome.reason} (more in {outcome.spec.directory / RUN_LOG_FILE})"
     return f"{outcome.spec}: {outcome.reason or words.get(outcome.result, outcome.result)}"
 
 

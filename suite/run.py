@@ -22,8 +22,9 @@ from results.store import (
     timing_table,
     write_tables,
 )
-from suite.checkpoint import ACTIONS_FILE, keep_only_the_newest, save_checkpoint
+from suite.checkpoint import keep_only_the_newest, save_checkpoint
 from suite.opening import OpenRun, opened, refuse_foreign
+from suite.run_files import ACTION_LOG_FILE
 from suite.run_messages import RunOptions, RunStatus
 
 __all__ = ["Report", "RunOptions", "RunStatus", "execute"]
@@ -105,7 +106,7 @@ def _train(run: OpenRun, checkpoint_seconds: float, report: Report, stop_request
             saved = time.perf_counter()
     _save(run, "done")
     keep_only_the_newest(run.directory)
-    (run.directory / ACTIONS_FILE).unlink()  # packed
+    (run.directory / ACTION_LOG_FILE).unlink()  # packed
     return "done"
 
 
@@ -181,7 +182,7 @@ def _write(run: OpenRun, status: str) -> None:
 def _drop_packed_log(directory: Path, manifest: dict[str, Any]) -> None:
     """Removes the action log of a run that was killed after it was packed."""
     if manifest["actions"] is not None:
-        (directory / ACTIONS_FILE).unlink(missing_ok=True)
+        (directory / ACTION_LOG_FILE).unlink(missing_ok=True)
 
 
 def _status(run: OpenRun, frames: float, seconds_of_update: float) -> RunStatus:

@@ -21,7 +21,6 @@ from suite.run_files import RUN_LOG_FILE
 if TYPE_CHECKING:
     from suite.run_messages import RunOptions, RunStatus
 
-LOG_FILE = RUN_LOG_FILE
 PREEMPTED = "preempted: its node was taken away"  # why a run stopped that nobody asked to
 CRASHED = "crashed"  # a failure that may pass when the run is started again
 # By name: to import torch could be what failed.
@@ -71,7 +70,7 @@ def work(spec: RunSpec, results: Path, options: RunOptions, execute: Callable[..
         return stop.is_set() and (reasons[0] if reasons else True)
 
     try:
-        _redirect_output(run_directory(results, spec) / LOG_FILE)
+        _redirect_output(run_directory(results, spec) / RUN_LOG_FILE)
         result = (
             execute(spec, results=results, options=options, report=report, stop_requested=stop_requested),
             "",

@@ -21,8 +21,8 @@ from results.schema import CODE_FOLDER, CODE_KEY, FULL_ACTIONS_FILE
 from results.store import Run
 from results.submissions import MAX_CODE_FILES, is_extra_member
 from results.verify import verify_run
-from suite.checkpoint import ACTIONS_FILE as LOGGED_ACTIONS
 from suite.protocol import PROTOCOLS, full_config, load_protocol
+from suite.run_files import ACTION_LOG_FILE
 
 _NAMED = 3  # values that are named of a configuration that differs
 
@@ -44,7 +44,7 @@ def _unfinished(run: Run) -> list[str]:
 def _unlogged(run: Run) -> list[str]:
     actions = run.manifest["actions"]
     if actions is None:
-        where = " (python -m suite pack makes it of actions.bin)" if (run.directory / LOGGED_ACTIONS).exists() else ""
+        where = " (python -m suite pack makes it of actions.bin)" if (run.directory / ACTION_LOG_FILE).exists() else ""
         return [f"has no action log, so its games cannot be played again{where}"]
     if actions["kept"] != ALL and not (run.directory / FULL_ACTIONS_FILE).exists():
         return [f"its whole action log, {FULL_ACTIONS_FILE}, is not beside it; a submission needs all of it"]

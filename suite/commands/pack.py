@@ -14,6 +14,7 @@ from pathlib import Path
 from results.errors import ResultsError
 from suite import arguments, display, flags
 from suite.errors import UserError
+from suite.run_files import ACTION_LOG_FILE
 
 NAME = "pack"
 SUMMARY = "pack the action logs of runs that older code finished"
@@ -33,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     from results.store import Run, open_run, scan
-    from suite.checkpoint import ACTIONS_FILE
     from suite.packing import pack_finished
 
     results = arguments.results_folder(parsed.results)
@@ -42,14 +42,14 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.runs:
         found = [open_run(results / place) for place in parsed.runs]
     else:
-        found = [entry for entry in scan(results) if (entry.directory / ACTIONS_FILE).exists()]
+        found = [entry for entry in scan(results) if (entry.directory / ACTION_LOG_FILE).exists()]
     packed = 0
     for entry in found:
         if not isinstance(entry, Run):
             raise ResultsError(entry.reason)
         if not parsed.runs and not entry.is_done:
             continue  # it still needs its log
-        file = parsed.actions or entry.directory / ACTIONS_FILE
+        file = parsed.actions or entry.directory / ACTION_LOG_FILE
         data = _read(file)
         actions = pack_finished(entry.directory, data, source=str(file))
         if parsed.actions is None:

@@ -26,8 +26,8 @@ from suite.executors import LocalExecutor, Outcome, Supervision
 from suite.own_code import own_files, tell, try_own
 from suite.own_shipping import pack_own
 from suite.plan import RunState, budget_notes, refuse_many_groups, refuse_unusable, wanted_states
+from suite.run_files import RUN_LOG_FILE
 from suite.run_messages import RunOptions
-from suite.run_process import LOG_FILE
 from suite.run_queue import expected_seconds
 
 NAME = "run"
@@ -368,7 +368,7 @@ def _tell_what_is_left(outcomes: list[Outcome], results: Path, parsed: argparse.
     if failed:
         print(f"\n{len(failed)} of {display.plural(len(outcomes), 'run')} failed:", file=sys.stderr)
         for outcome in failed:
-            log = results / outcome.spec.directory / LOG_FILE
+            log = results / outcome.spec.directory / RUN_LOG_FILE
             print(f"  {outcome.spec}: {outcome.reason} (log: {log})", file=sys.stderr)
         _print_commands("try again with:", failed, parsed)
     if stopped:

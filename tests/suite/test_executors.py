@@ -20,7 +20,8 @@ from results.lock import RunLock
 from results.store import run_directory
 from suite import executors
 from suite.executors import LocalExecutor, Supervision
-from suite.run_process import LOG_FILE, _may_pass
+from suite.run_files import RUN_LOG_FILE
+from suite.run_process import _may_pass
 
 NEVER = Supervision(restarts=0, silent_seconds=600.0)
 
@@ -85,8 +86,8 @@ def test_runs_that_fail_do_not_stop_the_others(tmp_path):
 
 def test_what_a_run_prints_and_its_traceback_go_to_its_log(tmp_path, capfd):
     LocalExecutor(tmp_path, ["a"], NEVER, fake_runs.by_seed).run([spec_of(0), spec_of(1)], Events())
-    assert (run_directory(tmp_path, spec_of(0)) / LOG_FILE).read_text() == "a library chatters\n"
-    assert "Traceback" in (run_directory(tmp_path, spec_of(1)) / LOG_FILE).read_text()
+    assert (run_directory(tmp_path, spec_of(0)) / RUN_LOG_FILE).read_text() == "a library chatters\n"
+    assert "Traceback" in (run_directory(tmp_path, spec_of(1)) / RUN_LOG_FILE).read_text()
     assert capfd.readouterr() == ("", "")
 
 
@@ -218,7 +219,7 @@ def test_a_run_whose_parent_was_killed_gives_up_its_lock_in_the_middle_of_an_upd
             time.sleep(0.05)
     else:
         pytest.fail("the lock was still held")
-    assert "its parent died" in (run_directory(tmp_path, spec_of()) / LOG_FILE).read_text()
+    assert "its parent died" in (run_directory(tmp_path, spec_of()) / RUN_LOG_FILE).read_text()
 
 
 def test_a_run_that_crashes_or_hangs_is_started_again_and_says_so(tmp_path):

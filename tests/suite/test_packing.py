@@ -10,9 +10,9 @@ from results.actions import read_log
 from results.schema import ACTIONS_FILE as PACKED_FILE
 from results.schema import MANIFEST_FILE
 from results.verify import verify_run
-from suite.checkpoint import ACTIONS_FILE
 from suite.cli import main
 from suite.proof import replay
+from suite.run_files import ACTION_LOG_FILE
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def played(tmp_path_factory):
 def old(played, tmp_path):
     run = copied(played, tmp_path)
     log = read_log(run)
-    (run.directory / ACTIONS_FILE).write_bytes(log.actions(log.names).tobytes())
+    (run.directory / ACTION_LOG_FILE).write_bytes(log.actions(log.names).tobytes())
     (run.directory / PACKED_FILE).unlink()
     manifest = json.loads((run.directory / MANIFEST_FILE).read_text())
     for key in ("cpu_seconds", "actions", "checksum"):
@@ -42,7 +42,7 @@ def pack(run, *arguments):
 def test_an_old_log_is_packed_and_earns_its_games(played, old):
     assert verify_run(old) == []
     assert pack(old) == 0
-    assert not (old.directory / ACTIONS_FILE).exists()
+    assert not (old.directory / ACTION_LOG_FILE).exists()
     packed = opened(old.directory)
     assert verify_run(packed) == []
     assert {**packed.manifest, "cpu_seconds": None} == {**played.manifest, "cpu_seconds": None}
@@ -52,15 +52,15 @@ def test_an_old_log_is_packed_and_earns_its_games(played, old):
 
 def test_a_log_under_xz_is_taken_from_anywhere_and_left_there(old, tmp_path):
     file = tmp_path / "log.actions.bin.xz"
-    file.write_bytes(lzma.compress((old.directory / ACTIONS_FILE).read_bytes()))
-    (old.directory / ACTIONS_FILE).unlink()
+    file.write_bytes(lzma.compress((old.directory / ACTION_LOG_FILE).read_bytes()))
+    (old.directory / ACTION_LOG_FILE).unlink()
     assert pack(old, old.spec.directory, "--actions", file) == 0
     assert file.exists()
     assert verify_run(opened(old.directory)) == []
 
 
 def test_a_log_of_another_length_is_refused_and_nothing_is_changed(old, capsys):
-    log = old.directory / ACTIONS_FILE
+    log = old.directory / ACTION_LOG_FILE
     log.write_bytes(log.read_bytes()[:-1])
     before = (old.directory / MANIFEST_FILE).read_bytes()
     assert pack(old) == 2
@@ -77,7 +77,7 @@ def test_a_packing_that_was_killed_is_done_again(old):
 
 
 def test_only_the_log_that_is_packed_is_removed_afterwards(old, capsys):
-    log, data = old.directory / ACTIONS_FILE, (old.directory / ACTIONS_FILE).read_bytes()
+    log, data = old.directory / ACTION_LOG_FILE, (old.directory / ACTION_LOG_FILE).read_bytes()
     assert pack(old) == 0
     log.write_bytes(b"\0" * 1440)
     assert pack(old, old.spec.directory) == 2

@@ -25,8 +25,9 @@ from suite.own_code import own_files
 from suite.own_shipping import pack_own
 from suite.protocol import load_protocol, run_spec
 from suite.run import execute
+from suite.run_files import RUN_LOG_FILE
 from suite.run_messages import RunOptions
-from suite.run_process import LOG_FILE, execute_run
+from suite.run_process import execute_run
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of the processes and sockets that it leaves open
@@ -97,7 +98,7 @@ def test_a_node_lost_in_the_middle_of_runs_changes_none_of_their_bytes(tmp_path)
     seen = ("was lost", "was killed", "could not reach")
     assert any(sign in reason for _, reason in events.restarts for sign in seen), events.restarts
     assert executor.parcels >= 3
-    printed = (run_directory(tmp_path / "ray", events.restarts[0][0]) / LOG_FILE).read_text()
+    printed = (run_directory(tmp_path / "ray", events.restarts[0][0]) / RUN_LOG_FILE).read_text()
     assert printed.count(", node ") >= 2  # where it began, and where it went on
     assert_same_as_here(tmp_path / "ray", tmp_path / "here", specs)
 

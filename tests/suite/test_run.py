@@ -19,9 +19,10 @@ from baselines.registry import load_pinned
 from results.errors import ResultsError
 from results.store import read_episodes, read_manifest, read_metrics, run_directory
 from suite import opening, run_manifest
-from suite.checkpoint import ACTIONS_FILE, ActionLog, checkpoint_files
+from suite.checkpoint import ActionLog, checkpoint_files
 from suite.protocol import load_protocol, run_spec
 from suite.run import RunOptions, execute
+from suite.run_files import ACTION_LOG_FILE
 
 TINY = {"train_environments": 4, "greedy_environments": 2, "rollout_agent_steps": 8, "minibatches": 2, "epochs": 1}
 FRAMES_PER_UPDATE = 128
@@ -262,7 +263,7 @@ def test_a_corrupt_checkpoint_is_named_with_what_to_do(tmp_path):
 def test_an_altered_action_log_is_noticed(tmp_path):
     spec = spec_of()
     go(spec, tmp_path, stop_after=40)
-    path = run_directory(tmp_path, spec) / ACTIONS_FILE
+    path = run_directory(tmp_path, spec) / ACTION_LOG_FILE
     actions = np.fromfile(path, dtype=np.uint8)
     (3 - actions).astype(np.uint8).tofile(path)
     before = read_manifest(run_directory(tmp_path, spec))
@@ -356,7 +357,7 @@ def test_a_log_cut_short_falls_back_to_the_checkpoint_that_it_reaches(whole, tmp
     spec = spec_of()
     options = dataclasses.replace(OPTIONS, checkpoint_seconds=0.0)
     go(spec, tmp_path, stop_after=60, options=options)
-    log = run_directory(tmp_path, spec) / ACTIONS_FILE
+    log = run_directory(tmp_path, spec) / ACTION_LOG_FILE
     log.write_bytes(log.read_bytes()[:-1])
     assert go(spec, tmp_path)[0] == "done"
     assert table_bytes(spec, whole) == table_bytes(spec, tmp_path)
