@@ -12,7 +12,6 @@ the digest of the whole log, so that a run cannot choose what it is asked about.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,7 +105,7 @@ def pack(actions: np.ndarray, *, train: int) -> PackedLog:
     arrays = [
         pa.array(kinds).dictionary_encode().cast(ACTION_SCHEMA.field("kind").type),
         pa.array(numbers, pa.int16()),
-        pa.array([hashlib.sha256(column).hexdigest() for column in columns]),
+        pa.array(list(map(sha256_hex, columns))),
         pa.array(columns, pa.binary()),
     ]
     return PackedLog(pa.Table.from_arrays(arrays, schema=ACTION_SCHEMA))
@@ -187,6 +186,6 @@ def log_problems(log: PackedLog, entry: Mapping[str, Any], *, is_whole: bool = F
         problems.append(f"lacks the actions of {len(missing)} environments that must be kept")
     for kind, environment, digest, actions in zip(*log.table.columns, strict=True):
         data = actions.as_py()
-        if data and (len(data) != entry["vector_steps"] or hashlib.sha256(data).hexdigest() != digest.as_py()):
+        if data and (len(data) != entry["vector_steps"] or sha256_hex(data) != digest.as_py()):
             problems.append(f"actions of the {kind.as_py()} environment {environment.as_py()} do not fit their digest")
     return problems

@@ -9,7 +9,6 @@ import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import filelock
@@ -66,9 +65,7 @@ class RunLock:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._signed() == self._signature:
             (self._directory / _HOLDER_FILE).unlink(missing_ok=True)
         self._lock.release()

@@ -18,6 +18,7 @@ Beside these, and never committed, lie `actions-full.parquet` (the whole of a lo
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -134,6 +135,13 @@ def parse_frames_directory(name: str) -> int:
     if format_frames(frames) != name:
         raise ValueError(f"{name!r} should be written {format_frames(frames)!r}")
     return frames
+
+
+def format_seeds(seeds: Sequence[int]) -> str:
+    """Seeds as users write them: '3' is 0,1,2; '0,4' those two; '4,' that one."""
+    if tuple(seeds) == tuple(range(len(seeds))):
+        return str(len(seeds))
+    return ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
 
 
 def rank_rows(total_frames: int) -> int:

@@ -217,6 +217,14 @@ def writable_folder(path: Path, flag: str = "--results") -> Path:
     return path
 
 
+def refuse_unwritable(file: Path, *, force: bool) -> None:
+    """Raises UserError for a file that is there, unless `force`d, or whose folder is not."""
+    if file.is_dir() or (file.exists() and not force):
+        raise UserError(f"{file} exists already; choose another name, or add --force")
+    if not file.absolute().parent.is_dir():
+        raise UserError(f"{file.parent} is no folder; make it first")
+
+
 def parse_protocol(text: str, *, or_all: bool = False) -> str:
     """The name of a protocol. `or_all`: the message says that 'all' may be asked for (`means_all_protocols`)."""
     wanted = text.strip().lower()
@@ -259,10 +267,3 @@ def _whole(text: str, flag: str) -> int:
 
 def _once(items: Iterable[Item]) -> tuple[Item, ...]:
     return tuple(dict.fromkeys(items))
-
-
-def spell_seeds(seeds: Sequence[int]) -> str:
-    """The shortest text that `parse_seeds` reads back as `seeds`."""
-    if tuple(seeds) == tuple(range(len(seeds))):
-        return str(len(seeds))
-    return f"{seeds[0]}," if len(seeds) == 1 else ",".join(map(str, seeds))

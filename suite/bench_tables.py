@@ -42,14 +42,8 @@ def tables(facts: Mapping[str, Any]) -> str:
     speeds = _table(
         ("baseline", "path"),
         (
-            *(
-                "whole loop",
-                "lowest, highest",
-                "acting alone",
-                "learning alone",
-                "of envpool alone",
-                "of learning alone",
-            ),
+            *("whole loop", "lowest, highest", "acting alone", "learning alone"),
+            *("of envpool alone", "of learning alone"),
             *("times plain", "times one environment", "times one run", "CPU ms a step", "peak memory"),
         ),
         [_speed_row(row) for row in facts["rows"]],
@@ -58,7 +52,7 @@ def tables(facts: Mapping[str, Any]) -> str:
         ("baseline",),
         _PARTS,
         [
-            [row["baseline"], *(_share(row["time_shares"].get(part)) for part in _PARTS)]
+            [row["baseline"], *(_or_nothing(display.percent, row["time_shares"].get(part)) for part in _PARTS)]
             for row in facts["rows"]
             if row["label"] == "fast"
         ],
@@ -118,10 +112,6 @@ def _range(row: Mapping[str, Any]) -> str:
     speeds = (row[key] for key in ("agent_steps_per_second", "slowest", "fastest"))
     median, slowest, fastest = map(display.count, speeds)
     return f"{median} ({slowest}, {fastest})"
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else display.percent(value)
 
 
 def _or_nothing(spell: Callable[[float], str], value: float | None) -> str:

@@ -27,7 +27,7 @@ def catalogue(protocol_name: str = FIRST_PROTOCOL, docs: Path = DOCS_FOLDER) -> 
                 values=d.values,
                 sources=d.sources,
                 references=d.references,
-                deviations_markdown=deviations(docs / _page(d.name)),
+                deviations_markdown=section(docs / _page(d.name), "Deviations"),
                 about_markdown=about(d.name, docs),
                 is_variant=d.name not in BASELINES,
                 family=family_of(d.name) or "",
@@ -62,11 +62,6 @@ def about(name: str, docs: Path = DOCS_FOLDER) -> str:
         return ""
     in_bf16 = " Here the encoder computes in bf16, which no paper's protocol does." if base_of(name) != name else ""
     return f"{words}{in_bf16}"
-
-
-def deviations(page: Path) -> str:
-    """The text below the heading "Deviations..." of a baseline's page, as Markdown; "" without page or heading."""
-    return section(page, "Deviations")
 
 
 def section(page: Path, heading: str) -> str:

@@ -9,15 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from results.schema import FIRST_PROTOCOL, RunSpec
 from suite import display
 from suite.errors import UserError
+from suite.host_memory import host_bytes
 from suite.node_checks import NodeFacts, own_facts, probe, problems
-
-if TYPE_CHECKING:
-    from baselines.memory_plan import MemoryPlan
 
 _ANSWER_SECONDS = 5.0
 _CHECK_SECONDS = 300.0  # torch, envpool and some games, from a slow disk
@@ -36,8 +34,7 @@ class Needs:
 
     def memory_bytes(self, spec: RunSpec) -> int:
         """Of the host: on a GPU the frames and the learner lie there."""
-        plan = _memory_plan(spec)
-        return _HOST_BYTES + (plan.bookkeeping + plan.process if self.gpus else plan.total)
+        return _HOST_BYTES + host_bytes(spec, on_gpu=self.gpus > 0)
 
 
 @dataclass
@@ -265,22 +262,17 @@ class Nodes:
         """More runs on a GPU than its memory holds."""
         if not self._needs.gpus or node.facts is None or not node.facts.gpus or self._largest is None:
             return []
+        from suite.gpu_memory import device_bytes  # it imports torch
+
         at_once = max(1, int(1 / self._needs.gpus + 1e-9))
-        plan = _memory_plan(self._largest)
+        needed = at_once * device_bytes(self._largest)
         name, has = node.facts.gpus[0]
-        if at_once * plan.on_device <= has:
+        if needed <= has:
             return []
         return [
-            f"{at_once} runs on a GPU need {display.size(at_once * plan.on_device)}, its {name} has "
-            f"{display.size(has)}; give a larger --gpus-per-run"
+            f"{at_once} runs on a GPU need {display.size(needed)}, its {name} has {display.size(has)}; "
+            "give a larger --gpus-per-run"
         ]
-
-
-def _memory_plan(spec: RunSpec) -> MemoryPlan:
-    from baselines.memory_plan import memory_plan  # it imports torch, and so does the agent's configuration
-    from baselines.registry import load_pinned
-
-    return memory_plan(load_pinned(spec.baseline).config, spec.frames)
 
 
 def _draining() -> list[str]:

@@ -17,7 +17,6 @@ from suite.flags import Flags
 from suite.run_messages import RunOptions
 
 LOCAL, RAY = "local", "ray"
-MAX_GPUS = 1
 _CHECKPOINT_SECONDS = 300.0  # each travels home: with 64 runs of PQN some 4 MB/s
 _SHARED_CHECKPOINT_SECONDS = 60.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -97,7 +96,7 @@ class Courier:
         names = sorted((p.name for p in self._directory.glob("checkpoint-*.pt")), reverse=True)
         for match in filter(None, map(CHECKPOINT_NAME.fullmatch, names)):
             data = (self._directory / match.string).read_bytes()
-            if hashlib.sha256(data).hexdigest() == match["sha256"]:
+            if sha256_hex(data) == match["sha256"]:
                 return match.string, data
         return None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from baselines.registry import BASELINES, BF16, describe
-from results.schema import FIRST_PROTOCOL, RunSpec, format_frames
+from results.schema import FIRST_PROTOCOL, RunSpec, format_frames, format_seeds
 from suite import arguments, display
 from suite.arguments import parse_path
 from suite.errors import UserError
@@ -144,7 +144,7 @@ def spell_selection(specs: list[RunSpec]) -> list[str]:
         return [
             f"--games {','.join(games)} --frames {format_frames(budgets[0])} "
             f"--baselines {','.join(map(_spell_baseline, baselines))} "
-            f"--seeds {arguments.spell_seeds(sorted(seeds))}{of}"
+            f"--seeds {format_seeds(sorted(seeds))}{of}"
         ]
     # No full matrix: one after another, along whatever has the most values.
     key, values = max((("baseline", baselines), ("game", games), ("seed", seeds)), key=lambda pair: len(pair[1]))

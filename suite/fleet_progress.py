@@ -13,7 +13,6 @@ from suite.executors import Outcome
 from suite.progress import PLAIN_INTERVAL_SECONDS, STOPPING, ProgressDisplay, is_terminal, outcome_line, restart_line
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from rich.live import Live
@@ -96,9 +95,7 @@ class FleetProgress(ProgressDisplay):
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
         self._print(self._fleet.line())

@@ -9,7 +9,6 @@ The keeper is a plain object: the cluster's engine gives it a process and calls 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import Counter
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from results.errors import ResultsError
+from results.hashing import sha256_hex
 from results.lock import LockLost, RunLock
 from results.schema import CODE_FOLDER, MANIFEST_FILE, RunSpec
 from results.store import Run, open_run, run_directory, write_bytes
@@ -239,7 +239,7 @@ def _refuse_unfit(name: str, data: bytes) -> None:
     is_code = _CODE_NAME.fullmatch(name) is not None
     if not is_code and ((checkpoint is None and not _is_table_or_manifest(name)) or "/" in name):
         raise OSError(0, "is no file of a run", name)
-    if checkpoint is not None and hashlib.sha256(data).hexdigest() != checkpoint["sha256"]:
+    if checkpoint is not None and sha256_hex(data) != checkpoint["sha256"]:
         raise OSError(0, "its bytes changed on the way", name)
 
 

@@ -148,12 +148,8 @@ def wanted_states(specs: Iterable[RunSpec], results: Path) -> list[RunState]:
     return [_wanted_state(spec, run_directory(results, spec)) for spec in specs]
 
 
-def found_states(found: Iterable[Run | BrokenRun]) -> list[RunState]:
-    """How far each run that a scan of the results folder found is."""
-    return [state_of(run) for run in found]
-
-
 def state_of(run: Run | BrokenRun) -> RunState:
+    """How far a run that a scan of the results folder found is."""
     if isinstance(run, BrokenRun):
         return RunState("broken", run.directory, None, note=run.reason)
     spec, manifest = run.spec, run.manifest

@@ -14,7 +14,6 @@ from suite.executors import Audience, Outcome
 from suite.run_files import RUN_LOG_FILE
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from rich.progress import Progress, TaskID
@@ -32,9 +31,7 @@ class ProgressDisplay(Audience):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
 
@@ -150,9 +147,7 @@ class LiveProgress(ProgressDisplay):
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def started(self, spec: RunSpec) -> None:

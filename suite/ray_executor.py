@@ -64,10 +64,10 @@ class RayExecutor:
         """`seconds`: how long a run is expected to take, for the order; `shared`: all nodes see `results`; `own`:
         baselines of a user's own among the runs; `execute`, `process_of`: what a run does and where, for tests."""
         self._results = results.absolute()
-        self._supervision = supervision
-        self._nodes = nodes
+        self.supervision = supervision
+        self.nodes = nodes
         self._needs = needs
-        self._seconds = seconds
+        self.seconds = seconds
         self._shared = shared
         self._attempts = 0
         # One function for all runs: Ray ships each that it is given to every process, and keeps it.
@@ -100,28 +100,16 @@ class RayExecutor:
     def start(self, spec: RunSpec, keeper: Any) -> tuple[Any, _Start]:
         """Hands a run to Ray. Returns its reference, and what is known of this start."""
         self._attempts += 1
-        jobs = {node.node_id: self._nodes.slots_of(node) for node in self._nodes.fit}
+        jobs = {node.node_id: self.nodes.slots_of(node) for node in self.nodes.fit}
         reference = self._task.options(
             num_cpus=self._needs.cpus,
             num_gpus=self._needs.gpus,
             memory=self._needs.memory_bytes(spec),
             max_retries=0,
-            label_selector=self._nodes.selector,
+            label_selector=self.nodes.selector,
             name=str(spec),
         ).remote(spec, self._attempts, keeper, jobs, self._work)
         return reference, _Start(spec, self._attempts)
-
-    @property
-    def nodes(self) -> Nodes:
-        return self._nodes
-
-    @property
-    def seconds(self) -> Callable[[RunSpec], float]:
-        return self._seconds
-
-    @property
-    def supervision(self) -> Supervision:
-        return self._supervision
 
 
 class _Campaign:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from math import ceil
-from types import TracebackType
 from typing import Self, TextIO
 
 from results.store import Run
@@ -47,9 +46,7 @@ class ReplayProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._clear()
 
     def tick(self, agent_steps: int) -> None:

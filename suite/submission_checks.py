@@ -7,7 +7,6 @@ and last the games: some are played again. Which ones follows from the bundle's 
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from results.actions import read_log
 from results.archive import elsewhere, is_present, unpack
 from results.credits import Credits, identity, read_credits
 from results.errors import ResultsError
-from results.hashing import sha256_hex
+from results.hashing import file_sha256, sha256_hex
 from results.schema import RunSpec
 from results.store import BrokenRun, Run, open_run, read_episodes, scan
 from results.submissions import SUBMISSION_FILE, Submission, is_extra_member, place_of, read_submission
@@ -101,8 +100,7 @@ def examine(file: Path, staging: Path, results: Path, sample: Sample, stream: Te
         names_of[place_of(name)].append(name)
     if not names_of:
         raise ResultsError(f"{file}: holds no runs")
-    with file.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    sha256 = file_sha256(file)
     verdicts = [Verdict(place) for place in sorted(names_of)]
     for verdict in verdicts:
         _check_files(verdict, names_of[verdict.place], staging, members, submission)

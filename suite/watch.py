@@ -42,11 +42,6 @@ class Shown:
         progress.stage("playing it once more", last_step(self.played.run, self.played.game))
         return every_agent_step(self.played, progress.tick)
 
-    @property
-    def seconds(self) -> float:
-        """How long the game takes to watch, about: a reset inside it has no fixed length."""
-        return len(self.played.moments) / STEPS_PER_SECOND
-
 
 def shown(run: Run, game: LoggedGame, actions: np.ndarray, progress: StageProgress) -> Shown:
     """Plays the game again, then frame by frame. Raises GameDiffers if it is not the table's."""

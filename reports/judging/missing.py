@@ -18,7 +18,7 @@ from reports.judging.claims_file import GAME_SETS, find_claim, load_claims
 from reports.judging.evidence import COUNTS, MEASURED, UNFINISHED, Entry, Evidence, load
 from reports.judging.run_figures import OBSERVATIONS
 from reports.judging.sides import Basis, find_basis, side_at, value_of, why_unanswered
-from results.schema import RANK_OBSERVATIONS, RunSpec, format_frames, parse_frames_directory, rank_rows
+from results.schema import RANK_OBSERVATIONS, RunSpec, format_frames, format_seeds, parse_frames_directory, rank_rows
 
 DEFAULT_RESULTS = Path("results/runs")
 
@@ -264,7 +264,7 @@ def run_arguments(runs: tuple[RunSpec, ...], files: Mapping[str, str] | None = N
 
     return [
         f"--baselines {spelled(names)} --games {_games_argument(played)} --frames {format_frames(frames)} "
-        f"--seeds {_seeds_argument(numbers)}"
+        f"--seeds {format_seeds(numbers)}"
         for (frames, played, numbers), names in baselines.items()
     ]
 
@@ -272,12 +272,6 @@ def run_arguments(runs: tuple[RunSpec, ...], files: Mapping[str, str] | None = N
 def _games_argument(games: tuple[str, ...]) -> str:
     whole = next((name for name, members in GAME_SETS.items() if set(members) == set(games)), None)
     return whole or ",".join(games)
-
-
-def _seeds_argument(seeds: tuple[int, ...]) -> str:
-    if seeds == tuple(range(len(seeds))):
-        return str(len(seeds))  # a count
-    return ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")  # the comma makes it a list
 
 
 def speeds(evidence: Evidence, on: str = "") -> Mapping[str, Mapping[str, list[float]]]:

@@ -75,7 +75,7 @@ def run(parsed: argparse.Namespace) -> int:
         raise UserError(f"{file} is neither .tar.gz (runs) nor .csv (scores); give one of these names")
     if file.suffix == ".csv" and selection.protocol is None:
         raise UserError("a table of scores is of one protocol; give --protocol NAME, or export an archive")
-    _refuse_unwritable(file, parsed.force)
+    arguments.refuse_unwritable(file, force=parsed.force)
     from results.archive import export_archive
 
     def wanted(found: Run) -> bool:
@@ -106,13 +106,6 @@ def _tell_passed_over(lines: Sequence[str]) -> None:
         print(f"passed over: {line}", file=sys.stderr)
 
 
-def _refuse_unwritable(file: Path, force: bool) -> None:
-    if file.is_dir() or (file.exists() and not force):
-        raise UserError(f"{file} exists already; choose another name, or add --force")
-    if not file.absolute().parent.is_dir():
-        raise UserError(f"{file.parent} is no folder; make it first")
-
-
 def _export_submission(parsed: argparse.Namespace, selection: Selection, results: Path) -> int:
     file: Path = parsed.submission
     if not file.name.endswith(".tar.gz"):
@@ -125,7 +118,7 @@ def _export_submission(parsed: argparse.Namespace, selection: Selection, results
         raise UserError("a submission carries whole action logs; leave out --without-logs")
     if parsed.file and not selection.is_everything:
         raise UserError("name runs, or choose them with --games, --frames, --baselines and --seeds; not both")
-    _refuse_unwritable(file, parsed.force)
+    arguments.refuse_unwritable(file, force=parsed.force)
     from suite.submission import export_submission, parse_maker
 
     maker = parse_maker(parsed.by, parsed.licence or DEFAULT_LICENCE, parsed.cite)

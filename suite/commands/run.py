@@ -43,7 +43,6 @@ EXAMPLES = """\
   python -m suite run --games atari57 --frames 200M --executor ray --gpus-per-run 0.25
   python -m suite run --games atari5 --frames 40M --baselines pqn,narrow.toml    # with one of your own
 """
-_CHECKPOINT_SECONDS = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -243,7 +242,6 @@ def _slots(
             jobs=jobs,
             groups=groups,
             plain=plain,
-            checkpoint_seconds=_CHECKPOINT_SECONDS,
             own=own,
         )
         for i in range(jobs)

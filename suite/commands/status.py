@@ -16,7 +16,7 @@ from results.store import scan
 from suite import arguments, display, flags
 from suite.errors import UserError
 from suite.flags import Selection
-from suite.plan import STATES, RunState, found_states, wanted_states
+from suite.plan import STATES, RunState, state_of, wanted_states
 from suite.run_files import RUN_LOG_FILE
 
 NAME = "status"
@@ -51,7 +51,7 @@ def run(parsed: argparse.Namespace) -> int:
     if selection.games is not None and selection.frames is not None:
         states = wanted_states(selection.matrix(), results)
     else:
-        found = found_states(scan(results))
+        found = [state_of(run) for run in scan(results)]
         states = [s for s in found if s.spec is None or selection.holds(s.spec)]
         elsewhere = flags.of_other_protocols((s.spec for s in found if s.spec), selection)
     counts = {state: number for state in STATES if (number := Counter(s.state for s in states)[state])}

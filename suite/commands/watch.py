@@ -157,7 +157,4 @@ def _refuse_unfit_file(file: Path | None, force: bool) -> None:
 
     if file.suffix not in SUFFIXES:
         raise UserError(f"--out {file} is no video; give a name that ends in {', '.join(SUFFIXES)}")
-    if file.is_dir() or (file.exists() and not force):
-        raise UserError(f"{file} exists already; choose another name, or add --force")
-    if not file.absolute().parent.is_dir():
-        raise UserError(f"{file.parent} is no folder; make it first")
+    arguments.refuse_unwritable(file, force=force)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from results.errors import ResultsError
 from results.games import ATARI5, ATARI10, ATARI57
-from results.schema import format_frames
+from results.schema import format_frames, format_seeds
 from suite import arguments
 from suite.errors import UserError
 
@@ -117,7 +117,7 @@ def test_refuses_any_other_seeds(text):
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2), (4,), (0, 4), (1, 2)])
 def test_spelled_seeds_read_back(seeds):
-    assert arguments.parse_seeds(arguments.spell_seeds(seeds)) == seeds
+    assert arguments.parse_seeds(format_seeds(seeds)) == seeds
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "", "1.0", "99999"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from baselines.families import BASELINES, PINNED_NAMES
 from baselines.registry import describe, load_pinned
-from suite.catalogue import about, catalogue, deviations
+from suite.catalogue import about, catalogue, section
 from suite.protocol import load_protocol, pinned_hash, run_spec
 
 
@@ -46,13 +46,13 @@ def test_deviations_are_the_section_of_that_name(tmp_path):
             Nothing.
         """)
     )
-    assert deviations(page) == "1. **Seeds.** Spawned.\n2. Another."
+    assert section(page, "Deviations") == "1. **Seeds.** Spawned.\n2. Another."
 
 
 def test_no_page_or_no_such_section_is_an_empty_text(tmp_path):
-    assert deviations(tmp_path / "none.md") == ""
+    assert section(tmp_path / "none.md", "Deviations") == ""
     (tmp_path / "pqn.md").write_text("# PQN\n")
-    assert deviations(tmp_path / "pqn.md") == ""
+    assert section(tmp_path / "pqn.md", "Deviations") == ""
 
 
 def test_the_real_page_of_pqn_is_found():

@@ -105,7 +105,7 @@ def test_states_of_a_scan_include_runs_of_baselines_that_are_not_pinned(tmp_path
     own = tmp_path / "someones-own" / "Pong" / "200k" / "seed-0"
     own.mkdir(parents=True)
     write_manifest(own, manifest)
-    states = plan.found_states(scan(tmp_path))
+    states = [plan.state_of(run) for run in scan(tmp_path)]
     assert [(s.spec.baseline, s.state) for s in states] == [("pqn", "done"), ("someones-own", "done")]
 
 

@@ -19,7 +19,7 @@ from suite import flags, provenance, submission_rules
 from suite.arguments import parse_baselines
 from suite.cli import main
 from suite.errors import UserError
-from suite.plan import found_states, plan_runs
+from suite.plan import plan_runs, state_of
 from suite.proof import replay
 from suite.protocol import PROTOCOLS, full_config, load_protocol, pinned_hash
 
@@ -119,7 +119,7 @@ def test_a_plan_is_of_one_protocol_and_is_spelled_so():
 def test_a_run_of_a_protocol_that_the_suite_lacks_is_named(tmp_path, played):
     run = with_manifest(copied(played[0], tmp_path / "other"), lambda manifest: None)
     unknown = dataclasses.replace(run, spec=dataclasses.replace(run.spec, protocol="mine"))
-    (state,) = found_states([unknown])
+    state = state_of(unknown)
     assert state.state == "other configuration"
     assert "'mine', which this suite does not have (allowed: paper, dopamine)" in state.note
 
