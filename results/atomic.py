@@ -51,11 +51,6 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (text + "\n").encode("utf-8"))
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Writes `table` as Parquet (`table_bytes`)."""
-    write_bytes(path, table_bytes(table))
-
-
 def table_bytes(table: pa.Table) -> bytes:
     """`table` as Parquet: the same rows give the same bytes, for one version of pyarrow."""
     sink = pa.BufferOutputStream()

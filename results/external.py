@@ -29,19 +29,6 @@ from results.reference import DOPAMINE, DOPAMINE_AGENTS, DOPAMINE_SOURCES, dopam
 from results.schema import parse_frames_directory
 from results.store import BrokenRun, external_directory
 
-__all__ = [
-    "ExternalScore",
-    "ExternalScores",
-    "dopamine_scores",
-    "external_directory",
-    "load_external",
-    "read_scores_csv",
-    "refuse_unfit_name",
-    "scores_csv",
-    "store_dopamine",
-    "store_scores",
-]
-
 FORMAT_VERSION = 1
 DOPAMINE_WINDOW_POINTS = 5  # iterations of 1M frames that make one score
 _PROVENANCE_KEYS = ("format_version", "name", "source", "protocol", "sha256", "rows", "imported_at")

@@ -12,11 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from results.atomic import table_bytes, write_bytes, write_json, write_table
+from results.atomic import table_bytes, write_bytes
 from results.errors import ResultsError
 from results.hashing import sha256_hex
-from results.lock import RunLock
-from results.manifest import read_manifest, read_spec, write_manifest
+from results.manifest import read_manifest, read_spec
 from results.schema import (
     ACTION_SCHEMA,
     ACTIONS_FILE,
@@ -36,30 +35,6 @@ from results.schema import (
 
 if TYPE_CHECKING:  # half a second to import, and a scan needs no table
     import pandas as pd
-
-__all__ = [
-    "BrokenRun",
-    "Run",
-    "RunLock",
-    "episode_table",
-    "external_directories",
-    "external_directory",
-    "metric_table",
-    "read_episodes",
-    "read_manifest",
-    "read_metrics",
-    "read_spec",
-    "read_table",
-    "read_timing",
-    "run_directory",
-    "scan",
-    "timing_table",
-    "write_bytes",
-    "write_json",
-    "write_manifest",
-    "write_table",
-    "write_tables",
-]
 
 TABLE_SCHEMAS: Mapping[str, pa.Schema] = {  # of the tables that every run has
     EPISODES_FILE: EPISODE_SCHEMA,

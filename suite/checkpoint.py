@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from results.atomic import write_bytes
 from results.errors import ResultsError
-from results.store import write_bytes
 from suite.run_files import ACTION_LOG_FILE, CHECKPOINT_NAME
 
 _OLD_NAME = "checkpoint.pt"  # of runs begun before checkpoints had a SHA-256; replaced at the first save

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from results.atomic import write_bytes
 from results.errors import ResultsError
 from results.hashing import sha256_hex
 from results.lock import LockLost, RunLock
 from results.schema import CODE_FOLDER, MANIFEST_FILE, RunSpec
-from results.store import Run, open_run, run_directory, write_bytes
+from results.store import Run, open_run, run_directory
 from suite.run_files import ACTION_LOG_FILE, CHECKPOINT_NAME, RUN_LOG_FILE
 
 # Orders to a run: train, leave a node that is taken away, stop at a checkpoint, end at once.

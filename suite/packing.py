@@ -10,7 +10,9 @@ import numpy as np
 from baselines.emulator.envs import FRAME_SKIP
 from results.actions import pack, read_log, write_log
 from results.errors import ResultsError
-from results.store import Run, RunLock, open_run, write_manifest
+from results.lock import RunLock
+from results.manifest import write_manifest
+from results.store import Run, open_run
 from results.verify import verify_run
 
 

@@ -12,16 +12,10 @@ from baselines.agent import FinishedGame, Progress, RetraceMismatch, Tick, envir
 from baselines.registry import add_own
 from results.actions import pack, write_log
 from results.errors import ResultsError
+from results.lock import RunLock
+from results.manifest import read_manifest
 from results.schema import MANIFEST_FILE, RANK_OBSERVATIONS, RunSpec
-from results.store import (
-    RunLock,
-    episode_table,
-    metric_table,
-    read_manifest,
-    run_directory,
-    timing_table,
-    write_tables,
-)
+from results.store import episode_table, metric_table, run_directory, timing_table, write_tables
 from suite.checkpoint import keep_only_the_newest, save_checkpoint
 from suite.opening import OpenRun, opened, refuse_foreign
 from suite.run_files import ACTION_LOG_FILE

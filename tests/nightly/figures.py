@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from results.errors import ResultsError
+from results.manifest import read_manifest, read_spec
 from results.scores import SCORE_WINDOW_GAMES
-from results.store import Run, read_manifest, read_spec
+from results.store import Run
 from results.tables import read_tables
 
 FOLDER = Path(__file__).parent

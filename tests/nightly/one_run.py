@@ -18,7 +18,8 @@ from probe import Probe
 import baselines
 import suite
 from baselines.registry import load_pinned
-from results.store import read_manifest, run_directory
+from results.manifest import read_manifest
+from results.store import run_directory
 from suite.protocol import load_protocol, run_spec
 from suite.run import execute
 from suite.run_messages import RunOptions, RunStatus

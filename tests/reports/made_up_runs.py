@@ -13,8 +13,9 @@ import pyarrow as pa
 from reports.catalogue import BaselineInfo, Catalogue, ProtocolInfo
 from results.games import ATARI57, GAMES
 from results.hashing import config_hash
+from results.manifest import write_manifest
 from results.schema import EPISODE_ENDS, EPISODE_KINDS, EPISODE_SCHEMA, FORMAT_VERSION, METRIC_SCHEMA, RunSpec
-from results.store import run_directory, timing_table, write_manifest, write_tables
+from results.store import run_directory, timing_table, write_tables
 
 LAYERS = ("conv1", "conv2", "conv3", "dense")
 TITLES = {

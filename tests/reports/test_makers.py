@@ -6,7 +6,8 @@ from made_up_runs import make_catalogue, write_run
 
 from reports.build import build
 from results.credits import write_record
-from results.store import open_run, read_manifest, write_manifest
+from results.manifest import read_manifest, write_manifest
+from results.store import open_run
 from results.submissions import Submission
 
 NAME = "Ada & \"Co\" '{{ 1 }}'"

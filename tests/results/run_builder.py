@@ -11,19 +11,9 @@ import numpy as np
 
 from results.actions import pack, write_log
 from results.hashing import config_hash
-from results.manifest import _checksum
+from results.manifest import _checksum, write_manifest
 from results.schema import CHECKSUM_KEY, EPISODE_KINDS, FORMAT_VERSION, MANIFEST_FILE, RunSpec
-from results.store import (
-    BrokenRun,
-    Run,
-    episode_table,
-    metric_table,
-    run_directory,
-    scan,
-    timing_table,
-    write_manifest,
-    write_tables,
-)
+from results.store import BrokenRun, Run, episode_table, metric_table, run_directory, scan, timing_table, write_tables
 from results.verify import problems_of
 
 CONFIG = {"baseline": {"algorithm": "pqn", "rollout_agent_steps": 32}, "protocol": {"name": "paper", "frame_skip": 4}}

@@ -11,13 +11,13 @@ from results.errors import ResultsError
 from results.external import (
     ExternalScore,
     dopamine_scores,
-    external_directory,
     load_external,
     read_scores_csv,
     store_dopamine,
     store_scores,
 )
 from results.scores import human_normalised
+from results.store import external_directory
 
 HEADER = "baseline,game,seed,frames,score\n"
 SCORES = [

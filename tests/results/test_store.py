@@ -10,6 +10,7 @@ import pytest
 from run_builder import GAMES, METRICS, TIMING, Game, build_run, edit_manifest
 
 from results.errors import ResultsError
+from results.manifest import read_manifest
 from results.schema import EPISODE_SCHEMA, EPISODES_FILE, MANIFEST_FILE, METRICS_FILE, TIMING_FILE, RunSpec
 from results.store import (
     BrokenRun,
@@ -18,7 +19,6 @@ from results.store import (
     external_directories,
     metric_table,
     read_episodes,
-    read_manifest,
     read_metrics,
     read_timing,
     run_directory,

@@ -8,8 +8,9 @@ import pytest
 from run_builder import CONFIG, GAMES, METRICS, TIMING, Game, build_run, edit_manifest, verify
 
 from results.actions import pack, write_log
+from results.manifest import read_manifest
 from results.schema import ACTIONS_FILE, EPISODES_FILE, METRICS_FILE, TIMING_FILE
-from results.store import episode_table, metric_table, read_manifest, timing_table, write_tables
+from results.store import episode_table, metric_table, timing_table, write_tables
 
 GREEDY = {"mean": -19.5, "games": 2}
 

@@ -14,19 +14,12 @@ import pytest
 
 from baselines.registry import load_pinned
 from results.actions import pack, read_log, write_log
+from results.atomic import table_bytes, write_bytes
 from results.hashing import sha256_hex
+from results.manifest import read_manifest, write_manifest
 from results.schema import EPISODE_KINDS, EPISODES_FILE
 from results.scores import SCORE_WINDOW_GAMES
-from results.store import (
-    Run,
-    episode_table,
-    open_run,
-    read_episodes,
-    read_manifest,
-    run_directory,
-    write_manifest,
-    write_table,
-)
+from results.store import Run, episode_table, open_run, read_episodes, run_directory
 from suite import opening
 from suite.protocol import load_protocol, run_spec
 from suite.run import RunOptions, execute
@@ -72,7 +65,7 @@ def with_games(run: Run, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Run:
     """`run` with its table of games changed, and everything that is computed from it."""
     games = change(read_episodes(run.directory).astype({"kind": str, "end": str}))
     table = episode_table(list(games.itertuples(index=False)))
-    write_table(run.directory / EPISODES_FILE, table)
+    write_bytes(run.directory / EPISODES_FILE, table_bytes(table))
     manifest = read_manifest(run.directory)
     data = (run.directory / EPISODES_FILE).read_bytes()
     manifest["files"][EPISODES_FILE] = {"sha256": sha256_hex(data), "rows": len(games)}

@@ -3,8 +3,9 @@
 from baselines.agent import FinishedGame
 from baselines.registry import describe
 from results.hashing import config_hash
+from results.manifest import write_manifest
 from results.schema import FORMAT_VERSION, RunSpec
-from results.store import episode_table, metric_table, run_directory, timing_table, write_manifest, write_tables
+from results.store import episode_table, metric_table, run_directory, timing_table, write_tables
 from suite.protocol import full_config, load_protocol
 
 GAMES = [

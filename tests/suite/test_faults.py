@@ -12,8 +12,9 @@ from fault_children import TINY, Children, spec_of
 from file_faults import TAKEN
 
 from baselines.families import BASELINES, PINNED_NAMES
+from results.manifest import read_manifest
 from results.schema import ACTIONS_FILE, EPISODES_FILE, MANIFEST_FILE, METRICS_FILE
-from results.store import Run, open_run, read_manifest, run_directory
+from results.store import Run, open_run, run_directory
 from results.verify import verify_run
 
 TABLES = (EPISODES_FILE, METRICS_FILE, ACTIONS_FILE)

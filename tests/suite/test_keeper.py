@@ -8,10 +8,11 @@ import shutil
 import pytest
 from tiny_runs import live, spec_of
 
+from results.atomic import write_bytes
 from results.errors import ResultsError
 from results.lock import RunLock
 from results.schema import MANIFEST_FILE
-from results.store import open_run, run_directory, write_bytes
+from results.store import open_run, run_directory
 from results.verify import verify_run
 from suite import keeper as keeper_module
 from suite import opening

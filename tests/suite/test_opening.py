@@ -8,7 +8,7 @@ from tiny_runs import spec_of
 from baselines import registry
 from baselines.fast.names import FOURIER, FUSED_BLOCK
 from baselines.fast.paths import Paths
-from results.store import read_manifest
+from results.manifest import read_manifest
 from suite import opening
 from suite.opening import RunRefused, _refuse_other_paths, chosen_groups
 from suite.plan import groups_problem

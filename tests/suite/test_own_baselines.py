@@ -13,7 +13,8 @@ import pytest
 
 from baselines import code, registry
 from baselines.own_trial import try_file
-from results.store import open_run, read_manifest
+from results.manifest import read_manifest
+from results.store import open_run
 from results.verify import verify_run
 from suite.cli import main
 from suite.plan import plan_runs

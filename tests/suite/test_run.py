@@ -17,7 +17,8 @@ from baselines.emulator.envs import AtariEnvironments
 from baselines.fast.names import FOURIER, FUSED_BLOCK, FUSED_INPUT, KEPT_MEMORY
 from baselines.registry import load_pinned
 from results.errors import ResultsError
-from results.store import read_episodes, read_manifest, read_metrics, run_directory
+from results.manifest import read_manifest
+from results.store import read_episodes, read_metrics, run_directory
 from suite import opening, run_manifest
 from suite.checkpoint import ActionLog, checkpoint_files
 from suite.protocol import load_protocol, run_spec

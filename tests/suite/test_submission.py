@@ -14,8 +14,9 @@ from results.archive import export_archive, write_archive
 from results.credits import read_credits
 from results.errors import ResultsError
 from results.hashing import config_hash, sha256_hex
+from results.manifest import read_manifest, write_manifest
 from results.proofs import read_proofs, standing_of
-from results.store import BrokenRun, open_run, read_manifest, run_directory, scan, write_manifest
+from results.store import BrokenRun, open_run, run_directory, scan
 from results.submissions import SUBMISSION_FILE, Submission
 from suite import submission_rules
 from suite.cli import main

@@ -13,7 +13,8 @@ from reports.judging.evidence import load
 from reports.pages.baseline import baseline_page
 from reports.pages.site import Site
 from reports.summary import gather, summarise
-from results.external import ExternalScore, external_directory, store_scores
+from results.external import ExternalScore, store_scores
+from results.store import external_directory
 
 CATALOGUE = make_catalogue()
 
