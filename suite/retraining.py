@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.agent import Progress, Task
+from baselines.agent import Agent, Progress, Task
 from baselines.config import ConfigError
 from baselines.families import PINNED_NAMES
 from baselines.registry import load_pinned, make_agent
@@ -69,24 +69,9 @@ def retrain(run: Run, *, updates: int) -> Retrained:
     log = read_log(run)
     if log is None:
         raise ResultsError(f"{run.directory}: keeps no action log")
-    if updates > run.manifest["updates_done"]:
-        raise ResultsError(f"{run.spec} has {run.manifest['updates_done']} updates; ask for no more with --retrain")
-    if run.spec.baseline not in PINNED_NAMES:
-        raise ResultsError(
-            f"{run.spec}: is no baseline of the suite's, and no code of a user's own is executed to verify a run; "
-            "run it anew into another --results, and compare"
-        )
-    if run.spec.protocol not in PROTOCOLS:
-        raise ResultsError(f"{run.spec}: this suite has no protocol {run.spec.protocol!r}, so it can't be trained")
+    _refuse_unfit(run, updates)
     pinned, protocol = load_pinned(run.spec.baseline), load_protocol(run.spec.protocol)
-    if run.spec != run_spec(pinned, protocol, game=run.spec.game, frames=run.spec.frames, seed=run.spec.seed):
-        raise ResultsError(f"{run.spec}: its configuration is not the one that is pinned now, so it can't be trained")
     stated = run.manifest["hardware"]
-    if not {"device", "torch_threads"} <= stated.keys() or stated["torch_threads"] > MAX_JOBS:
-        raise ResultsError(
-            f"{run.spec}: its manifest does not say on which device and by how many threads (up to {MAX_JOBS}) it was "
-            "trained, so it can't be trained again"
-        )
     # A manifest says "cuda", whichever GPU it was; a process is prepared for one that has a number.
     device = torch.device("cuda:0" if stated["device"] != "cpu" and torch.cuda.is_available() else "cpu")
     threads = stated["torch_threads"]
@@ -107,12 +92,7 @@ def retrain(run: Run, *, updates: int) -> Retrained:
     except ConfigError as error:  # groups that the manifest says and no agent of this configuration can have
         raise ResultsError(f"{run.spec}: {error}") from error
     try:
-        actions = []
-        for event in agent.train():
-            if isinstance(event, Progress):
-                actions.append(event.actions)
-                if event.updates >= updates:
-                    break
+        found = _first_actions(agent, updates)
         paths = paths + agent.paths
         done = agent.updates
     finally:
@@ -120,9 +100,41 @@ def retrain(run: Run, *, updates: int) -> Retrained:
     now = hardware(device, torch_threads=threads, emulator_threads=task.emulator_threads)
     changed = _changes(run.manifest, now, list(paths.taken))
     columns = [log.names.index(name) for name in log.kept]
-    found = np.concatenate(actions)[:, columns]
-    same, parting = _compare(found, log.actions(log.kept), log.kept)
+    same, parting = _compare(found[:, columns], log.actions(log.kept), log.kept)
     return Retrained(done, len(found), same, len(log.kept), parting, tuple(changed))
+
+
+def _refuse_unfit(run: Run, updates: int) -> None:
+    """Raises ResultsError for a run of which so many updates cannot be trained here."""
+    if updates > run.manifest["updates_done"]:
+        raise ResultsError(f"{run.spec} has {run.manifest['updates_done']} updates; ask for no more with --retrain")
+    if run.spec.baseline not in PINNED_NAMES:
+        raise ResultsError(
+            f"{run.spec}: is no baseline of the suite's, and no code of a user's own is executed to verify a run; "
+            "run it anew into another --results, and compare"
+        )
+    if run.spec.protocol not in PROTOCOLS:
+        raise ResultsError(f"{run.spec}: this suite has no protocol {run.spec.protocol!r}, so it can't be trained")
+    pinned, protocol = load_pinned(run.spec.baseline), load_protocol(run.spec.protocol)
+    if run.spec != run_spec(pinned, protocol, game=run.spec.game, frames=run.spec.frames, seed=run.spec.seed):
+        raise ResultsError(f"{run.spec}: its configuration is not the one that is pinned now, so it can't be trained")
+    stated = run.manifest["hardware"]
+    if not {"device", "torch_threads"} <= stated.keys() or stated["torch_threads"] > MAX_JOBS:
+        raise ResultsError(
+            f"{run.spec}: its manifest does not say on which device and by how many threads (up to {MAX_JOBS}) it was "
+            "trained, so it can't be trained again"
+        )
+
+
+def _first_actions(agent: Agent, updates: int) -> np.ndarray:
+    """[vector steps, environments] uint8, until so many updates are done."""
+    actions = []
+    for event in agent.train():
+        if isinstance(event, Progress):
+            actions.append(event.actions)
+            if event.updates >= updates:
+                break
+    return np.concatenate(actions)
 
 
 def _compare(found: np.ndarray, kept: np.ndarray, names: list[Environment]) -> tuple[int, str | None]:

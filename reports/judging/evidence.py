@@ -153,17 +153,7 @@ def load(
     hashes = _accepted_hashes([run for _, run in found if isinstance(run, Run)], catalogue)
     entries = list(external)
     broken_runs: list[tuple[str, str]] = []
-    broken_files: list[tuple[str, str]] = []
-    proofs: dict[Path, Mapping[str, Proof]] = {}
-    credits: dict[Path, Credits] = {}
-    for root in roots:
-        try:
-            proofs[root] = read_proofs(root)
-        except ResultsError as error:  # every run there is then on its word
-            proofs[root] = {}
-            broken_files.append((PROOF_FILE, _without_root(str(error), root)))
-        credits[root] = read_credits(root)
-        broken_files += [(file, _without_root(reason, root)) for file, reason in credits[root].broken]
+    beside = {root: _beside(root) for root in roots}
     wanted = tuple(sorted(set(fractions)))
     seen: dict[str, Path] = {}
     for number, (root, run) in enumerate(found):
@@ -174,7 +164,7 @@ def load(
                 raise ResultsError(run.reason)
             if place in seen:
                 raise ResultsError(f"{root} has it a second time; the one in {seen[place]} is used")
-            record = _record(run, root, reading.figures.of(run, wanted), proofs[root], credits[root])
+            record = _record(run, root, reading.figures.of(run, wanted), beside[root])
             entries.append(_entry(run, record, catalogue, hashes))
             seen[place] = root
         except ResultsError as error:
@@ -183,10 +173,31 @@ def load(
     return Evidence(
         tuple(entries),
         tuple(broken_runs),
-        tuple(broken_files),
+        tuple(entry for root in roots for entry in beside[root].broken),
         results=str(results),
-        submissions=tuple(record for root in roots for record in credits[root].records),
+        submissions=tuple(record for root in roots for record in beside[root].credits.records),
     )
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What lies beside the runs of a folder."""
+
+    proofs: Mapping[str, Proof]
+    credits: Credits
+    broken: tuple[tuple[str, str], ...]  # file, reason
+
+
+def _beside(root: Path) -> _Beside:
+    proofs: Mapping[str, Proof] = {}
+    broken = []
+    try:
+        proofs = read_proofs(root)
+    except ResultsError as error:  # every run there is then on its word
+        broken.append((PROOF_FILE, str(error)))
+    credits = read_credits(root)
+    broken += credits.broken
+    return _Beside(proofs, credits, tuple((file, _without_root(reason, root)) for file, reason in broken))
 
 
 def _each_once(
@@ -281,7 +292,7 @@ def _changes(found: Mapping[str, Any], pinned: Mapping[str, Any]) -> list[str]:
     return [f"{name} is {found.get(name)!r}, pinned {pinned[name]!r}" for name in sorted(changed)]
 
 
-def _record(run: Run, root: Path, figures: RunFigures, proofs: Mapping[str, Proof], credits: Credits) -> RunRecord:
+def _record(run: Run, root: Path, figures: RunFigures, beside: _Beside) -> RunRecord:
     manifest = run.manifest
     rough_timing, untimed = timing_of(manifest)
     return RunRecord(
@@ -298,8 +309,8 @@ def _record(run: Run, root: Path, figures: RunFigures, proofs: Mapping[str, Proo
         untimed=untimed,
         rough_timing=rough_timing,
         finished_at=manifest["finished_at"],
-        proof=standing_of(run, proofs),
-        credit=credits.of(run),
+        proof=standing_of(run, beside.proofs),
+        credit=beside.credits.of(run),
     )
 
 

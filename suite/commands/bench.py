@@ -82,9 +82,9 @@ def run(parsed: argparse.Namespace) -> int:
     repeats = arguments.parse_count(parsed.repeats, "--repeats", 1000)
     at_once = arguments.parse_jobs(parsed.jobs)
     from suite import bench, provenance
+    from suite.cores import available_cores
 
-    threads = provenance.available_cores() if parsed.threads is None else arguments.parse_threads(parsed.threads)
-    paths = (bench.FAST, bench.PLAIN, bench.SINGLE)
+    threads = available_cores() if parsed.threads is None else arguments.parse_threads(parsed.threads)
     busy = bench.busy_percent()
     if busy > bench.BUSY_PERCENT:
         print(
@@ -99,7 +99,7 @@ def run(parsed: argparse.Namespace) -> int:
         device=device,
         threads=threads,
         repeats=repeats,
-        paths=paths,
+        paths=(bench.FAST, bench.PLAIN, bench.SINGLE),
         at_once=at_once,
         protocol=protocol,
         tell=lambda line: print(line, file=sys.stderr, flush=True),
@@ -107,9 +107,8 @@ def run(parsed: argparse.Namespace) -> int:
     import torch
 
     hardware = provenance.hardware(torch.device(device), torch_threads=threads, emulator_threads=threads)
-    rows = found.rows()
     if not found.is_complete:
-        print(f"stopped: {len(rows)} of {found.planned} measurements are done", file=sys.stderr)
+        print(f"stopped: {len(found.measured)} of {found.planned} measurements are done", file=sys.stderr)
     if parsed.json:
         facts = {
             "unit": "agent steps per second; emulator frames are four times that",
@@ -120,39 +119,23 @@ def run(parsed: argparse.Namespace) -> int:
             "revision": provenance.revision(),
             "busy_percent_before": busy,
             "emulator": {str(count): list(speeds) for count, speeds in found.emulator.items()},
-            "rows": rows,
+            "rows": found.rows(),
         }
         print(json.dumps(facts, indent=2))
-        return _exit_code(found)
-    if not rows:
-        return _exit_code(found)
-    machine = f"{hardware['gpu'] or processor(hardware)}, {threads} threads"
-    print(f"{game}, protocol {protocol}, on {machine}; medians of {repeats}, agent steps/s")
+    elif found.measured:
+        machine = f"{hardware['gpu'] or processor(hardware)}, {threads} threads"
+        print(f"{game}, protocol {protocol}, on {machine}; medians of {repeats}, agent steps/s")
+        _print_found(found)
+    return 0 if found.is_complete else 130
+
+
+def _print_found(found: Bench) -> None:
+    from suite import bench
+
     for count, speeds in found.emulator.items():
         print(f"emulator alone, {count} environments: {_speed(speeds)} (frames/s: 4 times that)")
-    print()
-    print(
-        display.table(
-            _COLUMNS,
-            [
-                (
-                    row["baseline"],
-                    row["label"],
-                    ("~" if row["is_worthless"] else "") + display.count(row["agent_steps_per_second"]),
-                    f"{display.count(row['slowest'])} - {display.count(row['fastest'])}",
-                    _or_dash(display.count, row["acting_alone"]),
-                    _or_dash(display.count, row["learning_alone"]),
-                    display.percent(row["share_of_emulator"]),
-                    _or_dash(display.percent, row["share_of_learning_alone"]),
-                    *(
-                        _or_dash("{:.2f}".format, row[name])
-                        for name in ("over_plain", "over_one_environment", "over_one_run")
-                    ),
-                )
-                for row in rows
-            ],
-        )
-    )
+    rows = found.rows()
+    print(f"\n{display.table(_COLUMNS, [_cells(row) for row in rows])}")
     if any(row["is_worthless"] for row in rows):
         print(f"~ the repeats differ by over {bench.WORTHLESS_SPREAD:.0%}; make the machine idle and measure again")
     print("\nwhere the time goes")
@@ -162,11 +145,20 @@ def run(parsed: argparse.Namespace) -> int:
     _print_groups(rows)
     for note in sorted({note for row in rows if row["path"] == bench.FAST for note in row["missed"]}):
         print(f"  not fast: {note}")
-    return _exit_code(found)
 
 
-def _exit_code(found: Bench) -> int:
-    return 0 if found.is_complete else 130
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["baseline"],
+        row["label"],
+        ("~" if row["is_worthless"] else "") + display.count(row["agent_steps_per_second"]),
+        f"{display.count(row['slowest'])} - {display.count(row['fastest'])}",
+        _or_dash(display.count, row["acting_alone"]),
+        _or_dash(display.count, row["learning_alone"]),
+        display.percent(row["share_of_emulator"]),
+        _or_dash(display.percent, row["share_of_learning_alone"]),
+        *(_or_dash("{:.2f}".format, row[name]) for name in ("over_plain", "over_one_environment", "over_one_run")),
+    )
 
 
 def _print_groups(rows: list[dict[str, Any]]) -> None:
