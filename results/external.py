@@ -139,15 +139,7 @@ def store_scores(
             f"{path} is there, with other scores, and no {provenance_path.name} says where it comes from; "
             "move it away, or give another --name"
         )
-    kept = load_external(results).scores
-    ours = pd.DataFrame([astuple(row)[:4] for row in rows], columns=list(COLUMNS[:4]))
-    clash = kept[kept["set"] != name].merge(ours, on=list(COLUMNS[:4]))
-    if len(clash):
-        first = clash.iloc[0]
-        raise ResultsError(
-            f"the set {first['set']!r} has a score of {first['baseline']} {first['game']} seed {first['seed']} "
-            f"at {first['frames']} frames already ({len(clash)} in all); import each score once"
-        )
+    _refuse_known(rows, load_external(results).scores, name)
     provenance = {
         "format_version": FORMAT_VERSION,
         "name": name,
@@ -170,6 +162,19 @@ def store_scores(
                 folder.rmdir()
         raise
     return path
+
+
+def _refuse_known(rows: Sequence[ExternalScore], kept: pd.DataFrame, name: str) -> None:
+    """Raises ResultsError for scores of runs that another set than `name` has scores of."""
+    identity = list(COLUMNS[:4])
+    ours = pd.DataFrame([astuple(row)[:4] for row in rows], columns=identity)
+    clash = kept[kept["set"] != name].merge(ours, on=identity)
+    if len(clash):
+        first = clash.iloc[0]
+        raise ResultsError(
+            f"the set {first['set']!r} has a score of {first['baseline']} {first['game']} seed {first['seed']} "
+            f"at {first['frames']} frames already ({len(clash)} in all); import each score once"
+        )
 
 
 def _holds(path: Path, rows: Sequence[ExternalScore]) -> bool:

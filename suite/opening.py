@@ -13,7 +13,7 @@ import torch
 from baselines.agent import Agent, Task
 from baselines.emulator.group_choice import groups_of_few
 from baselines.fast.paths import Paths
-from baselines.registry import load_pinned, make_agent
+from baselines.registry import Pinned, load_pinned, make_agent
 from results.errors import ResultsError
 from results.games import GAMES
 from results.lock import LockLost, RunLock
@@ -90,29 +90,20 @@ def opened(
         raise
     # Sums split over threads round differently: a resumed run keeps the number it began with.
     threads = found.state["torch_threads"] if found.state else options.threads
-    pinned, protocol = load_pinned(spec.baseline), load_protocol(spec.protocol)
+    pinned = load_pinned(spec.baseline)
     if problem := groups_problem(spec.baseline, options.groups, pinned.config):
         raise RunRefused(f"{spec}: {problem}")
     manifest = RunManifest.begin(
         directory,
         spec,
-        full_config(pinned, protocol),
+        full_config(pinned, load_protocol(spec.protocol)),
         hardware(device, torch_threads=threads, emulator_threads=options.emulator_threads, jobs=options.jobs),
         home=home,
         previous=previous if found.state else None,
         damaged=found.damaged,
         code=keep_code(directory, pinned),
     )
-    task = Task(
-        GAMES[spec.game].envpool_id,
-        protocol.environment,
-        budget_frames=spec.frames,
-        seed=spec.seed,
-        device=device,
-        emulator_threads=options.emulator_threads,
-        plain=not found.state["fast_paths"] if found.state else options.plain,
-        groups=chosen_groups(options, found.state, groups_of_few(pinned.config)),
-    )
+    task = _task(spec, pinned, options, found.state)
     try:
         with ExitStack() as stack:
             prepared = prepare(device, threads=threads, plain=options.plain)
@@ -130,6 +121,19 @@ def opened(
         lock.check()
         manifest.failed(error)
         raise
+
+
+def _task(spec: RunSpec, pinned: Pinned, options: RunOptions, state: dict[str, Any] | None) -> Task:
+    return Task(
+        GAMES[spec.game].envpool_id,
+        load_protocol(spec.protocol).environment,
+        budget_frames=spec.frames,
+        seed=spec.seed,
+        device=torch.device(options.device),
+        emulator_threads=options.emulator_threads,
+        plain=not state["fast_paths"] if state else options.plain,
+        groups=chosen_groups(options, state, groups_of_few(pinned.config)),
+    )
 
 
 def chosen_groups(options: RunOptions, state: dict[str, Any] | None, of_few: int | None) -> int | None:

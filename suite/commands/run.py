@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from baselines.registry import is_own
 from results.lock import writer_here
@@ -29,6 +30,9 @@ from suite.plan import RunState, budget_notes, refuse_many_groups, refuse_unusab
 from suite.run_files import RUN_LOG_FILE
 from suite.run_messages import RunOptions
 from suite.run_queue import expected_seconds
+
+if TYPE_CHECKING:
+    from suite.dry_run import DryRun
 
 NAME = "run"
 SUMMARY = "train what is not done yet"
@@ -117,15 +121,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     jobs = wanted_jobs or at_once(left, devices, threads=threads)
     if parsed.dry_run:
-        from suite.dry_run import DryRun
-        from suite.gpu_memory import gpu_needs
-
-        if cluster:
-            nodes = cluster_flags.nodes_for(cluster, left, results, _tell)
-            dry = DryRun.of(states, results, jobs=nodes.slots, device=cluster.device, nodes=len(nodes.fit))
-        else:
-            gpus = gpu_needs(left, [devices[i % len(devices)] for i in range(min(jobs, len(left)))])
-            dry = DryRun.of(states, results, jobs=jobs, device=devices[0].partition(":")[0], gpus=gpus)
+        dry = _dry_run(states, results, jobs, devices, cluster)
         _tell(*notes)
         print(dry.as_json() if parsed.json else dry.as_text(rows=parsed.rows))
         return 0
@@ -148,20 +144,26 @@ def run(parsed: argparse.Namespace) -> int:
     if left and cluster:
         by_spec |= {outcome.spec: outcome for outcome in _train_on_cluster(states, results, cluster, supervision)}
     elif left:
-        slots = _slots(
-            len(left),
-            jobs=jobs,
-            threads=threads,
-            devices=devices,
-            groups=groups,
-            plain=parsed.plain,
-            own=own_files(baselines),
-        )
-        trained = _train(left, results, slots, supervision)
-        by_spec |= {outcome.spec: outcome for outcome in trained}
+        own, plain = own_files(baselines), parsed.plain
+        slots = _slots(len(left), jobs=jobs, threads=threads, devices=devices, groups=groups, plain=plain, own=own)
+        by_spec |= {outcome.spec: outcome for outcome in _train(left, results, slots, supervision)}
     outcomes = [by_spec[spec] for spec in specs]
     _print_outcomes(outcomes, results, as_json=parsed.json)
     return _tell_what_is_left(outcomes, results, parsed)
+
+
+def _dry_run(
+    states: Sequence[RunState], results: Path, jobs: int, devices: Sequence[str], cluster: OnRay | None
+) -> DryRun:
+    from suite.dry_run import DryRun
+    from suite.gpu_memory import gpu_needs
+
+    left = [state.spec for state in states if state.state != "done" and state.spec]
+    if cluster:
+        nodes = cluster_flags.nodes_for(cluster, left, results, _tell)
+        return DryRun.of(states, results, jobs=nodes.slots, device=cluster.device, nodes=len(nodes.fit))
+    gpus = gpu_needs(left, [devices[i % len(devices)] for i in range(min(jobs, len(left)))])
+    return DryRun.of(states, results, jobs=jobs, device=devices[0].partition(":")[0], gpus=gpus)
 
 
 def _matrix(parsed: argparse.Namespace) -> tuple[RunSpec, ...]:
@@ -263,9 +265,9 @@ def _train(
     names = sorted({spec.baseline for spec in specs})
     if not slots[0].plain:
         for line in missing_paths(slots[0].device, names, slots[0].own):
-            print(f"note: runs plain, which is slower: {line}", file=sys.stderr)
+            _tell(f"note: runs plain, which is slower: {line}")
     with (
-        shared_gpus([slot.device for slot in slots], tell=lambda line: print(line, file=sys.stderr)),
+        shared_gpus([slot.device for slot in slots], tell=_tell),
         progress_display(sys.stderr, len(specs)) as progress,
     ):
         return LocalExecutor(results, slots, supervision).run(specs, progress)
