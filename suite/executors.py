@@ -71,68 +71,111 @@ class LocalExecutor:
         execute: Callable[..., str] = execute_run,
     ):
         """`slots`: the options (device, threads) of each place; `execute`: importable, see `suite.run.execute`."""
-        self._results = results
-        self._slots = slots
-        self._supervision = supervision
-        self._execute = execute
+        self.results = results
+        self.slots = slots
+        self.supervision = supervision
+        self.execute = execute
 
     def run(self, specs: Sequence[RunSpec], audience: Audience) -> list[Outcome]:
         """Outcomes in the order of `specs`. Call from the main thread: it takes over SIGINT and SIGTERM until then."""
-        waiting = deque(specs)
-        free = deque(self._slots)
-        active: list[RunProcess] = []
-        outcomes: dict[RunSpec, Outcome] = {}
-        restarts: dict[RunSpec, tuple[str, ...]] = {}
-        told_to_stop, is_full = 0, False
         with StopSignals() as signals:
+            session = _Session(self, specs, audience, signals)
+            session.work()
+        return session.outcomes()
+
+
+class _Session:
+    """One call of `LocalExecutor.run`."""
+
+    def __init__(
+        self, executor: LocalExecutor, specs: Sequence[RunSpec], audience: Audience, signals: StopSignals
+    ) -> None:
+        self._executor = executor
+        self._specs = specs
+        self._audience = audience
+        self._signals = signals
+        self._waiting = deque(specs)
+        self._free = deque(executor.slots)
+        self._active: list[RunProcess] = []
+        self._outcomes: dict[RunSpec, Outcome] = {}
+        self._restarts: dict[RunSpec, tuple[str, ...]] = {}
+        self._told_to_stop = 0
+        self._is_full = False  # no process more can be started until one ends
+
+    def work(self) -> None:
+        """Until all runs have ended, or no more is started and the active ones have stopped."""
+        try:
+            while self._active or (self._waiting and not self._signals.count):
+                self._start_waiting()
+                self._pass_signals_on()
+                connection.wait([handle for worker in self._active for handle in worker.handles()], _POLL_SECONDS)
+                for worker in list(self._active):
+                    self._look_at(worker)
+        finally:
+            for worker in self._active:  # only if something went wrong here
+                worker.abandon()
+
+    def outcomes(self) -> list[Outcome]:
+        """Of all runs, in their order."""
+        return [
+            self._outcomes.get(spec) or Outcome(spec, "not started", restarts=self._restarts.get(spec, ()))
+            for spec in self._specs
+        ]
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self._free and not self._signals.count and not self._is_full:
+            spec = self._waiting.popleft()
             try:
-                while active or (waiting and not signals.count):
-                    while waiting and free and not signals.count and not is_full:
-                        spec = waiting.popleft()
-                        try:
-                            active.append(RunProcess(spec, self._results, free[0], self._execute))
-                        except OSError as error:  # no more processes, open files or memory
-                            reason = f"its process cannot be started ({error.strerror or error})"
-                            if active:
-                                is_full = True
-                                waiting.appendleft(spec)
-                                audience.note(f"{spec}: {reason}; tried again when another run ends")
-                                break
-                            audience.started(spec)
-                            outcomes[spec] = Outcome(spec, "failed", reason, restarts.get(spec, ()))
-                            audience.finished(outcomes[spec])
-                            continue
-                        free.popleft()
-                        audience.started(spec)
-                    if signals.count > told_to_stop:
-                        told_to_stop = signals.count
-                        for worker in active:
-                            worker.stop(at_once=told_to_stop > 1)
-                        if told_to_stop == 1:
-                            audience.stopping()
-                    connection.wait([handle for worker in active for handle in worker.handles()], _POLL_SECONDS)
-                    for worker in list(active):
-                        for status in worker.statuses():
-                            audience.status(worker.spec, status)
-                        worker.end_if_silent(self._supervision.silent_seconds)
-                        if not worker.has_ended():
-                            continue
-                        active.remove(worker)
-                        is_full = False
-                        free.append(worker.options)
-                        spec, before = worker.spec, restarts.get(worker.spec, ())
-                        outcome = worker.outcome(was_stopped=signals.count > 0)
-                        if worker.crashed and not signals.count and len(before) < self._supervision.restarts:
-                            restarts[spec] = (*before, outcome.reason)
-                            audience.restarting(spec, outcome.reason)
-                            waiting.appendleft(spec)
-                            continue
-                        outcomes[spec] = replace(outcome, restarts=before)
-                        audience.finished(outcomes[spec])
-            finally:
-                for worker in active:  # only if something went wrong here
-                    worker.abandon()
-        return [outcomes.get(spec) or Outcome(spec, "not started", restarts=restarts.get(spec, ())) for spec in specs]
+                process = RunProcess(spec, self._executor.results, self._free[0], self._executor.execute)
+            except OSError as error:  # no more processes, open files or memory
+                self._not_started(spec, f"its process cannot be started ({error.strerror or error})")
+                continue
+            self._free.popleft()
+            self._active.append(process)
+            self._audience.started(spec)
+
+    def _not_started(self, spec: RunSpec, reason: str) -> None:
+        if self._active:
+            self._is_full = True
+            self._waiting.appendleft(spec)
+            self._audience.note(f"{spec}: {reason}; tried again when another run ends")
+            return
+        self._audience.started(spec)
+        self._finish(Outcome(spec, "failed", reason))
+
+    def _pass_signals_on(self) -> None:
+        if self._signals.count <= self._told_to_stop:
+            return
+        self._told_to_stop = self._signals.count
+        for worker in self._active:
+            worker.stop(at_once=self._told_to_stop > 1)
+        if self._told_to_stop == 1:
+            self._audience.stopping()
+
+    def _look_at(self, worker: RunProcess) -> None:
+        """Passes on what a process tells; of one that has ended, takes the outcome or starts its run again."""
+        supervision = self._executor.supervision
+        for status in worker.statuses():
+            self._audience.status(worker.spec, status)
+        worker.end_if_silent(supervision.silent_seconds)
+        if not worker.has_ended():
+            return
+        self._active.remove(worker)
+        self._is_full = False
+        self._free.append(worker.options)
+        spec, before = worker.spec, self._restarts.get(worker.spec, ())
+        outcome = worker.outcome(was_stopped=self._signals.count > 0)
+        if worker.crashed and not self._signals.count and len(before) < supervision.restarts:
+            self._restarts[spec] = (*before, outcome.reason)
+            self._audience.restarting(spec, outcome.reason)
+            self._waiting.appendleft(spec)
+        else:
+            self._finish(outcome)
+
+    def _finish(self, outcome: Outcome) -> None:
+        outcome = replace(outcome, restarts=self._restarts.get(outcome.spec, ()))
+        self._outcomes[outcome.spec] = outcome
+        self._audience.finished(outcome)
 
 
 class RunProcess:
