@@ -15,7 +15,7 @@ from pathlib import Path
 from results.atomic import write_json
 from results.errors import ResultsError, shown
 from results.manifest import load_json
-from results.manifest_rules import check_rules, matching, text_rule
+from results.manifest_rules import OBJECT, Rule, check_rules, text_rule
 from results.schema import EPISODES_FILE
 from results.store import Run
 from results.submissions import (
@@ -23,6 +23,7 @@ from results.submissions import (
     KEYS,
     MAX_CITE,
     SHA256,
+    VERSION_RULE,
     Submission,
     check_version,
     cite_link,
@@ -30,7 +31,19 @@ from results.submissions import (
 )
 
 SUBMISSIONS_FOLDER = "submissions"
-_RECORD_KEYS = ("format_version", "name", "bundle_sha256", "by", "licence", "cite", "suite", "received_at", "runs")
+_TEXT = text_rule(MAX_CITE)
+_RULES = {
+    "format_version": VERSION_RULE,
+    "name": _TEXT,
+    "bundle_sha256": _TEXT,
+    "by": OBJECT,
+    "licence": _TEXT,
+    "cite": _TEXT,
+    "suite": _TEXT,
+    "received_at": _TEXT,
+    "runs": OBJECT,
+}
+_DIGEST = Rule(lambda value: isinstance(value, str) and re.fullmatch(SHA256, value), "a SHA-256")
 _RECORD_NAME = r"[a-z0-9][a-z0-9-]{0,99}"
 
 
@@ -127,15 +140,11 @@ def _read_credit(path: Path) -> Credit:
     content = load_json(path)
     try:
         check_version(content)
-        is_object = matching(lambda value: isinstance(value, dict), "an object")
-        rules = dict.fromkeys(_RECORD_KEYS, text_rule(MAX_CITE)) | {"by": is_object, "runs": is_object}
-        rules["format_version"] = matching(lambda value: value == FORMAT_VERSION, str(FORMAT_VERSION))
-        check_rules(content, rules, "")
+        check_rules(content, _RULES, "")
         if content["name"] != path.stem or re.fullmatch(_RECORD_NAME, path.stem) is None:
             raise ValueError(f"is the record {shown(content['name'])}; call it so")
         for place, entry in content["runs"].items():
-            digest = matching(lambda value: isinstance(value, str) and re.fullmatch(SHA256, value), "a SHA-256")
-            check_rules(entry, {"actions_sha256": digest, "episodes_sha256": digest}, f"{shown(place)}: ")
+            check_rules(entry, {"actions_sha256": _DIGEST, "episodes_sha256": _DIGEST}, f"{shown(place)}: ")
         # What a submission may say, a record may say.
         submission = parse_submission({**{key: content[key] for key in KEYS if key != "files"}, "files": {}})
     except ValueError as error:

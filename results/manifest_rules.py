@@ -35,8 +35,10 @@ _SMALLEST_SPEED = 1e-6  # frames a second
 _DEEPEST = 12  # objects and lists within one another
 
 
-class _Rule(NamedTuple):
-    fits: Callable[[Any], bool]
+class Rule(NamedTuple):
+    """What a value must be."""
+
+    fits: Callable[[Any], Any]  # whether it is
     wanted: str  # in words
 
 
@@ -54,52 +56,42 @@ def check_manifest(manifest: Any) -> None:
         )
     _check_keys(manifest, MANIFEST_KEYS, "", optional=(CODE_KEY,))
     _check_values(manifest, _RULES, "")
-    _check_object(manifest["spec"], _SPEC, "spec: ")
+    check_rules(manifest["spec"], _SPEC, "spec: ")
     _check_keys(manifest["config"], ("baseline", "protocol"), "config: ", optional=(CODE_KEY,))
-    _check_values(manifest["config"], dict.fromkeys(("baseline", "protocol", CODE_KEY), _OBJECT), "config: ")
+    _check_values(manifest["config"], dict.fromkeys(("baseline", "protocol", CODE_KEY), OBJECT), "config: ")
     for reference, entry in manifest.get(CODE_KEY, {}).items():
-        _check_object(entry, _CODE, f"code of {_short(reference)}: ")
+        check_rules(entry, _CODE, f"code of {_short(reference)}: ")
     _check_keys(manifest["score"], EPISODE_KINDS, "score: ")
     for kind, score in manifest["score"].items():
-        _check_object(score, _SCORE, f"score of {kind}: ")
+        check_rules(score, _SCORE, f"score of {kind}: ")
     for name, entry in manifest["files"].items():
         if name not in _FILES:
             raise ValueError(f"files: unknown {_short(name)} (allowed: {', '.join(_FILES)})")
-        _check_object(entry, _FILE, f"files: {name}: ")
+        check_rules(entry, _FILE, f"files: {name}: ")
     _check_values(manifest["environment"], _ENVIRONMENT, "environment: ")
     _check_values(manifest["hardware"], _HARDWARE, "hardware: ")
     for name, found in manifest["versions"].items():
         if not _or_none(_is_text)(found):
             raise ValueError(f"versions: {_short(name)} must be a text or null, is {_short(found)}")
     if manifest["revision"] is not None:
-        _check_object(manifest["revision"], _REVISION, "revision: ")
+        check_rules(manifest["revision"], _REVISION, "revision: ")
     for number, interruption in enumerate(manifest["interruptions"], start=1):
-        _check_object(interruption, _INTERRUPTION, f"interruption {number}: ")
+        check_rules(interruption, _INTERRUPTION, f"interruption {number}: ")
     if manifest["error"] is not None:
-        _check_object(manifest["error"], _ERROR, "error: ")
+        check_rules(manifest["error"], _ERROR, "error: ")
     if manifest["actions"] is not None:
-        _check_object(manifest["actions"], _ACTIONS, "actions: ")
+        check_rules(manifest["actions"], _ACTIONS, "actions: ")
     for key, value in manifest.items():  # what no rule above speaks of
         _check_plain(value, key, depth=0)
 
 
-def matching(fits: Callable[[Any], Any], wanted: str) -> _Rule:
-    """A rule of one's own, for `check_rules`; `wanted` says in words what fits."""
-    return _Rule(lambda value: bool(fits(value)), wanted)
-
-
-def text_rule(most: int) -> _Rule:
+def text_rule(most: int) -> Rule:
     """A text of at most `most` characters."""
-    return _Rule(lambda value: _is_text(value) and len(value) <= most, f"a text of at most {most} characters")
+    return Rule(lambda value: _is_text(value) and len(value) <= most, f"a text of at most {most} characters")
 
 
-def check_rules(mapping: Any, rules: Mapping[str, _Rule], where: str) -> None:
+def check_rules(mapping: Any, rules: Mapping[str, Rule], where: str) -> None:
     """Raises ValueError, beginning with `where`, unless `mapping` has exactly the keys of `rules`, and fits them."""
-    _check_object(mapping, rules, where)
-
-
-def _check_object(mapping: Any, rules: Mapping[str, _Rule], where: str) -> None:
-    """Exactly the keys of `rules`."""
     _check_keys(mapping, tuple(rules), where)
     _check_values(mapping, rules, where)
 
@@ -115,7 +107,7 @@ def _check_keys(mapping: Any, wanted: tuple[str, ...], where: str, *, optional: 
         raise ValueError(f"{where}unknown {', '.join(unknown)}")
 
 
-def _check_values(mapping: Mapping[str, Any], rules: Mapping[str, _Rule], where: str) -> None:
+def _check_values(mapping: Mapping[str, Any], rules: Mapping[str, Rule], where: str) -> None:
     """Those keys of `rules` that `mapping` has."""
     for key, rule in rules.items():
         if key in mapping and not rule.fits(mapping[key]):
@@ -207,68 +199,68 @@ def _is_time(value: Any) -> bool:
         return False
 
 
-_OBJECT = _Rule(_is_object, "an object")
-_TEXT = _Rule(_is_text, "a text")
-_TEXTS = _Rule(_is_list_of(_is_text), "a list of texts")
-_COUNT = _Rule(_is_count, "a number from 0")
-_POSITIVE = _Rule(_is_positive, "a number from 1")
-_NAME = _Rule(_matches(r"[a-z0-9][a-z0-9._-]*"), "a name in lower case")
-_SHA256 = _Rule(_matches(r"[0-9a-f]{64}"), "a SHA-256, 64 hex digits")
-_SECONDS = _Rule(lambda value: _is_number(value) and value >= 0, "a number of seconds")
-_SECONDS_OR_NONE = _Rule(_or_none(_SECONDS.fits), "a number of seconds or null")
-_SEEDS = _Rule(_is_list_of(_is_count), "a list of seeds")
+OBJECT = Rule(_is_object, "an object")
+_TEXT = Rule(_is_text, "a text")
+_TEXTS = Rule(_is_list_of(_is_text), "a list of texts")
+_COUNT = Rule(_is_count, "a number from 0")
+_POSITIVE = Rule(_is_positive, "a number from 1")
+_NAME = Rule(_matches(r"[a-z0-9][a-z0-9._-]*"), "a name in lower case")
+_SHA256 = Rule(_matches(r"[0-9a-f]{64}"), "a SHA-256, 64 hex digits")
+_SECONDS = Rule(lambda value: _is_number(value) and value >= 0, "a number of seconds")
+_SECONDS_OR_NONE = Rule(_or_none(_SECONDS.fits), "a number of seconds or null")
+_SEEDS = Rule(_is_list_of(_is_count), "a list of seeds")
 
 _RULES = {
-    "spec": _OBJECT,
+    "spec": OBJECT,
     "protocol": _NAME,
-    "config": _OBJECT,
-    CODE_KEY: _OBJECT,
+    "config": OBJECT,
+    CODE_KEY: OBJECT,
     "off_protocol": _TEXTS,
-    "status": _Rule(_is_one_of(STATUSES), f"one of {', '.join(STATUSES)}"),
-    "path": _Rule(_is_one_of(_PATHS), f"one of {', '.join(_PATHS)}"),
-    "frames_done": _Rule(_is_count, "a number of emulator frames"),
-    "updates_done": _Rule(_is_count, "a number of updates"),
-    "score": _OBJECT,
-    "unreported_game_ends": _Rule(_is_count, "a number of games"),
-    "environment": _OBJECT,
-    "versions": _OBJECT,
-    "hardware": _OBJECT,
-    "revision": _Rule(_or_none(_is_object), "an object or null"),
-    "started_at": _Rule(_is_time, "a time in UTC, ISO 8601"),
-    "finished_at": _Rule(_or_none(_is_time), "a time in UTC, ISO 8601, or null"),
+    "status": Rule(_is_one_of(STATUSES), f"one of {', '.join(STATUSES)}"),
+    "path": Rule(_is_one_of(_PATHS), f"one of {', '.join(_PATHS)}"),
+    "frames_done": Rule(_is_count, "a number of emulator frames"),
+    "updates_done": Rule(_is_count, "a number of updates"),
+    "score": OBJECT,
+    "unreported_game_ends": Rule(_is_count, "a number of games"),
+    "environment": OBJECT,
+    "versions": OBJECT,
+    "hardware": OBJECT,
+    "revision": Rule(_or_none(_is_object), "an object or null"),
+    "started_at": Rule(_is_time, "a time in UTC, ISO 8601"),
+    "finished_at": Rule(_or_none(_is_time), "a time in UTC, ISO 8601, or null"),
     "wall_seconds": _SECONDS,
     "cpu_seconds": _SECONDS_OR_NONE,
-    "frames_per_second": _Rule(
+    "frames_per_second": Rule(
         _or_none(lambda value: _is_number(value) and value >= _SMALLEST_SPEED), "a positive number or null"
     ),
-    "interruptions": _Rule(_is_list_of(_is_object), "a list of objects"),
-    "actions": _Rule(_or_none(_is_object), "an object or null"),
-    "files": _OBJECT,
-    "error": _Rule(_or_none(_is_object), "an object or null"),
+    "interruptions": Rule(_is_list_of(_is_object), "a list of objects"),
+    "actions": Rule(_or_none(_is_object), "an object or null"),
+    "files": OBJECT,
+    "error": Rule(_or_none(_is_object), "an object or null"),
 }
 _SPEC = {
     "baseline": _NAME,
-    "game": _Rule(lambda value: isinstance(value, str) and value in GAMES, "one of the 57 Atari games"),
-    "frames": _Rule(_is_positive, "a positive number of emulator frames"),
+    "game": Rule(lambda value: isinstance(value, str) and value in GAMES, "one of the 57 Atari games"),
+    "frames": Rule(_is_positive, "a positive number of emulator frames"),
     "seed": _COUNT,
-    "config_hash": _Rule(_matches(rf"[0-9a-f]{{{CONFIG_HASH_LENGTH}}}"), f"{CONFIG_HASH_LENGTH} hex digits"),
+    "config_hash": Rule(_matches(rf"[0-9a-f]{{{CONFIG_HASH_LENGTH}}}"), f"{CONFIG_HASH_LENGTH} hex digits"),
 }
-_SCORE = {"mean": _Rule(_or_none(_is_number), "a number or null"), "games": _COUNT}
+_SCORE = {"mean": Rule(_or_none(_is_number), "a number or null"), "games": _COUNT}
 _FILE = {"sha256": _SHA256, "rows": _COUNT}
 _ACTIONS = {
     "sha256": _SHA256,
     "environments": _POSITIVE,
     "vector_steps": _COUNT,
-    "kept": _Rule(_is_one_of(_KEPT), f"one of {', '.join(_KEPT)}"),
+    "kept": Rule(_is_one_of(_KEPT), f"one of {', '.join(_KEPT)}"),
 }
 _CODE = {
-    "file": _Rule(_matches(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.py"), "the name of a Python file"),
+    "file": Rule(_matches(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.py"), "the name of a Python file"),
     "sha256": _SHA256,
 }
 # Of the keys from here on down to the revision some may be missing, and unknown ones are plain data.
 _ENVIRONMENT = {
     "envpool_id": _TEXT,
-    "envpool_config": _OBJECT,
+    "envpool_config": OBJECT,
     "rom_sha256": _SHA256,
     "train_seeds": _SEEDS,
     "greedy_seeds": _SEEDS,
@@ -279,7 +271,7 @@ _HARDWARE = {
     "cores": _POSITIVE,
     "memory_bytes": _POSITIVE,
     "device": _TEXT,
-    "gpu": _Rule(_or_none(_is_text), "a text or null"),
+    "gpu": Rule(_or_none(_is_text), "a text or null"),
     "torch_threads": _POSITIVE,
     "emulator_threads": _POSITIVE,
     "platform": _TEXT,
@@ -290,11 +282,11 @@ _HARDWARE = {
 }
 _REVISION = {
     "commit": _TEXT,
-    "clean": _Rule(lambda value: isinstance(value, bool), "true or false"),
+    "clean": Rule(lambda value: isinstance(value, bool), "true or false"),
 }
 _INTERRUPTION = {
-    "at": _Rule(_or_none(_is_time), "a time in UTC, ISO 8601, or null"),
-    "frames": _Rule(_is_count, "a number of emulator frames"),
+    "at": Rule(_or_none(_is_time), "a time in UTC, ISO 8601, or null"),
+    "frames": Rule(_is_count, "a number of emulator frames"),
     "reason": _TEXT,
     "replay_seconds": _SECONDS_OR_NONE,
     "changed": _TEXTS,

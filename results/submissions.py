@@ -25,7 +25,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from results.archive import ALL_FILES, RUN_PATH
 from results.errors import ResultsError, shown
 from results.manifest import load_json
-from results.manifest_rules import check_rules, matching, text_rule
+from results.manifest_rules import OBJECT, Rule, check_rules, text_rule
 from results.schema import CODE_FOLDER, DEFAULT_LICENCE
 from results.tar_check import UNREADABLE
 
@@ -45,6 +45,7 @@ _CODE = re.compile(r"code/(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/){0,3}[A-Za-z0-9_]
 _DOI = re.compile(r"\b10\.[0-9]{4,9}/[A-Za-z0-9._()/:-]*[A-Za-z0-9]")
 _ARXIV = re.compile(r"\barXiv[:\s]\s*([0-9]{4}\.[0-9]{4,5})(?:v[0-9]{1,2})?\b", re.IGNORECASE)
 SHA256 = r"[0-9a-f]{64}"
+VERSION_RULE = Rule(lambda value: value == FORMAT_VERSION, str(FORMAT_VERSION))
 
 
 @dataclass(frozen=True)
@@ -168,12 +169,12 @@ def parse_submission(content: Any) -> Submission:
     check_rules(
         content,
         {
-            "format_version": matching(lambda value: value == FORMAT_VERSION, str(FORMAT_VERSION)),
-            "by": matching(lambda value: isinstance(value, dict), "an object"),
+            "format_version": VERSION_RULE,
+            "by": OBJECT,
             "licence": text_rule(MAX_NAME),
             "cite": text_rule(MAX_CITE),
             "suite": text_rule(MAX_NAME),
-            "files": matching(lambda value: isinstance(value, dict), "an object"),
+            "files": OBJECT,
         },
         "",
     )
