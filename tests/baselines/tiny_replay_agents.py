@@ -2,27 +2,23 @@
 
 import dataclasses
 import io
-from pathlib import Path
 
 import numpy as np
 import torch
 
-import baselines
 from baselines.agent import FinishedGame, Progress, Task
-from baselines.c51 import C51Agent, C51Config
-from baselines.config import fill, read_pinned
-from baselines.rainbow import RainbowAgent, RainbowConfig
+from baselines.c51 import C51Agent
+from baselines.rainbow import RainbowAgent
+from baselines.registry import load_pinned
 from suite.protocol import load_protocol
 
-KINDS = {"c51": (C51Config, C51Agent), "rainbow": (RainbowConfig, RainbowAgent)}
+AGENTS = {"c51": C51Agent, "rainbow": RainbowAgent}
 TINY = {"train_environments": 4, "block_vector_steps": 4, "batch": 4, "agent_steps_per_update": 8}
 BLOCK_FRAMES = 4 * 4 * 4
 
 
 def config_of(name, **changes):
-    path = Path(baselines.__file__).parent / "pinned" / f"{name}.toml"
-    file = read_pinned(path, header=("name", "title", "algorithm", "paper"))
-    return dataclasses.replace(fill(KINDS[name][0], file.values, where=name), **{**TINY, **changes})
+    return dataclasses.replace(load_pinned(name).config, **{**TINY, **changes})
 
 
 def agent_of(
@@ -38,7 +34,7 @@ def agent_of(
 ):
     environment = dataclasses.replace(load_protocol(protocol).environment, max_agent_steps=max_agent_steps)
     task = Task(game, environment, blocks * BLOCK_FRAMES, seed, torch.device("cpu"), emulator_threads)
-    return KINDS[name][1](config_of(name, **changes), task)
+    return AGENTS[name](config_of(name, **changes), task)
 
 
 def train(agent, blocks=None):

@@ -150,7 +150,7 @@ def write_run(
         directory,
         {
             "format_version": FORMAT_VERSION,
-            "spec": {name: getattr(spec, name) for name in ("baseline", "game", "frames", "seed", "config_hash")},
+            "spec": spec.as_json(),
             "protocol": protocol,
             "config": config,
             "off_protocol": list(off_protocol),

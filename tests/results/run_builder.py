@@ -74,7 +74,7 @@ def build_run(
     actions, entry = write_log(directory, pack(np.zeros((384, 128), dtype=np.uint8), train=128))
     manifest = {
         "format_version": FORMAT_VERSION,
-        "spec": {"baseline": baseline, "game": game, "frames": frames, "seed": seed, "config_hash": spec.config_hash},
+        "spec": spec.as_json(),
         "protocol": protocol,
         "config": config,
         "off_protocol": [],

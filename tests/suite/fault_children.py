@@ -4,7 +4,6 @@ A line of JSON comes in for each life: {baseline, results, kind, at, answer}; on
 {code}, the exit code or minus the signal. What the life itself has to say lies in the file `answer`.
 """
 
-import dataclasses
 import importlib
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import torch
 from file_faults import Faults
+from shrunk import shrunk
 
 from baselines.registry import load_pinned
 from results.store import run_directory
@@ -31,11 +31,7 @@ OPTIONS = RunOptions(device="cpu", threads=1, emulator_threads=1, checkpoint_sec
 
 
 def tiny_pinned(name):
-    pinned = load_pinned(name)
-    tiny = TINY[pinned.algorithm]
-    return dataclasses.replace(
-        pinned, config=dataclasses.replace(pinned.config, **tiny), values={**pinned.values, **tiny}
-    )
+    return shrunk(name, TINY[load_pinned(name).algorithm])
 
 
 def spec_of(baseline):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from shrunk import shrunk
 
-from baselines.registry import load_pinned
 from results.actions import pack, read_log, write_log
 from results.atomic import table_bytes, write_bytes
 from results.hashing import sha256_hex
@@ -31,10 +30,7 @@ FRAMES_PER_UPDATE = 128
 
 def tiny_pinned(name: str) -> Any:
     """PQN of 4 + 2 environments and 8 steps a rollout."""
-    pinned = load_pinned(name)
-    return dataclasses.replace(
-        pinned, config=dataclasses.replace(pinned.config, **TINY), values={**pinned.values, **TINY}
-    )
+    return shrunk(name, TINY)
 
 
 def play(results: Path, *, game: str = "Breakout", updates: int = 40, seed: int = 0, protocol: str = "paper") -> Run:

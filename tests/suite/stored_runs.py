@@ -31,7 +31,7 @@ def store_run(root, *, baseline="pqn", game="Pong", frames=200_000, seed=0, game
     returns = [finished.episode_return for finished in games]
     manifest = {
         "format_version": FORMAT_VERSION,
-        "spec": {"baseline": baseline, "game": game, "frames": frames, "seed": seed, "config_hash": spec.config_hash},
+        "spec": spec.as_json(),
         "protocol": "paper",
         "config": config,
         "off_protocol": [],

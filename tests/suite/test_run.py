@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from fused import require_native
+from shrunk import shrunk
 
 from baselines.agent import RetraceMismatch
 from baselines.emulator.envs import AtariEnvironments
 from baselines.fast.names import FOURIER, FUSED_BLOCK, FUSED_INPUT, KEPT_MEMORY
-from baselines.registry import load_pinned
 from results.errors import ResultsError
 from results.manifest import read_manifest
 from results.store import read_episodes, read_metrics, run_directory
@@ -33,10 +33,7 @@ OPTIONS = RunOptions(device="cpu", threads=1, emulator_threads=1)
 
 
 def tiny_pinned(name):
-    pinned = load_pinned(name)
-    return dataclasses.replace(
-        pinned, config=dataclasses.replace(pinned.config, **TINY), values={**pinned.values, **TINY}
-    )
+    return shrunk(name, TINY)
 
 
 @pytest.fixture(autouse=True)
