@@ -25,7 +25,7 @@ from results.errors import ResultsError, shown
 from results.games import find_game
 from results.hashing import sha256_hex
 from results.manifest import load_json
-from results.reference import DOPAMINE, DOPAMINE_AGENTS, DOPAMINE_SOURCES, dopamine_curves
+from results.reference import DOPAMINE, DOPAMINE_AGENTS, DOPAMINE_FRAMES, dopamine_curves
 from results.schema import parse_frames_directory
 from results.store import BrokenRun, external_directory
 
@@ -76,29 +76,21 @@ def read_scores_csv(path: Path, baselines: Collection[str] | None = None) -> lis
     return _parse(_read(Path(path)), str(path), baselines)
 
 
-def dopamine_scores(agent: str, *, source: str = "dopamine", frames: int = 199_000_000) -> list[ExternalScore]:
-    """Dopamine's published runs of `agent` as scores: each the mean of the last five iterations up to `frames`.
+def dopamine_scores(agent: str) -> list[ExternalScore]:
+    """Dopamine's published runs of `agent` as scores: each the mean of its last five iterations.
 
-    The baseline's name is the source, a dash and the agent: `dopamine-rainbow`, `dopamine-jax-cnn-rainbow`.
-
-    Raises:
-        ResultsError: unknown agent or source, or `frames` before the fifth point.
+    The baseline's name is `dopamine-` and the agent's: `dopamine-rainbow`. Raises ResultsError for an unknown agent.
     """
     by_lower = {name.lower(): name for name in DOPAMINE_AGENTS}
     if agent.lower() not in by_lower:
         raise ResultsError(f"unknown Dopamine agent {agent!r} (allowed: {', '.join(by_lower)})")
-    if source not in DOPAMINE_SOURCES:
-        raise ResultsError(f"unknown Dopamine source {source!r} (allowed: {', '.join(DOPAMINE_SOURCES)})")
-    curves = dopamine_curves(sources=[source], agents=[by_lower[agent.lower()]])
-    curves = curves[curves["frames"] <= frames].sort_values(["game", "run", "frames"])
+    curves = dopamine_curves(agents=[by_lower[agent.lower()]]).sort_values(["game", "run", "frames"])
     last = curves.groupby(["game", "run"]).tail(DOPAMINE_WINDOW_POINTS)
     means = last.groupby(["game", "run"])["mean_return"].agg(["mean", "size"])
     means = means[means["size"] == DOPAMINE_WINDOW_POINTS]
-    if means.empty:
-        raise ResultsError(f"Dopamine's curves have no five points up to {frames} frames; ask for 5M to 199M")
-    baseline = f"{source}-{agent.lower()}"
+    baseline = f"dopamine-{agent.lower()}"
     return sorted(
-        ExternalScore(baseline, str(game), int(run), frames, float(mean))
+        ExternalScore(baseline, str(game), int(run), DOPAMINE_FRAMES, float(mean))
         for (game, run), mean in means["mean"].items()  # type: ignore[misc]
     )
 
@@ -195,12 +187,12 @@ def _refuse_odd_text(what: str, text: str) -> None:
         raise ResultsError(f"the {what} {shown(text)} must be one line of at most {_MAX_TEXT} characters")
 
 
-def store_dopamine(results: Path, agent: str, *, source: str = "dopamine", frames: int = 199_000_000) -> Path:
+def store_dopamine(results: Path, agent: str) -> Path:
     """Keeps `dopamine_scores` as a set, with Dopamine's provenance. Raises as `dopamine_scores` and `store_scores`."""
     return store_scores(
         results,
-        f"{source}-{agent.lower()}",
-        dopamine_scores(agent, source=source, frames=frames),
+        f"dopamine-{agent.lower()}",
+        dopamine_scores(agent),
         source=f"{DOPAMINE.source} ({DOPAMINE.licence})",
         protocol=DOPAMINE.protocol,
     )

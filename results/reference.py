@@ -48,6 +48,7 @@ _PAPER_NAMES = {"pqn": "pqn", "hadamax_pqn": "hadamax-pqn", "pqn_resnet15": "res
 PAPER_AGENTS = tuple(_PAPER_NAMES.values())  # those that the paper trained; others are only drawn in its figure
 DOPAMINE_SOURCES = ("dopamine", "dopamine-jax-cnn", "dopamine-jax-impala")
 DOPAMINE_AGENTS = ("C51", "DQN", "IQN", "Rainbow")
+DOPAMINE_FRAMES = 199_000_000  # where their curves end
 
 
 def published_points() -> pd.DataFrame:
