@@ -45,6 +45,8 @@ ATARI57: tuple[str, ...] = tuple(GAMES)
 ATARI10: tuple[str, ...] = tuple(game.name for game in GAMES.values() if game.atari10)
 ATARI5: tuple[str, ...] = tuple(game.name for game in GAMES.values() if game.atari5)
 
+GAME_SETS: Mapping[str, tuple[str, ...]] = {"atari57": ATARI57, "atari10": ATARI10, "atari5": ATARI5}
+
 
 def find_game(text: str) -> Game:
     """The game that a user means: "Pong", "pong", "Pong-v5"; "battle_zone" and "Battle Zone" are BattleZone.

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from baselines.families import BASELINES, BF16, FAMILIES, PINNED_NAMES
 from baselines.registry import add_own
-from results.games import ATARI5, ATARI10, ATARI57, find_game
+from results.games import GAME_SETS as ATARI_SETS
+from results.games import find_game
 from suite.errors import UserError
 from suite.protocol import PROTOCOLS
 
@@ -22,13 +23,7 @@ Item = TypeVar("Item")
 # Of the paper's discussion: games in which exploration is what fails, and games that ask for precise positions.
 EXPLORATION = ("MontezumaRevenge", "Pitfall", "PrivateEye", "Venture")
 SPATIAL = ("Amidar", "Hero")
-GAME_SETS = {
-    "atari57": ATARI57,
-    "atari10": ATARI10,
-    "atari5": ATARI5,
-    "exploration": EXPLORATION,
-    "spatial": SPATIAL,
-}
+GAME_SETS = {**ATARI_SETS, "exploration": EXPLORATION, "spatial": SPATIAL}
 ALL_PROTOCOLS = "all"
 MAX_FRAMES = 10**12
 MAX_SEED = 2**31 - 1

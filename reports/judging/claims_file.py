@@ -12,12 +12,10 @@ from typing import Any
 from reports.errors import ReportsError
 from reports.judging.claims import FAMILIES, Claim
 from reports.judging.kinds import KINDS
-from results.games import ATARI5, ATARI10, ATARI57, GAMES
+from results.games import GAME_SETS, GAMES
 from results.schema import parse_frames_directory
 
 BUILT_IN = Path(__file__).parents[1] / "claims.toml"
-GAME_SETS: Mapping[str, tuple[str, ...]] = {"atari57": ATARI57, "atari10": ATARI10, "atari5": ATARI5}
-
 DEVICES = ("cpu", "gpu")  # what a cost may be asked for apart
 _ALWAYS = ("id", "kind", "title", "statement", "source", "baseline", "games", "measure")
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.catalogue import Catalogue
-from reports.judging.claims_file import GAME_SETS
 from reports.judging.evidence import COUNTS, MEASURED, OFF_PROTOCOL, UNFINISHED, Entry, Evidence
 from reports.judging.published import (
     DOPAMINE_AGENTS,
@@ -34,8 +33,8 @@ from reports.statistics.aggregate import (
 )
 from reports.statistics.atari5 import WEIGHTS, median57
 from reports.statistics.bootstrap import CURVE_REPETITIONS, TABLE_REPETITIONS, Interval, Scores, clipped, interval
-from results.games import ATARI57
-from results.reference import DOPAMINE, DRAWN_ONLY, PAPER, PAPER_AGENTS
+from results.games import ATARI57, GAME_SETS
+from results.reference import DOPAMINE, DOPAMINE_FRAMES, DRAWN_ONLY, PAPER, PAPER_AGENTS
 from results.schema import FIRST_PROTOCOL
 from results.scores import human_normalised
 
@@ -279,7 +278,7 @@ def published_groups(protocol: str = FIRST_PROTOCOL) -> tuple[Group, ...]:
             Row(
                 baseline=agent.lower(),
                 source=PUBLISHED,
-                frames=199_000_000,
+                frames=DOPAMINE_FRAMES,
                 seeds=(int(counts.min()), int(counts.max())),
                 runs=int(counts.sum()),
                 metrics=aggregates(f"dopamine {agent}", scores),
@@ -289,6 +288,6 @@ def published_groups(protocol: str = FIRST_PROTOCOL) -> tuple[Group, ...]:
         )
     groups = {
         PAPER.suite_protocol: Group(PAPER_FRAMES, ATARI57, SET_TITLES["atari57"], tuple(paper)),
-        DOPAMINE.suite_protocol: Group(199_000_000, games, games_title(games), tuple(dopamine)),
+        DOPAMINE.suite_protocol: Group(DOPAMINE_FRAMES, games, games_title(games), tuple(dopamine)),
     }
     return tuple(group for name, group in sorted(groups.items(), key=lambda item: item[0] != protocol))

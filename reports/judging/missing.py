@@ -14,10 +14,11 @@ import numpy as np
 from reports.catalogue import Catalogue
 from reports.errors import ReportsError
 from reports.judging.claims import MINIMUM_SEEDS, Claim
-from reports.judging.claims_file import GAME_SETS, find_claim, load_claims
+from reports.judging.claims_file import find_claim, load_claims
 from reports.judging.evidence import COUNTS, MEASURED, UNFINISHED, Entry, Evidence, load
 from reports.judging.run_figures import OBSERVATIONS
 from reports.judging.sides import Basis, find_basis, side_at, value_of, why_unanswered
+from results.games import GAME_SETS
 from results.schema import RANK_OBSERVATIONS, RunSpec, format_frames, format_seeds, parse_frames_directory, rank_rows
 
 DEFAULT_RESULTS = Path("results/runs")

@@ -181,16 +181,12 @@ def _row(
         "median57": None if row.median57 is None else _cell(row.median57),
         "cells": [
             {
-                "value": numerals.number(row.metrics[metric].estimate),
-                "ends": ""
-                if not row.metrics[metric].is_complete
-                else f"{numerals.number(row.metrics[metric].low)} to {numerals.number(row.metrics[metric].high)}",
-                "is_best": best[metric] is not None and row.metrics[metric].estimate == best[metric],
-                "bar": Markup(mini_interval(row.metrics[metric], *scales[metric], css))
-                if row.metrics[metric].estimate is not None
-                else "",
+                **_cell(interval),
+                "is_best": best[metric] is not None and interval.estimate == best[metric],
+                "bar": "" if interval.estimate is None else Markup(mini_interval(interval, *scales[metric], css)),
             }
             for metric in metrics
+            for interval in [row.metrics[metric]]
         ],
     }
 
@@ -229,34 +225,29 @@ def _cell(interval: Interval) -> dict[str, str]:
 
 def _group(group: Group, report: Report, site: Site, number: int) -> dict[str, Any]:
     name = f"{format_frames(group.frames)}-{number}"
-    view = _leaderboard(group, report)
-    view["id"] = f"group-{name}"
-    # A single game has its own page, with every curve in one figure.
-    view["figures"] = (
-        []
-        if len(group.games) == 1
-        else [
-            figure
-            for statistic, title in (("median", "Median"), ("iqm", "Interquartile mean"))
-            if (figure := curve_figure(group, report, site, name, statistic, title))
-        ]
-    )
-    view["profile"] = None if len(group.games) == 1 else profile_figure(group, report, site, name)
-    view["is_single"] = is_single(group)
-    view["game_page"] = group.games[0] if len(group.games) == 1 else ""
-    view["improvements"] = [
-        {
-            "first": report.catalogue.title(a),
-            "second": report.catalogue.title(b),
-            "value": numerals.percent(chance.estimate),
-            "ends": "" if not chance.is_complete else numerals.between(chance.low, chance.high, numerals.percent),
-            "bar": Markup(mini_interval(chance, 0.0, 1.0, colour(report, a), mark=0.5)),
-        }
-        for a, b, chance in group.improvements
-        if chance.is_complete or chance.reason == SAME_DRAWS
-    ]
-    view["why_no_ends"] = SAME_DRAWS if any(i.reason == SAME_DRAWS for _, _, i in group.improvements) else ""
-    return view
+    has_one_game = len(group.games) == 1  # it has its own page, with every curve in one figure
+    curves = () if has_one_game else (("median", "Median"), ("iqm", "Interquartile mean"))
+    figures = [curve_figure(group, report, site, name, statistic, title) for statistic, title in curves]
+    return {
+        **_leaderboard(group, report),
+        "id": f"group-{name}",
+        "figures": [figure for figure in figures if figure],
+        "profile": None if has_one_game else profile_figure(group, report, site, name),
+        "is_single": is_single(group),
+        "game_page": group.games[0] if has_one_game else "",
+        "improvements": [
+            {
+                "first": report.catalogue.title(a),
+                "second": report.catalogue.title(b),
+                "value": numerals.percent(chance.estimate),
+                "ends": "" if not chance.is_complete else numerals.between(chance.low, chance.high, numerals.percent),
+                "bar": Markup(mini_interval(chance, 0.0, 1.0, colour(report, a), mark=0.5)),
+            }
+            for a, b, chance in group.improvements
+            if chance.is_complete or chance.reason == SAME_DRAWS
+        ],
+        "why_no_ends": SAME_DRAWS if any(i.reason == SAME_DRAWS for _, _, i in group.improvements) else "",
+    }
 
 
 def games(report: Report) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from reports import numerals
 from reports.errors import ReportsError
-from reports.pages.charts import NARROW, WIDE, LineChart
+from reports.pages.charts import NARROW, WIDE, LineChart, Series
 from reports.pages.svg import Values
 from reports.summary import csv_text
 from results.schema import FIRST_PROTOCOL
@@ -229,21 +229,17 @@ def markdown(text: str) -> Markup:
 def curve_table(chart: LineChart, rows: int) -> dict[str, Any]:
     """Every so many points of a chart's curves, for reading without the picture."""
     shown = [series for series in chart.series if series.style != "thin"]
-    longest = max(shown, key=lambda series: (float(series.x[-1]), len(series.x))) if shown else None
-    if longest is None:
+    if not shown:
         return {"x_title": chart.x_title, "columns": [], "rows": [], "has_band": False}
-    step = max(1, len(longest.x) // rows)
-    points = longest.x[step - 1 :: step]
+    longest = max((series.x for series in shown), key=lambda points: (float(points[-1]), len(points)))
+    step = max(1, len(longest) // rows)
+    reach = 0.51 * step * abs(longest[1] - longest[0]) if len(longest) > 1 else np.inf
     table = []
-    for point in points:
+    for point in longest[step - 1 :: step]:
         cells = []
         for series in shown:
             index = int(np.argmin(np.abs(series.x - point)))
-            is_near = (
-                abs(series.x[index] - point) <= 0.51 * step * abs(longest.x[1] - longest.x[0])
-                if len(longest.x) > 1
-                else True
-            ) and point <= _last_told(series.x)
+            is_near = abs(series.x[index] - point) <= reach and point <= _last_told(series.x)
             cells.append(_cell(series, index, chart.is_percent) if is_near else numerals.number(None))
         table.append({"x": chart.x_text(float(point)), "cells": cells})
     return {
@@ -270,13 +266,13 @@ def _last_told(points: Values) -> float:
     return float(points[-1]) + (float(points[-1] - points[-2]) if len(points) > 1 else 0.0)
 
 
-def _cell(series: Any, index: int, is_percent: bool) -> str:
+def _cell(series: Series, index: int, is_percent: bool) -> str:
     def write(value: float) -> str:
         return numerals.percent(float(value), signed=True) if is_percent else numerals.score(float(value))
 
     value = series.y[index]
     if np.isnan(value):
         return numerals.number(None)
-    if series.low is None or np.isnan(series.low[index]) or np.isnan(series.high[index]):
+    if series.low is None or series.high is None or np.isnan([series.low[index], series.high[index]]).any():
         return write(value)
     return f"{write(value)} [{write(series.low[index])} to {write(series.high[index])}]"

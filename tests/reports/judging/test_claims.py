@@ -8,7 +8,8 @@ import pytest
 from conftest import OWN_CLAIM
 
 from reports.errors import ReportsError
-from reports.judging.claims_file import ATARI5, find_claim, load_claims
+from reports.judging.claims_file import find_claim, load_claims
+from results.games import ATARI5
 from results.reference import published_points
 
 PAPER = ["pqn-80", "pqn-atari10", "c51-70", "rainbow-90m", "rank", "dead-8", "cost", "ablation"]

@@ -12,11 +12,12 @@ from made_up_runs import make_catalogue, write_run
 
 from reports.build import build
 from reports.errors import ReportsError
-from reports.judging.claims_file import ATARI10, find_claim, load_claims
+from reports.judging.claims_file import find_claim, load_claims
 from reports.judging.evidence import load
 from reports.judging.judge import judge
 from reports.judging.missing import estimate_cost, find_missing, missing_runs, run_arguments
 from reports.wording import sentence
+from results.games import ATARI10
 from results.schema import RunSpec
 
 CATALOGUE = make_catalogue()
