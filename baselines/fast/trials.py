@@ -38,6 +38,9 @@ OUTPUT_TOLERANCE, STEP_TOLERANCE = 1e-3, 5e-2
 # How torch, the driver, Triton and libraries say that a GPU is full, in lower case.
 _FULL = ("out of memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
 _IMAGES, _HEIGHT = 3, 11  # of the batch that the block is proven on
+# Of the block's made-up scales and biases. Others leave a window whose two largest products are nearly the same, and
+# rounding decides there which of them gets the gradient.
+_SEED = 3
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def why_not_fused(layer: Any, device: torch.device, dtype: torch.dtype) -> str |
     def check() -> str | None:
         given = block_inputs(layer.conv_a.out_channels, dtype)[: 2 if hasattr(layer, "conv_b") else 1]
         made_up = copy.deepcopy(layer).cpu()
-        _make_up(made_up, torch.Generator().manual_seed(2))
+        _make_up(made_up, torch.Generator().manual_seed(_SEED))
         exact = _joined(copy.deepcopy(made_up).to(torch.float64), [t.double() for t in given], fused=False)
         there = made_up.to(device, dtype)
         found = _joined(there, [tensor.to(device) for tensor in given], fused=True)

@@ -15,6 +15,8 @@ from baselines.fast.names import DeviceLost
 from baselines.fast.trials import attempt, block_inputs, speed_up, why_not_captured, why_not_fused
 from baselines.made_up import made_up
 from baselines.networks import distribution_network, pqn_encoders
+from baselines.networks.load import load_encoder
+from baselines.networks.pqn_variants import ALL_PQN_ENCODERS
 from baselines.networks.precision import use_precision
 from baselines.networks.q_network import build_q_network
 from baselines.optim import RAdam
@@ -22,6 +24,7 @@ from baselines.pqn import train_minibatch
 
 CPU = torch.device("cpu")
 TYPES = [torch.float32, torch.bfloat16]
+ENCODERS = {**ALL_PQN_ENCODERS, **distribution_network.C51_ENCODERS}
 
 
 def layers():
@@ -144,6 +147,27 @@ def test_a_proof_draws_from_no_stream_of_torch():
     torch.manual_seed(5)
     assert why_not_fused(layer, CPU, torch.float32) is None
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("encoder", ["hadamax", "hadamax-relu", "hadamax-no-product", "hadamax-c51"])
+def test_no_window_of_a_proof_is_decided_by_rounding(monkeypatch, encoder, dtype):
+    """Two products that are nearly the same: a right kernel whose last digit differs sends the gradient elsewhere."""
+    joined = trials._joined
+
+    def off_by_a_millionth(layer, branches, *, fused):
+        """In the place of the fused block, the plain composition of branches that are off; exact."""
+        exact = [branch.double() for branch in branches]
+        if fused:
+            exact = [branch * (1 + 1e-6 * torch.randn(branch.shape, generator=noise)) for branch in exact]
+        return joined(layer.double(), exact, fused=False)
+
+    monkeypatch.setattr(trials, "_joined", off_by_a_millionth)
+    monkeypatch.setattr(trials, "BLOCK_TOLERANCES", dict.fromkeys(TYPES, 1e-2))  # a gradient elsewhere is more
+    for seed in range(3):
+        noise = torch.Generator().manual_seed(seed)
+        for layer in (module for module in load_encoder(encoder, ENCODERS).modules() if hasattr(module, "fused")):
+            assert why_not_fused(layer, CPU, dtype) is None
 
 
 # Graphs -----------------------------------------------------------------------------------------------------------
