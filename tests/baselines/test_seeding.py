@@ -15,6 +15,26 @@ def test_environment_seeds_do_not_depend_on_how_many_are_asked_for():
     assert Streams(3).environment_seeds("train", 128)[:8] == Streams(3).environment_seeds("train", 8)
 
 
+def test_seed_1_gives_the_environments_of_the_published_runs():
+    """As committed manifests have them. With others, no run could be resumed or proven, and no seed would be itself."""
+    streams = Streams(1)
+    assert streams.environment_seeds("train", 3) == [1867002961, 1364882272, 53956934]
+    assert streams.environment_seeds("greedy", 3) == [240241362, 685974079, 2040099054]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("initial_weights", 0), ("exploration", 1), ("minibatches", 2), ("replay", 3), ("noise", 6)],
+)
+def test_a_stream_is_the_child_of_the_seed_at_its_place(name, place):
+    child = np.random.SeedSequence(1, spawn_key=(place,))
+    assert getattr(Streams(1), name).integers(2**63) == np.random.default_rng(child).integers(2**63)
+
+
+def test_initial_weights_are_seeded_with_63_bits():
+    assert Streams(1).torch_generator().initial_seed() == 6447455697624344479
+
+
 def test_streams_are_separate():
     a, b = Streams(0), Streams(0)
     a.exploration.random(1000)  # more draws from one stream leave the others where they were
