@@ -150,6 +150,14 @@ def test_the_uniform_share_reaches_transitions_without_priority():
     np.testing.assert_allclose(np.unique(probabilities), [0.25, 0.75])
 
 
+def test_whether_a_draw_is_uniform_has_nothing_to_do_with_where_it_would_fall():
+    sampler = PrioritizedSampler(2, exponent=0.5, uniform_probability=0.5)
+    sampler.update(np.array([0, 1]), np.array([1.0, 9.0]))
+    rng = np.random.default_rng(0)
+    indices, _ = sampler.draw(4000, rng, size=2, uniform=lambda count: rng.integers(2, size=count))
+    assert (indices == 1).mean() == pytest.approx(0.5 * 3 / 4 + 0.5 / 2, abs=0.03)
+
+
 def test_without_any_priority_all_are_equally_likely():
     sampler = PrioritizedSampler(4, exponent=0.5, uniform_probability=0.001)
     sampler.update(np.arange(2), np.zeros(2))
@@ -167,9 +175,11 @@ def test_a_restored_sampler_draws_the_same():
         a.insert(rng.integers(3000, size=16))
         a.update(rng.integers(3000, size=32), rng.exponential(size=32))
     b = PrioritizedSampler(3000, exponent=0.5, uniform_probability=0.0)
-    b.load_state_dict(a.state_dict())
-    for sampler in (a, b):
-        sampler.insert(np.array([5]))
+    state = a.state_dict()
+    a.insert(np.array([5]))  # what is saved stays as it was
+    b.load_state_dict(state)
+    assert b.state_dict()["weights"][5] != a.state_dict()["weights"][5]
+    b.insert(np.array([5]))
     drawn = [s.draw(64, np.random.default_rng(2), size=3000, uniform=no_uniform_draw) for s in (a, b)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
 
