@@ -65,6 +65,26 @@ def test_a_full_budget_keeps_every_published_value(name, learning_start, target_
     assert plan.total_updates == (plan.total_agent_steps - learning_start) // 4
 
 
+def test_rounding_a_budget_down_to_whole_blocks_takes_nothing_off_the_protocol():
+    config = dataclasses.replace(pinned("c51"), block_vector_steps=15)
+    plan = schedule(config, 16_000_000)
+    assert plan.total_frames == 15_999_360  # 16,666 blocks of 960
+    assert (plan.learning_start, plan.target_copy, plan.replay_transitions) == (80_000, 10_000, 1_000_000)
+    assert plan.off_protocol == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "frames"),
+    [
+        ({"replay_transitions": 10_000_000}, 40_000_000),  # 80,000 of 4M agent steps are 2 %: the memory asks for more
+        ({"learning_start_agent_steps": 70_000, "short_budget_fraction": 0.03}, 9_333_336),  # 2,333,334 agent steps
+        ({"learning_start_agent_steps": 9_999, "target_copy_agent_steps": 90_000}, 18_000_000),
+    ],
+)
+def test_the_least_budget_that_scales_nothing_is_that_of_the_latest_of_all(changes, frames):
+    assert dataclasses.replace(pinned("c51"), **changes).frames_on_protocol == frames
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_short_budget_scales_what_must_and_says_so(name):
     plan = schedule(pinned(name), 20_000)
@@ -119,6 +139,13 @@ def test_the_least_learning_start_leaves_a_transition_to_sample_in_every_budget(
             assert first >= n_steps  # that many vector steps are stored when it begins
 
 
+def test_the_target_network_is_copied_no_oftener_than_there_are_updates():
+    plan = schedule(dataclasses.replace(pinned("c51"), short_budget_fraction=0.001), 1024)
+    assert plan.target_copy == plan.agent_steps_per_update == 4  # a thousandth of 256 agent steps is none
+
+
 def test_the_memory_of_a_full_run_holds_a_million_transitions():
     assert replay_layout(pinned("rainbow"), 40_000_000).capacity == 1_000_000
     assert replay_layout(pinned("c51"), 20_000).capacity == 4864
+    uneven = dataclasses.replace(pinned("c51"), replay_transitions=1_000_009)  # 16 environments share what they can
+    assert replay_layout(uneven, 40_000_000).capacity == 1_000_000
