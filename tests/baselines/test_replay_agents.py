@@ -173,6 +173,7 @@ def test_diagnostics_cover_every_named_layer(name):
     agent = agent_of(name, blocks=2)
     train(agent)
     found = agent.diagnose()
+    assert agent.diagnose() == found  # on the same sample: a run that resumes has the metrics of one never stopped
     agent.close()
     for layer in agent.network.encoder.layer_names:
         assert {
