@@ -90,6 +90,9 @@ def test_a_resample_is_cut_as_the_runs_are_that_it_was_drawn_from() -> None:
     assert aggregate.iqm(drawn, of=9) == pytest.approx((2 + 3 + 9 * 2 / 3) / (10 / 3))
     curves = np.stack([drawn, drawn + 1], axis=2)
     np.testing.assert_allclose(aggregate.iqm_curve(curves, of=9), [3.3, 4.3])
+    nine = np.zeros((3, 3))  # what a report calls: the curve of nine runs, for resamples of them
+    np.testing.assert_allclose(aggregate.curves_of(nine[..., None])["iqm"](curves), [3.3, 4.3])
+    assert aggregate.statistics_of(nine)["iqm"](drawn) == pytest.approx(3.3)
 
 
 def test_the_iqm_of_three_games_and_three_seeds_lies_within_its_interval() -> None:
