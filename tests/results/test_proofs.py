@@ -46,6 +46,7 @@ def test_samples_of_one_log_add_up_to_the_whole(run: Run, tmp_path: Path):
     write_proofs(tmp_path, {PLACE: proof_of(run, train_0=2, train_1=1)})
     write_proofs(tmp_path, {PLACE: proof_of(run, train_1=1)})
     assert read_proofs(tmp_path)[PLACE].games_replayed == 3
+    assert standing_of(run, read_proofs(tmp_path)) == "sampled (3 of 5 games)"  # one environment is not played yet
     write_proofs(tmp_path, {PLACE: proof_of(run, greedy_0=2)})
     assert standing_of(run, read_proofs(tmp_path)) == "re-played"
 
@@ -54,6 +55,20 @@ def test_what_another_envpool_played_is_not_added(run: Run, tmp_path: Path):
     write_proofs(tmp_path, {PLACE: proof_of(run, train_0=2)})
     write_proofs(tmp_path, {PLACE: replace(proof_of(run, train_1=1), versions={"suite": "0.1.0", "envpool": "2"})})
     assert read_proofs(tmp_path)[PLACE].games_replayed == 1
+
+
+@pytest.mark.parametrize("key", ["actions_sha256", "episodes_sha256"])
+def test_what_was_played_of_other_games_or_actions_is_not_added(run: Run, tmp_path: Path, key: str):
+    """A run that was trained anew would else be proven by the games of the one before it."""
+    write_proofs(tmp_path, {PLACE: replace(proof_of(run, train_0=2, greedy_0=2), **{key: "b" * 64})})
+    write_proofs(tmp_path, {PLACE: proof_of(run, train_1=1)})
+    assert standing_of(run, read_proofs(tmp_path)) == "sampled (1 of 5 games)"
+
+
+def test_a_proof_of_nothing_proves_nothing(run: Run, tmp_path: Path):
+    assert proof_of(run).standing(run) == "on its word"
+    write_proofs(tmp_path, {PLACE: proof_of(run)})
+    assert not (tmp_path / PROOF_FILE).exists()
 
 
 @pytest.mark.parametrize("key", ["actions_sha256", "episodes_sha256"])
@@ -108,6 +123,16 @@ def test_a_count_that_is_none_is_refused(run: Run, tmp_path: Path, value: object
     content["proofs"][PLACE]["games"] = value
     (tmp_path / PROOF_FILE).write_text(json.dumps(content))
     with pytest.raises(ResultsError, match="a count of games is none"):
+        read_proofs(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"actions_sha256": 7}, {"at": None}, {"versions": {"suite": 1}}])
+def test_a_text_that_is_none_is_refused(run: Run, tmp_path: Path, change: dict[str, object]):
+    write_proofs(tmp_path, {PLACE: proof_of(run, train_0=2)})
+    content = json.loads((tmp_path / PROOF_FILE).read_text())
+    content["proofs"][PLACE] |= change
+    (tmp_path / PROOF_FILE).write_text(json.dumps(content))
+    with pytest.raises(ResultsError, match="a text is expected"):
         read_proofs(tmp_path)
 
 
