@@ -41,6 +41,8 @@ def judged(root: Path, name: str) -> Judgement:
         (-0.3, 0.1, "inconclusive"),  # no difference was found, which is not enough
         (0.05, 0.1, "alike"),  # a difference, and one too small to matter
         (0.2, 0.4, "inconclusive"),
+        (0.25, 0.4, "inconclusive"),  # the edge is within
+        (-0.4, -0.2, "inconclusive"),
         (0.3, 0.5, "different"),
         (-0.5, -0.3, "different"),
         (None, None, "inconclusive"),

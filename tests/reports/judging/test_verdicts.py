@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reports.judging.verdicts import (
+    ahead_verdict,
     below_verdict,
     gain_verdict,
     higher_verdict,
@@ -49,6 +50,20 @@ def test_reaching_means_being_level(low: float, high: float, verdict: str) -> No
     assert reaches_verdict(between(low, high)) == verdict
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.01, 0.2, "ahead"),
+        (0.0, 0.2, "inconclusive"),  # an end at none holds it
+        (-0.2, 0.0, "inconclusive"),
+        (-0.2, -0.01, "behind"),
+        (None, None, "inconclusive"),
+    ],
+)
+def test_ahead_or_behind_is_the_whole_interval(low: float | None, high: float | None, verdict: str) -> None:
+    assert ahead_verdict(between(low, high)) == verdict
+
+
 def test_higher_needs_every_layer() -> None:
     above, around, under = between(1, 2), between(-1, 1), between(-2, -1)
     assert higher_verdict([above, above]) == "reproduced"
@@ -56,6 +71,8 @@ def test_higher_needs_every_layer() -> None:
     assert higher_verdict([above, under]) == "not reproduced"
     assert higher_verdict([around, under]) == "not reproduced"
     assert higher_verdict([between(None, None)]) == "inconclusive"
+    assert higher_verdict([above, between(0, 2)]) == "inconclusive"
+    assert higher_verdict([above, between(-2, 0)]) == "inconclusive"
 
 
 def test_higher_by_a_least_amount_may_be_smaller_than_claimed() -> None:
@@ -90,6 +107,8 @@ def test_below_8_percent(low: float | None, high: float, verdict: str) -> None:
         (1.7, 2.3, "inconclusive"),
         (2.2, 3.0, "inconclusive"),
         (1.1, 1.7, "smaller than claimed"),
+        (1.1, 1.8, "inconclusive"),  # an end on the edge of the band
+        (2.8125, 3.1, "inconclusive"),
         (2.9, 3.1, "not reproduced"),
     ],
 )
