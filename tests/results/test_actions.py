@@ -52,6 +52,8 @@ def test_the_same_log_gives_the_same_bytes_and_another_another_identity():
     other = logged()
     other[-1, -1] ^= 1
     assert pack(other, train=TRAIN).sha256 != pack(logged(), train=TRAIN).sha256
+    exchanged = logged()[:, [1, 0, *range(2, TRAIN + GREEDY)]]  # each with the other's seed
+    assert pack(exchanged, train=TRAIN).sha256 != pack(logged(), train=TRAIN).sha256
 
 
 def test_of_a_long_log_a_few_environments_of_each_kind_stay_and_the_whole_lies_beside_it(tmp_path, monkeypatch):
@@ -82,6 +84,29 @@ def test_a_run_cannot_choose_its_witnesses(tmp_path):
     entry = {"sha256": log.sha256, "environments": TRAIN + GREEDY, "vector_steps": STEPS, "kept": "witnesses"}
     edit_manifest(directory, actions=entry)
     with pytest.raises(ResultsError, match="lacks the actions of 5 environments that must be kept"):
+        read_log(open_run(directory))
+
+
+def test_of_a_thousand_environments_thirty_are_witnesses():
+    assert len(witnesses("0" * 64, [("train", i) for i in range(1000)])) == 30
+
+
+def test_a_log_that_is_said_to_be_all_has_the_actions_of_all_its_environments(tmp_path):
+    """Witnesses alone would do, of a log that is said to be kept by witnesses."""
+    log, directory = pack(logged(), train=TRAIN), build_run(tmp_path)
+    entry, _ = write_log(directory, log)
+    (directory / "actions.parquet").write_bytes(log.witnesses().to_bytes())
+    edit_manifest(directory, actions=entry)
+    with pytest.raises(ResultsError, match="lacks the actions of 131 environments that must be kept"):
+        read_log(open_run(directory))
+
+
+def test_a_log_has_as_many_environments_as_its_manifest_says(tmp_path):
+    """By that number a run is called re-played."""
+    directory = build_run(tmp_path)
+    entry, _ = write_log(directory, pack(logged(), train=TRAIN))
+    edit_manifest(directory, actions={**entry, "environments": 5})
+    with pytest.raises(ResultsError, match="has 136 environments, the manifest says 5"):
         read_log(open_run(directory))
 
 
@@ -126,6 +151,10 @@ def test_an_altered_action_does_not_fit_its_digest(tmp_path):
     (directory / "actions.parquet").write_bytes(actions.PackedLog(forged).to_bytes())
     edit_manifest(directory, actions=entry)
     with pytest.raises(ResultsError, match="actions of the train environment 5 do not fit their digest"):
+        read_log(open_run(directory))
+    (directory / "actions.parquet").write_bytes(log.to_bytes())  # whole digests of fewer steps than are told
+    edit_manifest(directory, actions={**entry, "vector_steps": STEPS + 1})
+    with pytest.raises(ResultsError, match="actions of the train environment 0 do not fit their digest"):
         read_log(open_run(directory))
     edit_manifest(directory, actions={**entry, "sha256": "0" * 64})
     with pytest.raises(ResultsError, match="its digest is not the manifest's"):
