@@ -15,6 +15,7 @@ from reports.statistics.bootstrap import (
     SAME_RUNS,
     UNBOUNDED,
     Draws,
+    degrees_of_freedom,
     draw,
     draw_rows,
     ends,
@@ -188,6 +189,12 @@ def test_degrees_of_freedom_follow_each_sides_runs_its_share_of_the_variance_and
     np.testing.assert_allclose(both, [2, 4])
 
 
+def test_degrees_of_freedom_are_those_of_the_game_with_the_fewest_runs() -> None:
+    scores = np.array([[1.0, 1.0], [2.0, 2.0], [6.0, 3.0], [np.nan, 4.0], [np.nan, 5.0]])
+    drawn = replicates("x", (scores,), means, 50)
+    np.testing.assert_allclose(degrees_of_freedom(Draws(drawn), (scores,)), [2, 2])
+
+
 def test_each_side_is_drawn_alone_and_brings_its_share_of_the_variance() -> None:
     a, b, c = np.array([[1.0], [2.0], [6.0]]), np.array([[1.0], [1.5], [2.0]]), np.array([[3.0], [1.0], [9.0]])
 
@@ -224,6 +231,14 @@ def test_where_a_ratio_may_be_below_zero_it_has_no_logarithm(below: float, is_li
     low, high = ends(Draws(drawn, (drawn, drawn)), scores, OF_GAINS)
     assert np.isfinite([low, high]).all()
     assert (low[0] < -1) == is_linear
+
+
+def test_a_gain_is_linear_as_soon_as_an_end_of_its_interval_has_no_logarithm() -> None:
+    rng = np.random.default_rng(1)
+    drawn = np.where(rng.random(5000) < 0.04, -1.5, rng.normal(1.0, 0.1, 5000))[:, None]
+    scores = (np.zeros((3, 5)), np.zeros((3, 5)))
+    low, _ = ends(Draws(drawn, (drawn, drawn)), scores, OF_GAINS)
+    assert low[0] == pytest.approx(drawn.mean() - 2.776 * drawn.std(), abs=0.001)
 
 
 def test_holes_elsewhere_than_below_the_last_run_are_refused() -> None:

@@ -118,6 +118,13 @@ def test_telling_a_claim_from_its_half_takes_more_seeds_than_telling_it_from_non
     assert found.confirming.likely > found.needed.likely >= 3 * (2.8 * error / whole) ** 2
 
 
+def test_to_be_behind_takes_as_many_seeds_as_to_be_ahead_by_as_much() -> None:
+    ahead, behind = of_gain(0.2, 0.25).needed, of_gain(0.2, -0.2).needed  # a factor of 1.25 either way
+    assert ahead is not None
+    assert ahead == behind
+    assert ahead.high < 1000
+
+
 def test_more_games_need_fewer_seeds() -> None:
     few = of_gain(0.2, 0.1).needed
     many = of_gain(0.2, 0.1, even(claimed_games=40)).needed
@@ -142,6 +149,13 @@ def test_fewer_than_ten_games_have_half_the_degrees_of_freedom() -> None:
     five = even(games=5, claimed_games=5)
     smallest = np.expm1(standard_errors(4) * likely_error(0.1, 4))
     assert of_gain(0.1, 0.5, five).smallest == pytest.approx(smallest, rel=0.01)
+
+
+def test_a_verdict_on_ten_games_has_its_own_degrees_of_freedom_whatever_was_played() -> None:
+    design = even(seeds=3, games=5, claimed_games=10)
+    assert design.degrees == 4  # n - 1 = 2 of either side
+    assert design.degrees_with(3) == 8  # and twice as many from ten games on
+    assert design.degrees_with(5) == 16
 
 
 def test_of_a_claims_five_games_one_gives_the_spread_and_all_of_them_the_bar() -> None:
