@@ -81,6 +81,24 @@ def test_a_restored_recorder_goes_on_as_if_never_stopped():
     assert second.timing == whole.timing
 
 
+def test_processor_time_is_kept_beside_the_clocks_and_goes_on_after_a_resume():
+    """Claims about costs rest on it: of a resumed run the last part alone would be counted, over the frames of all."""
+    first, second = Recorder(total_frames=400), Recorder(total_frames=400)
+    first.add(progress(1), seconds=1.0, cpu_seconds=2.5)
+    second.load_state_dict(first.state_dict())
+    second.add(progress(2), seconds=2.0, cpu_seconds=0.75)
+    assert (second.elapsed_seconds, second.cpu_seconds) == (3.0, 3.25)
+
+
+def test_processor_time_of_a_run_begun_before_it_was_measured_stays_unknown():
+    old, resumed = Recorder(total_frames=400).state_dict(), Recorder(total_frames=400)
+    del old["cpu_seconds"]
+    resumed.load_state_dict(old)
+    resumed.add(progress(1), seconds=1.0, cpu_seconds=1.0)
+    assert resumed.cpu_seconds is None
+    assert resumed.state_dict()["cpu_seconds"] is None
+
+
 @pytest.mark.parametrize(
     ("total_frames", "due"),
     [
