@@ -107,6 +107,13 @@ def test_a_foreign_table_is_refused_with_both_columns(tmp_path: Path):
         read_episodes(tmp_path)
 
 
+def test_a_column_of_another_type_is_refused(tmp_path: Path):
+    schema = pa.schema([field.with_type(pa.int32()) if field.name == "frames" else field for field in EPISODE_SCHEMA])
+    pq.write_table(schema.empty_table(), tmp_path / EPISODES_FILE)
+    with pytest.raises(ResultsError, match=r"has the columns frames int32, .* expected frames int64"):
+        read_episodes(tmp_path)
+
+
 def test_a_table_with_empty_cells_is_refused(tmp_path: Path):
     columns = [pa.array([None], field.type) for field in EPISODE_SCHEMA]
     pq.write_table(pa.Table.from_arrays(columns, schema=EPISODE_SCHEMA), tmp_path / EPISODES_FILE)

@@ -82,8 +82,9 @@ def test_a_curve_is_the_score_at_each_point(tmp_path: Path):
     assert tables.curve("greedy", points) == pytest.approx([np.nan, np.nan, -21.0, -19.5], nan_ok=True)
 
 
-def test_games_out_of_order_are_refused_with_the_file(tmp_path: Path):
-    build_run(tmp_path, games=[Game(20), Game(10)])
+@pytest.mark.parametrize("kind", ["train", "greedy"])
+def test_games_out_of_order_are_refused_with_the_file(tmp_path: Path, kind: str):
+    build_run(tmp_path, games=[Game(20, kind=kind), Game(10, kind=kind)])
     with pytest.raises(ResultsError, match=r"episodes.parquet: games must be in the order"):
         read_tables(load_runs(tmp_path).runs[0])
 
