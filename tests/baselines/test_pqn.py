@@ -74,7 +74,8 @@ def test_values_are_those_of_the_rollout_one_step_ahead(monkeypatch):
     monkeypatch.setattr("baselines.pqn.train_minibatch", lambda *arguments: no_step)  # so values can be computed again
     agent = make()
     rollouts = rollouts_of(agent, monkeypatch)
-    list(updates_of(agent))
+    events = list(updates_of(agent))
+    assert [event.metrics["value"] for event in events] == [float(r.next_values.mean()) for r in rollouts]
     with torch.no_grad():
         for rollout in rollouts:
             again = agent.network(rollout.observations.flatten(0, 1)).max(dim=1).values.view(8, 4)
@@ -125,6 +126,16 @@ def test_greedy_environments_always_take_the_best_action_and_training_ones_explo
     assert agreement == pytest.approx(1 / 4, abs=0.05)  # random among 4 actions: 1,280 draws, sigma 0.012
 
 
+def test_each_training_environment_explores_by_itself_and_takes_any_action():
+    agent = make()
+    drawn = [agent._exploration(0.3) for _ in range(250)]
+    explores, actions = (np.concatenate(part) for part in zip(*drawn, strict=True))
+    assert explores.shape == actions.shape == (2000, 4)
+    assert explores.mean() == pytest.approx(0.3, abs=0.02)
+    assert explores.any(axis=1).mean() == pytest.approx(1 - 0.7**4, abs=0.04)
+    assert np.bincount(actions.flatten(), minlength=4) / 8000 == pytest.approx(np.full(4, 0.25), abs=0.02)
+
+
 def test_epsilon_falls_over_the_first_tenth_of_its_own_budget():
     epsilons = [event.metrics["epsilon"] for event in updates_of(make(updates=30))]
     assert epsilons[:4] == pytest.approx([1.0, 1 - 0.999 / 3, 1 - 2 * 0.999 / 3, 0.001])
@@ -138,14 +149,15 @@ def test_each_epoch_trains_on_every_sample_once(monkeypatch):
         "baselines.pqn.train_minibatch",
         lambda network, optimizer, observations, actions, targets, norm: (
             seen.append(targets.clone()),
-            (torch.tensor(0.0), torch.tensor(0.0)),
+            (torch.tensor(1.0 * len(seen)), torch.tensor(10.0 * len(seen))),
         )[1],
     )
     caught = []
     learn = agent._learn
     agent._learn = lambda rollout, targets: (caught.append(targets.clone()), learn(rollout, targets))[1]
-    next(updates_of(agent))
+    event = next(updates_of(agent))
     assert [len(batch) for batch in seen] == [16] * 4
+    assert (event.metrics["loss"], event.metrics["gradient_norm"]) == (2.5, 25.0)  # means over all minibatches
     everything = caught[0].flatten().sort().values
     for epoch in (seen[:2], seen[2:]):
         torch.testing.assert_close(torch.cat(epoch).sort().values, everything)
