@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+import pytest
 import torch
 from tiny_replay_agents import agent_of, config_of, train
 
@@ -61,6 +62,15 @@ def test_actions_are_greedy_where_epsilon_is_zero():
     (report,) = train(agent)
     agent.close()
     np.testing.assert_array_equal(report.actions[0], values.argmax(dim=1))
+
+
+def test_each_environment_explores_by_itself_and_takes_any_action():
+    agent = agent_of("c51", blocks=1)
+    agent._evaluate = lambda: (torch.zeros(()), torch.zeros(4, dtype=torch.int64))  # action 0 is always greedy
+    taken = np.stack([agent._act(0.3)[0] for _ in range(2000)])
+    agent.close()
+    assert np.bincount(taken.flatten(), minlength=4) / 8000 == pytest.approx([0.775, 0.075, 0.075, 0.075], abs=0.02)
+    assert (taken == 0).all(axis=1).mean() == pytest.approx(0.775**4, abs=0.04)  # all at once, it would be 0.70
 
 
 def test_hadamax_c51_is_c51_with_another_encoder_and_nothing_else():
