@@ -119,6 +119,49 @@ def test_new_priorities_are_the_losses_of_what_was_drawn(monkeypatch):
         assert len(indices) == 4
 
 
+def test_a_priority_is_at_most_the_pinned_one(monkeypatch):
+    agent = agent_of("rainbow", blocks=2, learning_start_agent_steps=16, short_budget_fraction=1.0, max_priority=0.5)
+    given = []
+    monkeypatch.setattr(agent._sampler, "update", lambda indices, priorities: given.extend(priorities.tolist()))
+    train(agent)
+    agent.close()
+    assert given == [0.5] * 8  # losses begin near log 51
+
+
+def test_priorities_weigh_as_the_paper_says_and_a_thousandth_is_uniform():
+    agent = agent_of("rainbow", blocks=1)
+    agent._sampler.update(np.array([0, 1]), np.array([1.0, 9.0]))
+    agent.close()
+    wanted = [0.999 / 4 + 0.0005, 0.999 * 3 / 4 + 0.0005]  # omega is 0.5
+    np.testing.assert_allclose(agent._sampler.probabilities(np.array([0, 1]), 2), wanted)
+
+
+def test_importance_weights_have_the_exponent_of_their_agent_step(monkeypatch):
+    agent = agent_of("rainbow", blocks=4, learning_start_agent_steps=16, short_budget_fraction=1.0)
+    drawn, weights = [], []
+    draw, original = agent._sampler.draw, rainbow.rainbow_update
+
+    def noted_draw(*arguments, **more):
+        indices, probabilities = draw(*arguments, **more)
+        probabilities = probabilities * np.array([1.0, 2.0, 4.0, 8.0])  # as if they were as far apart as this
+        drawn.append((probabilities, more["size"]))
+        return indices, probabilities
+
+    def noted_update(network, target, optimizer, batch, given, *more):
+        weights.append(given.numpy().copy())
+        return original(network, target, optimizer, batch, given, *more)
+
+    monkeypatch.setattr(agent._sampler, "draw", noted_draw)
+    monkeypatch.setattr(rainbow, "rainbow_update", noted_update)
+    train(agent)
+    agent.close()
+    # From 0.4 at the learning start, agent step 16, to 1 at the last one, 64; an update every eighth.
+    exponents = [0.4 + 0.6 * (step - 16) / 48 for step in (24, 32, 40, 48, 56, 64)]
+    assert [size for _, size in drawn] == [12, 20, 28, 36, 44, 52]  # all but the newest three of each environment
+    for exponent, (probabilities, _), given in zip(exponents, drawn, weights, strict=True):
+        np.testing.assert_allclose(given, (probabilities.min() / probabilities) ** exponent, rtol=1e-5)
+
+
 def test_only_what_can_be_sampled_has_a_priority():
     agent = agent_of("rainbow", blocks=6, replay_transitions=40, max_agent_steps=20)
     train(agent)
