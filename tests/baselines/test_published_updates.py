@@ -104,6 +104,13 @@ def test_every_update_looks_ahead_with_a_target_network_that_stands_still_betwee
     assert len({update["weights"]["network"] for update in updates}) == len(updates)
 
 
+@pytest.mark.parametrize(("name", "steps"), [("c51", 1), ("hadamax-c51", 1), ("rainbow", 3)])
+def test_every_update_discounts_by_99_hundredths_a_step(watched, name, steps):
+    _, updates = watched(name)
+    found = torch.cat([update["batch"].discounts for update in updates])
+    assert found.max().item() == pytest.approx(0.99**steps)
+
+
 @REPLAY
 def test_every_update_has_the_published_atoms(watched, name):
     _, updates = watched(name)
