@@ -103,9 +103,10 @@ def store_scores(
     Args:
         source: where they came from, in words.
         protocol: what is known of the protocol they were measured under.
-    Returns: the CSV. Storing the same scores under the same name again changes nothing.
+    Returns: the CSV. Storing the same set again changes nothing.
     Raises:
-        ResultsError: the name is unfit, holds other scores already, or another set has a score of the same run.
+        ResultsError: the name is unfit, holds other scores or the same from elsewhere already, or another set has a
+            score of the same run.
     """
     if not _NAME.fullmatch(name):
         raise ResultsError(
@@ -119,11 +120,16 @@ def store_scores(
     rows = _parse(data, name, None)  # refuses duplicates, whatever made the rows
     folder = external_directory(results)
     path, provenance_path = folder / f"{name}.csv", folder / f"{name}.json"
+    there = load_external(results)
     if provenance_path.exists() and path.exists():
-        if path.read_bytes() == data:
+        stated = there.provenance.get(name, {})
+        is_other = path.read_bytes() != data
+        if not is_other and (stated.get("source"), stated.get("protocol")) == (source, protocol):
             return path
+        words = f"with source {shown(stated.get('source'))} and protocol {shown(stated.get('protocol'))}"
         raise ResultsError(
-            f"{path} holds other scores already; delete it and {provenance_path.name}, or give another --name"
+            f"{path} holds {'other scores already' if is_other else f'these scores already, {words}'}; delete it and "
+            f"{provenance_path.name}{', or give another --name' if is_other else ', and import them again'}"
         )
     was_there = path.exists()
     if was_there and not _holds(path, rows):  # put there by hand, or by an import that was killed
@@ -131,7 +137,7 @@ def store_scores(
             f"{path} is there, with other scores, and no {provenance_path.name} says where it comes from; "
             "move it away, or give another --name"
         )
-    _refuse_known(rows, load_external(results).scores, name)
+    _refuse_known(rows, there.scores, name)
     provenance = {
         "format_version": FORMAT_VERSION,
         "name": name,
@@ -183,8 +189,8 @@ def _refuse_odd_text(what: str, text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise ResultsError(f"the {what} {shown(text)} is no text in UTF-8; write it in another way") from None
-    if len(text) > _MAX_TEXT or not text.isprintable():
-        raise ResultsError(f"the {what} {shown(text)} must be one line of at most {_MAX_TEXT} characters")
+    if not 0 < len(text) <= _MAX_TEXT or text.isspace() or not text.isprintable():
+        raise ResultsError(f"the {what} {shown(text)} must be one line of 1 to {_MAX_TEXT} characters")
 
 
 def store_dopamine(results: Path, agent: str) -> Path:

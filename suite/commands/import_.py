@@ -91,7 +91,7 @@ def run(parsed: argparse.Namespace) -> int:
             return _import_scores(parsed, results)
     except OSError as error:
         raise UserError(f"{error.filename or results} cannot be written ({error.strerror or error})") from error
-    raise UserError(f"{parsed.file} is neither .tar.gz (runs) nor .csv (scores)")
+    raise UserError(f"{parsed.file} is neither .tar.gz (runs) nor .csv (scores); give a file of one of these names")
 
 
 def _refuse_with_dopamine(parsed: argparse.Namespace) -> None:
@@ -215,13 +215,18 @@ def _import_runs(file: Path, results: Path, as_json: bool) -> int:
 def _import_scores(parsed: argparse.Namespace, results: Path) -> int:
     from results.external import read_scores_csv, refuse_unfit_name, store_scores
 
-    name = parsed.name or re.sub(r"[^a-z0-9.-]+", "-", parsed.file.stem.lower()).strip("-.")
+    by_file = re.sub(r"[^a-z0-9.-]+", "-", parsed.file.stem.lower()).strip("-.")
     new = () if parsed.new_baselines is None else tuple(name.strip() for name in parsed.new_baselines.split(","))
     for announced in new:
         refuse_unfit_name(announced, "--new-baselines")
     scores = read_scores_csv(parsed.file, (*PINNED_NAMES, *new))
-    source, protocol = parsed.source or parsed.file.name, parsed.protocol or "unknown"
-    stored = store_scores(results, name, scores, source=source, protocol=protocol)
+    stored = store_scores(
+        results,
+        by_file if parsed.name is None else parsed.name,
+        scores,
+        source=parsed.file.name if parsed.source is None else parsed.source,
+        protocol="unknown" if parsed.protocol is None else parsed.protocol,
+    )
     return _tell_scores(stored, parsed.json)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -145,10 +146,21 @@ def test_nothing_imported_is_an_empty_table(results: Path):
 def test_storing_the_same_again_changes_nothing_and_another_is_refused(results: Path):
     path = store_scores(results, "mine", SCORES, source="here")
     files = {file: file.read_bytes() for file in external_directory(results).iterdir()}
-    assert store_scores(results, "mine", list(reversed(SCORES)), source="elsewhere") == path
+    assert store_scores(results, "mine", list(reversed(SCORES)), source="here") == path
     with pytest.raises(ResultsError, match=r"mine.csv holds other scores already"):
         store_scores(results, "mine", SCORES[:1], source="here")
     assert {file: file.read_bytes() for file in external_directory(results).iterdir()} == files
+
+
+@pytest.mark.parametrize(("source", "protocol"), [("here", "paper"), ("Table 3", "unknown"), ("Table 3", "paper")])
+def test_another_source_or_protocol_of_a_kept_set_is_refused_and_not_passed_over(
+    results: Path, source: str, protocol: str
+):
+    words = "with source 'here' and protocol 'unknown'; delete it and mine.json, and import them again"
+    store_scores(results, "mine", SCORES, source="here")
+    with pytest.raises(ResultsError, match=re.escape(words)):
+        store_scores(results, "mine", SCORES, source=source, protocol=protocol)
+    assert load_external(results).provenance["mine"]["protocol"] == "unknown"
 
 
 def test_a_score_is_imported_once(results: Path):
@@ -235,7 +247,7 @@ def test_a_table_too_large_or_too_long_is_refused_before_it_is_kept(tmp_path: Pa
     [
         ({"name": "a" * 300}, r"'a+\.\.\. \(302 characters\) is no name"),
         ({"name": "set", "source": "caf\udce9"}, "the source .* is no text in UTF-8"),
-        ({"name": "set", "source": "x" * 1001}, "must be one line of at most 1000"),
+        ({"name": "set", "source": "x" * 1001}, "must be one line of 1 to 1000"),
         ({"name": "set", "source": "ours", "protocol": "two\nlines"}, "the protocol .* must be one line"),
     ],
 )

@@ -304,6 +304,22 @@ def test_exported_scores_are_what_import_takes(call, tmp_path):
     assert json.loads((tmp_path / "elsewhere" / "external" / "scores.json").read_text())["source"] == "a colleague"
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--name", ""], "'' is no name for a set of scores; give one with --name"),
+        (["--source", ""], "the source '' must be one line of 1 to 1000 characters"),
+        (["--protocol", " "], "the protocol ' ' must be one line of 1 to 1000 characters"),
+    ],
+)
+def test_an_empty_text_about_scores_is_refused_and_no_default_takes_its_place(call, tmp_path, given, words):
+    (tmp_path / "scores.csv").write_text("baseline,game,seed,frames,score\npqn,Pong,0,40M,19\n")
+    code, out, err = call("import", "scores.csv", "--results", "runs", *given)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+
+
 @pytest.mark.parametrize(("file", "spoiled"), [("scores.csv", "episodes.parquet"), ("runs.tar.gz", "manifest.json")])
 def test_export_names_the_runs_that_it_passes_over(call, tmp_path, file, spoiled):
     store_run(tmp_path / "runs")
