@@ -164,6 +164,8 @@ def _import_submission(parsed: argparse.Namespace, results: Path) -> int:
 
 
 def _sample(parsed: argparse.Namespace, cores: int, make: Callable[..., Sample]) -> Sample:
+    if parsed.check and parsed.partly:
+        raise UserError("--check takes in nothing, so --partly has nothing to say; leave one of them out")
     if parsed.replay_all and (parsed.sample is not None or parsed.salt is not None):
         raise UserError("--replay-all leaves nothing to draw; give it alone, or --sample and --salt")
     games = _DEFAULT_GAMES if parsed.sample is None else arguments.parse_count(parsed.sample, "--sample", _MAX_GAMES)

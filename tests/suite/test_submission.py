@@ -432,6 +432,13 @@ def test_a_plain_archive_is_no_submission(mine, file, theirs, capsys):
     assert read_credits(theirs).records == ()
 
 
+def test_to_take_some_runs_while_only_checking_is_refused(mine, file, theirs, capsys):
+    assert export(mine, file) == 0
+    assert take(file, theirs, "--check", "--partly") == 2
+    assert "--check takes in nothing, so --partly has nothing to say" in capsys.readouterr().err
+    assert_nothing_landed(theirs)
+
+
 def test_a_landing_that_fails_takes_the_record_back(mine, runs, file, theirs, monkeypatch, capsys):
     def full(*arguments):
         raise ResultsError("the disk is full")
