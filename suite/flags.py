@@ -81,9 +81,9 @@ class Selection:
     protocol: str | None = FIRST_PROTOCOL  # None: of any
 
     @property
-    def is_everything(self) -> bool:
-        """Whether nothing but the protocol was given."""
-        return (self.games, self.frames, self.baselines, self.seeds) == (None,) * 4
+    def is_given(self) -> bool:
+        """Whether any of the flags was given, another protocol than the usual one too."""
+        return self != Selection(None, None, None, None)
 
     def holds(self, spec: RunSpec) -> bool:
         """Whether nothing that was given excludes `spec`."""

@@ -116,8 +116,10 @@ def _export_submission(parsed: argparse.Namespace, selection: Selection, results
         )
     if parsed.without_logs:
         raise UserError("a submission carries whole action logs; leave out --without-logs")
-    if parsed.file and not selection.is_everything:
-        raise UserError("name runs, or choose them with --games, --frames, --baselines and --seeds; not both")
+    if parsed.file and selection.is_given:
+        raise UserError(
+            "name runs, or choose them with --games, --frames, --baselines, --seeds and --protocol; not both"
+        )
     arguments.refuse_unwritable(file, force=parsed.force)
     from suite.submission import export_submission, parse_maker
 

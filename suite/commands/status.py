@@ -43,8 +43,8 @@ def run(parsed: argparse.Namespace) -> int:
     selection = flags.parse_selection(parsed)
     results = arguments.results_folder(parsed.results)
     if parsed.log is not None:
-        if parsed.json:
-            raise UserError("--log prints the log as it is; leave out --json")
+        if parsed.json or selection.is_given:
+            raise UserError("--log prints the log of RUN as it is; leave out --json and the flags that choose runs")
         return _print_log(results, parsed.log)
     flags.refuse_lost_results(results)
     elsewhere, found = "", []

@@ -107,12 +107,12 @@ def _run_of(parsed: argparse.Namespace) -> Run:
     from results.store import BrokenRun, open_run, scan
 
     selection = flags.parse_selection(parsed)
-    named = not selection.is_everything
     results = arguments.results_folder(parsed.results)
     if parsed.run_folder is not None:
-        if named:
+        if selection.is_given:
             raise UserError(
-                "RUN names the run; leave out --games, --frames, --baselines and --seeds, or give these alone"
+                "RUN names the run (of another protocol: dopamine/pqn/Pong/4M/seed-0); leave out --games, --frames, "
+                "--baselines, --seeds and --protocol, or give these alone"
             )
         places = (parsed.run_folder, results / parsed.run_folder)
         folder = next((place for place in places if (place / MANIFEST_FILE).is_file()), None)
@@ -125,7 +125,7 @@ def _run_of(parsed: argparse.Namespace) -> Run:
         if isinstance(found, BrokenRun):
             raise UserError(found.reason)
         return found
-    if not named:
+    if not selection.is_given:
         raise UserError("which run? give its folder, or --games, --frames, --baselines and --seeds")
     runs = [entry for entry in scan(results) if not isinstance(entry, BrokenRun) and selection.holds(entry.spec)]
     if len(runs) != 1:

@@ -79,7 +79,9 @@ def call(capsys):
         (["import", "a.tar.gz", "--name", "theirs"], "--name goes with a table of scores, FILE.csv; leave it out"),
         (["import", "a.tar.gz", "--new-baselines", "x"], "--new-baselines goes with a table of scores, FILE.csv"),
         (["import", "--dopamine", "c51", "--salt", "x"], "--salt goes with a FILE; leave it out beside --dopamine"),
-        (["status", "--log", "pqn/Pong/4M/seed-0", "--json"], "--log prints the log as it is; leave out --json"),
+        (["status", "--log", "pqn/Pong/4M/seed-0", "--json"], "as it is; leave out --json"),
+        (["status", "--log", "pqn/Pong/4M/seed-0", "--games", "qbert"], "as it is; leave out --json and the flags"),
+        (["status", "--log", "pqn/Pong/4M/seed-0", "--protocol", "dopamine"], "and the flags that choose runs"),
         (["new", "encoder", "dopamine"], "dopamine is the name of a protocol, whose runs have that folder"),
     ],
 )

@@ -149,6 +149,7 @@ def test_a_run_is_also_found_by_its_place_and_by_flags(run, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--protocol", "dopamine"], "RUN names the run"),
         (["--out", "a.gif"], "give a name that ends in .mp4, .webm, .webp"),
         (["--out", "nowhere/a.mp4"], "nowhere is no folder"),
         (["--last", "0"], "--last '0' is not allowed"),
