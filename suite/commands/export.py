@@ -123,7 +123,7 @@ def _export_submission(parsed: argparse.Namespace, selection: Selection, results
     arguments.refuse_unwritable(file, force=parsed.force)
     from suite.submission import export_submission, parse_maker
 
-    maker = parse_maker(parsed.by, parsed.licence or DEFAULT_LICENCE, parsed.cite)
+    maker = parse_maker(parsed.by, DEFAULT_LICENCE if parsed.licence is None else parsed.licence, parsed.cite)
     places = [str(place) for place in parsed.file]
     try:
         packed = export_submission(results, file, maker, places=places, wanted=selection.holds)

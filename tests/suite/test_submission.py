@@ -153,6 +153,7 @@ def test_a_value_that_is_not_the_pinned_one_is_named(mine, runs, file, capsys, m
         (["--by", BY, "--cite", "none.bib"], "cannot be read"),
         (["--by", BY, "--cite", "x", "--licence", "all mine"], "is no SPDX licence"),
         (["--by", BY, "--cite", "x", "--licence", "LicenseRef-mine"], "is no SPDX licence"),
+        (["--by", BY, "--cite", "x", "--licence", ""], "is no SPDX licence"),
         (["--by", BY, "--cite", "x", "--without-logs"], "carries whole action logs"),
         (["--by", BY, "--cite", "x", "--protocol", "dopamine", "pqn/Pong/4M/seed-9"], "and --protocol; not both"),
         (["--by", BY, "--cite", "x", "pqn/Pong/4M/seed-9"], "cannot be read"),
