@@ -73,6 +73,8 @@ def run(parsed: argparse.Namespace) -> int:
     file: Path = parsed.file[0]
     if not file.name.endswith((".tar.gz", ".csv")):
         raise UserError(f"{file} is neither .tar.gz (runs) nor .csv (scores); give one of these names")
+    if file.suffix == ".csv" and parsed.without_logs:
+        raise UserError("a table of scores has no action logs; leave out --without-logs, or export an archive")
     if file.suffix == ".csv" and selection.protocol is None:
         raise UserError("a table of scores is of one protocol; give --protocol NAME, or export an archive")
     arguments.refuse_unwritable(file, force=parsed.force)

@@ -14,6 +14,7 @@ from baselines.families import BASELINES, BF16, FAMILIES, FAMILY_TITLES, PINNED_
 from baselines.registry import Description, describe
 from results.games import GAMES, Game
 from results.hashing import config_hash
+from results.schema import FIRST_PROTOCOL
 from suite import arguments, display, flags
 from suite.arguments import GAME_SETS
 from suite.errors import UserError
@@ -44,6 +45,8 @@ def run(parsed: argparse.Namespace) -> int:
     chosen = None if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
     if chosen is not None and parsed.what == "games":
         raise UserError("--baselines goes with baselines, not with games; leave one of the two out")
+    if parsed.what == "games" and protocol.name != FIRST_PROTOCOL:
+        raise UserError("games are the same under every protocol; leave out --protocol")
     what = "baselines" if chosen else parsed.what
     described = [describe(name) for name in chosen or PINNED_NAMES]
     tried = try_own(chosen or ())

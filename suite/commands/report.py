@@ -87,8 +87,8 @@ def run(parsed: argparse.Namespace) -> int:
     for folder in given:
         flags.refuse_lost_results(folder)
     results, *more = folders = _each_once(given)
-    if parsed.markdown and (parsed.json or parsed.open or parsed.out is not None):
-        raise UserError("--markdown writes no report; leave out --json, --open and --out")
+    if parsed.markdown:
+        _refuse_what_pages_take(parsed)
     if parsed.baselines is not None and parsed.against is None:
         raise UserError("--baselines goes with --against BASELINE; a report shows whatever has runs, so leave it out")
     if not parsed.markdown:
@@ -101,6 +101,12 @@ def run(parsed: argparse.Namespace) -> int:
         print(render(found))
     _tell([f"{_LEFT_OUT}: {line}" for line in found["results"]["left_out"]])
     return 0
+
+
+def _refuse_what_pages_take(parsed: argparse.Namespace) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in ("json", "open", "out", "no_clips") if getattr(parsed, name)]
+    if given:
+        raise UserError(f"--markdown writes no report; leave out {', '.join(given)}")
 
 
 def _each_once(folders: Sequence[Path]) -> list[Path]:

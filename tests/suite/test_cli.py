@@ -67,6 +67,7 @@ def call(capsys):
         (["export", "nowhere/runs.tar.gz"], "nowhere is no folder"),
         (["export", "runs.tar.gz"], "no run to export"),
         (["export", "scores.csv"], "no run to export"),
+        (["export", "scores.csv", "--without-logs"], "a table of scores has no action logs; leave out --without-logs"),
         (["import"], "give one of FILE (.tar.gz or .csv) and --dopamine AGENT"),
         (["import", "runs.zip"], "neither .tar.gz (runs) nor .csv (scores)"),
         (["import", "absent.csv"], "absent.csv: cannot be read"),
@@ -82,6 +83,8 @@ def call(capsys):
         (["status", "--log", "pqn/Pong/4M/seed-0", "--json"], "as it is; leave out --json"),
         (["status", "--log", "pqn/Pong/4M/seed-0", "--games", "qbert"], "as it is; leave out --json and the flags"),
         (["status", "--log", "pqn/Pong/4M/seed-0", "--protocol", "dopamine"], "and the flags that choose runs"),
+        (["list", "games", "--protocol", "dopamine"], "games are the same under every protocol; leave out --protocol"),
+        (["report", "--markdown", "--no-clips"], "--markdown writes no report; leave out --no-clips"),
         (["new", "encoder", "dopamine"], "dopamine is the name of a protocol, whose runs have that folder"),
     ],
 )
