@@ -6,6 +6,7 @@ import argparse
 import difflib
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -189,24 +190,23 @@ def parse_path(text: str) -> Path:
     return Path(text)
 
 
-def results_folder(path: Path) -> Path:
+def results_folder(path: Path, flag: str = "--results") -> Path:
     """`path` if runs can be read from it, whether it exists yet or not. Raises UserError if they cannot."""
     for ancestor in (path, *path.absolute().parents):
         if ancestor.is_dir():
             break
         if ancestor.exists() or ancestor.is_symlink():
-            raise UserError(f"--results {path}: {ancestor} is not a folder; give another one")
+            raise UserError(f"{flag} {path}: {ancestor} is not a folder; give another one")
     return path
 
 
 def writable_folder(path: Path, flag: str = "--results") -> Path:
-    """`path`, created if need be, after a file was written into it and taken away again."""
-    results_folder(path)
+    """`path`, created if need be, after a file of a new name was opened in it and taken away again."""
+    results_folder(path, flag)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".probe"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path, prefix=".probe-"):  # two commands may look at once
+            pass
     except OSError as error:
         raise UserError(f"{flag} {path} cannot be written ({error.strerror}); give another folder") from error
     return path

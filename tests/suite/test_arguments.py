@@ -163,8 +163,8 @@ def test_refuses_a_results_folder_that_is_a_file(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "runs"):
         with pytest.raises(UserError, match="is not a folder"):
             arguments.results_folder(path)
-        with pytest.raises(UserError, match="is not a folder"):
-            arguments.writable_folder(path)
+        with pytest.raises(UserError, match=r"^--folder .* is not a folder"):
+            arguments.writable_folder(path, "--folder")
 
 
 def test_a_results_folder_need_not_exist_and_is_made_when_it_is_written(tmp_path):
@@ -174,11 +174,17 @@ def test_a_results_folder_need_not_exist_and_is_made_when_it_is_written(tmp_path
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
+def test_to_see_whether_a_folder_can_be_written_takes_no_file_of_the_users(tmp_path):
+    (tmp_path / ".probe").write_text("keep me")
+    arguments.writable_folder(tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["keep me"]
+
+
 def test_refuses_a_results_folder_that_cannot_be_written(tmp_path, monkeypatch):
     def refuse(*_arguments, **_keywords):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.touch", refuse)  # whatever the reason: tests may run as root
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)  # whatever the reason: tests may run as root
     with pytest.raises(UserError, match=r"cannot be written \(Permission denied\)"):
         arguments.writable_folder(tmp_path)
 
