@@ -158,3 +158,4 @@ def _refuse_unfit_file(file: Path | None, force: bool) -> None:
     if file.suffix not in SUFFIXES:
         raise UserError(f"--out {file} is no video; give a name that ends in {', '.join(SUFFIXES)}")
     arguments.refuse_unwritable(file, force=force)
+    arguments.writable_folder(file.absolute().parent, "--out")  # known before minutes of playing

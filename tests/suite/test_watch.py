@@ -163,6 +163,16 @@ def test_bad_arguments_are_one_line_and_write_nothing(run, tmp_path, arguments, 
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_game_is_played(run, tmp_path, monkeypatch, capsys):
+    def refuse(*_arguments, **_keywords):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)  # whatever the reason: tests may run as root
+    monkeypatch.setattr("suite.watch.shown", None)
+    assert watch(run, "--out", "a.mp4") == 2
+    assert f"--out {tmp_path} cannot be written (Permission denied); give another folder" in capsys.readouterr().err
+
+
 def test_a_score_that_the_actions_do_not_earn_gets_no_video(run, tmp_path, capsys):
     def raised(games):
         games.loc[games["kind"] == "greedy", "episode_return"] += 100
