@@ -152,15 +152,21 @@ def parse_count(text: str, flag: str, most: int, *, least: str = "") -> int:
     return int(text)
 
 
+def parse_device_name(text: str) -> str:
+    """'auto', 'cpu', 'cuda' or 'cuda:N', whether there is such a device or not."""
+    wanted = text.strip().lower()
+    if re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", wanted) is None:
+        raise UserError(f"unknown device {text!r}; allowed: auto, cpu, cuda, cuda:N")
+    return wanted
+
+
 def parse_device(text: str) -> tuple[str, ...]:
     """Devices that jobs are dealt out over, as torch names them.
 
     'cpu'; 'cuda' for every GPU of the machine; 'cuda:1' for that one; 'auto' for 'cuda' where there is one, else 'cpu'.
     """
-    wanted = text.strip().lower()
+    wanted = parse_device_name(text)
     match = re.fullmatch(r"cuda:([0-9]{1,3})", wanted)
-    if wanted not in ("auto", "cpu", "cuda") and match is None:
-        raise UserError(f"unknown device {text!r}; allowed: auto, cpu, cuda, cuda:N")
     if wanted == "cpu":
         return ("cpu",)
     import torch  # seconds; a CPU run's arguments need none of it

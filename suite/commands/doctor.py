@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     games = arguments.parse_games(parsed.games)
     protocol = arguments.parse_protocol(parsed.protocol)
+    arguments.parse_device_name(parsed.device)
     if cluster_flags.parse_executor(parsed):
         _refuse_local_flags(parsed)
         return _nodes(parsed, games)

@@ -63,6 +63,8 @@ def call(capsys):
         (["status", "--frames", "0"], "out of range"),
         (["list", "everything"], "invalid choice: 'everything'"),
         (["doctor", "--games", "pogn"], "unknown game 'pogn'"),
+        (["doctor", "--device", "tpu"], "unknown device 'tpu'; allowed: auto, cpu"),
+        (["doctor", "--executor", "ray", "--device", "tpu"], "unknown device 'tpu'; allowed: auto, cpu"),
         (["export", "runs.zip"], "runs.zip is neither .tar.gz (runs) nor .csv (scores)"),
         (["export", "nowhere/runs.tar.gz"], "nowhere is no folder"),
         (["export", "runs.tar.gz"], "no run to export"),
