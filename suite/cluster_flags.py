@@ -88,7 +88,7 @@ def parse_executor(parsed: argparse.Namespace) -> bool:
     if parsed.executor == RAY:
         return True
     for name in ("address", "cpus_per_run", "gpus_per_run", "shared"):
-        if getattr(parsed, name, None):
+        if getattr(parsed, name, None) not in (None, False):
             raise UserError(f"--{name.replace('_', '-')} goes with --executor ray; add that, or leave it out")
     return False
 
@@ -101,6 +101,10 @@ def parse_cluster(parsed: argparse.Namespace) -> OnRay | None:
         raise UserError(
             "--jobs goes with --executor local; on a cluster --cpus-per-run and --gpus-per-run say how many fit"
         )
+    if parsed.groups is not None:
+        raise UserError(
+            "--groups goes with --executor local; leave it out, and each run takes the number that is usual"
+        )
     device = parsed.device.strip().lower()
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"--device {parsed.device!r} is not allowed with --executor ray; give auto, cpu or cuda")
@@ -109,9 +113,12 @@ def parse_cluster(parsed: argparse.Namespace) -> OnRay | None:
         raise UserError(f"--device {device} and --gpus-per-run {gpus:g} do not fit; leave one of them out")
     cpus = 1 if parsed.cpus_per_run is None else arguments.parse_count(parsed.cpus_per_run, "--cpus-per-run", 1024)
     threads = cpus if parsed.threads is None else arguments.parse_threads(parsed.threads)
-    return OnRay(
-        parsed.address or "auto", Needs(cpus, gpus), "cuda" if gpus else "cpu", threads, parsed.shared, parsed.plain
-    )
+    return OnRay(address(parsed), Needs(cpus, gpus), "cuda" if gpus else "cpu", threads, parsed.shared, parsed.plain)
+
+
+def address(parsed: argparse.Namespace) -> str:
+    """Of the cluster: what was given, even if it is empty."""
+    return "auto" if parsed.address is None else parsed.address
 
 
 def nodes_for(choice: OnRay, specs: Sequence[RunSpec], results: Path, tell: Callable[[str], None]) -> Nodes:

@@ -105,7 +105,7 @@ def _nodes(parsed: argparse.Namespace, games: Sequence[str]) -> int:
     device = parsed.device.strip().lower()
     gpus = 0.01 if device.startswith("cuda") else 0.0
     specs = plan_runs(("pqn",), games, 10**6, (0,), arguments.parse_protocol(parsed.protocol))
-    connect(parsed.address or "auto")
+    connect(cluster_flags.address(parsed))
     nodes = Nodes(Needs(1, gpus), specs, device="cuda" if gpus else "cpu")
     nodes.wait_for_answers()
     rows: list[dict[str, Any]] = []

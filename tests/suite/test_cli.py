@@ -87,6 +87,8 @@ def call(capsys):
         (["status", "--log", "pqn/Pong/4M/seed-0", "--protocol", "dopamine"], "and the flags that choose runs"),
         (["list", "games", "--protocol", "dopamine"], "games are the same under every protocol; leave out --protocol"),
         (["report", "--markdown", "--no-clips"], "--markdown writes no report; leave out --no-clips"),
+        (["run", "--games", "pong", "--frames", "4M", "--address", ""], "--address goes with --executor ray"),
+        (["run", "--games", "pong", "--frames", "4M", "--cpus-per-run", ""], "--cpus-per-run goes with --executor ray"),
         (["new", "encoder", "dopamine"], "dopamine is the name of a protocol, whose runs have that folder"),
     ],
 )

@@ -116,6 +116,8 @@ RUN = ["run", "--games", "pong", "--frames", "200k"]
         (["--shared"], "--shared goes with --executor ray"),
         (["--address", "auto"], "--address goes with --executor ray"),
         (["--executor", "ray", "--jobs", "2"], "--jobs goes with --executor local"),
+        (["--executor", "ray", "--device", "cuda", "--groups", "2"], "--groups goes with --executor local"),
+        (["--executor", "ray", "--address", ""], "give auto, or HOST:PORT"),
         (["--executor", "ray", "--device", "cuda:1"], "give auto, cpu or cuda"),
         (["--executor", "ray", "--device", "cpu", "--gpus-per-run", "1"], "do not fit"),
         (["--executor", "ray", "--gpus-per-run", "2"], "a share of one GPU up to 1"),
