@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         command.add_arguments(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(run=command.run, command=command.NAME)
     return parser
 
 
@@ -76,11 +76,19 @@ def _with_negative_values(argv: Sequence[str]) -> list[str]:
     return joined
 
 
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """argparse's own `parse_args` would name the help of the whole for what a command does not know."""
+    parsed, unknown = build_parser().parse_known_args(_with_negative_values(argv))
+    if unknown:
+        raise UserError(f"unrecognized arguments: {' '.join(unknown)}; see: python -m suite {parsed.command} --help")
+    return parsed
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line (default: this process's) and returns its exit code."""
     streams.prepare()
     try:
-        parsed = build_parser().parse_args(_with_negative_values(sys.argv[1:] if argv is None else argv))
+        parsed = _parsed(sys.argv[1:] if argv is None else argv)
         code = parsed.run(parsed)
         sys.stdout.flush()
         return code

@@ -89,6 +89,7 @@ def call(capsys):
         (["report", "--markdown", "--no-clips"], "--markdown writes no report; leave out --no-clips"),
         (["run", "--games", "pong", "--frames", "4M", "--address", ""], "--address goes with --executor ray"),
         (["run", "--games", "pong", "--frames", "4M", "--cpus-per-run", ""], "--cpus-per-run goes with --executor ray"),
+        (["run", "--games", "pong", "--frames", "4M", "more"], "arguments: more; see: python -m suite run --help"),
         (["new", "encoder", "dopamine"], "dopamine is the name of a protocol, whose runs have that folder"),
     ],
 )
