@@ -74,8 +74,8 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.show is not None or parsed.compare is not None:
         return _show(parsed)
     baselines = BASELINES if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
-    (game, *others) = arguments.parse_games(parsed.game)
-    if others:
+    games = arguments.parse_games(parsed.game) if parsed.game.strip() else ()
+    if len(games) != 1:
         raise UserError("--game takes one game; give a name such as breakout")
     protocol = arguments.parse_protocol(parsed.protocol)
     device = arguments.parse_device(parsed.device)[0]
@@ -95,7 +95,7 @@ def run(parsed: argparse.Namespace) -> int:
     tell(try_own(baselines, measured=True), sys.stderr)
     found = bench.run_bench(
         baselines,
-        game=game,
+        game=games[0],
         device=device,
         threads=threads,
         repeats=repeats,
@@ -112,7 +112,7 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.json:
         facts = {
             "unit": "agent steps per second; emulator frames are four times that",
-            "game": game,
+            "game": games[0],
             "protocol": protocol,
             "hardware": hardware,
             "versions": provenance.versions(),
@@ -124,7 +124,7 @@ def run(parsed: argparse.Namespace) -> int:
         print(json.dumps(facts, indent=2))
     elif found.measured:
         machine = f"{hardware['gpu'] or processor(hardware)}, {threads} threads"
-        print(f"{game}, protocol {protocol}, on {machine}; medians of {repeats}, agent steps/s")
+        print(f"{games[0]}, protocol {protocol}, on {machine}; medians of {repeats}, agent steps/s")
         _print_found(found)
     return 0 if found.is_complete else 130
 

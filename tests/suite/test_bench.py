@@ -64,6 +64,7 @@ def test_runs_at_once_are_measured_until_the_last_has_ended():
     ("arguments", "message"),
     [
         (["--game", "pong,breakout"], "--game takes one game; give a name such as breakout"),
+        (["--game", ""], "--game takes one game; give a name such as breakout"),
         (["--game", "pogn"], "unknown game 'pogn'"),
         (["--repeats", "0"], "--repeats"),
         (["--baselines", "dqn"], "dqn"),
