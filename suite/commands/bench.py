@@ -12,13 +12,13 @@ import json
 import statistics
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from baselines.registry import BASELINES
 from results.processors import processor
 from results.schema import FIRST_PROTOCOL
 from suite import arguments, display, flags
+from suite.arguments import parse_path
 from suite.errors import UserError
 from suite.own_code import tell, try_own
 
@@ -62,9 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--repeats", metavar="N", help="measurements of everything (default: %(default)s)")
     parser.add_argument("--jobs", metavar="N", help="also measure N runs at once; on a CPU they share its threads")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing: print FILE's tables in Markdown")
     parser.add_argument(
-        "--compare", type=Path, nargs=2, metavar=("FILE", "FILE"), help="measure nothing: two measurements side by side"
+        "--show", type=parse_path, metavar="FILE", help="measure nothing: print FILE's tables in Markdown"
+    )
+    parser.add_argument(
+        "--compare",
+        type=parse_path,
+        nargs=2,
+        metavar=("FILE", "FILE"),
+        help="measure nothing: two measurements side by side",
     )
     flags.add_json(parser)
     parser.set_defaults(**_MEASURING)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from results.errors import ResultsError
 from suite import arguments, display, flags
+from suite.arguments import parse_path
 from suite.errors import UserError
 from suite.run_files import ACTION_LOG_FILE
 
@@ -27,8 +28,10 @@ _MAX_LOG_BYTES = 4 << 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's place below the results folder (default: all)")
-    parser.add_argument("--actions", type=Path, metavar="FILE", help="where the log of the one RUN is")
+    parser.add_argument(
+        "runs", nargs="*", type=parse_path, metavar="RUN", help="a run's place below the results folder (default: all)"
+    )
+    parser.add_argument("--actions", type=parse_path, metavar="FILE", help="where the log of the one RUN is")
     flags.add_results(parser)
 
 
@@ -37,6 +40,7 @@ def run(parsed: argparse.Namespace) -> int:
     from suite.packing import pack_finished
 
     results = arguments.results_folder(parsed.results)
+    flags.refuse_lost_results(results)
     if parsed.actions is not None and len(parsed.runs) != 1:
         raise UserError("--actions is the log of one run; name that one RUN")
     if parsed.runs:
@@ -46,7 +50,7 @@ def run(parsed: argparse.Namespace) -> int:
     packed = 0
     for entry in found:
         if not isinstance(entry, Run):
-            raise ResultsError(entry.reason)
+            raise ResultsError(f"{entry.reason}; list the runs with: python -m suite status --results {results}")
         if not parsed.runs and not entry.is_done:
             continue  # it still needs its log
         file = parsed.actions or entry.directory / ACTION_LOG_FILE

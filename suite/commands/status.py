@@ -14,6 +14,7 @@ from pathlib import Path
 from results.schema import FIRST_PROTOCOL, format_frames
 from results.store import scan
 from suite import arguments, display, flags
+from suite.arguments import parse_path
 from suite.errors import UserError
 from suite.flags import Selection
 from suite.plan import STATES, RunState, state_of, wanted_states
@@ -33,7 +34,10 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_selection(parser, "which runs (default: all that there are)", or_all=True)
     parser.add_argument(
-        "--log", metavar="RUN", help="print what a run printed, wherever it ran: pqn/Pong/4M/seed-0, or its folder"
+        "--log",
+        type=parse_path,
+        metavar="RUN",
+        help="print what a run printed, wherever it ran: pqn/Pong/4M/seed-0, or its folder",
     )
     flags.add_results(parser)
     flags.add_json(parser)
@@ -86,9 +90,9 @@ def _headings(selection: Selection) -> tuple[str, ...]:
     return ("protocol", *names) if selection.protocol is None else names
 
 
-def _print_log(results: Path, run: str) -> int:
+def _print_log(results: Path, run: Path) -> int:
     """Prints the log of the run that `run` names. Raises UserError where there is none."""
-    folder = Path(run) if (Path(run) / RUN_LOG_FILE).is_file() else results / run
+    folder = run if (run / RUN_LOG_FILE).is_file() else results / run
     try:
         with (folder / RUN_LOG_FILE).open("r", encoding="utf-8", errors="replace") as log:
             for line in log:
@@ -96,7 +100,8 @@ def _print_log(results: Path, run: str) -> int:
     except OSError as error:
         raise UserError(
             f"--log {run}: {folder / RUN_LOG_FILE} cannot be read ({error.strerror or error}); "
-            "name a run as it stands below --results, such as pqn/Pong/4M/seed-0"
+            "name a run as it stands below --results, such as pqn/Pong/4M/seed-0, that was trained here: logs are not "
+            "committed"
         ) from None
     return 0
 
