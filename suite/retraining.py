@@ -7,6 +7,7 @@ day a value that is almost equal to another falls on the other side: then the ru
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -60,8 +61,10 @@ class Retrained:
         return f"{what}: the same actions in the first {self.same_vector_steps}, then {self.parting}{here}"
 
 
-def retrain(run: Run, *, updates: int) -> Retrained:
+def retrain(run: Run, *, updates: int, tick: Callable[[int], None] = lambda done: None) -> Retrained:
     """Trains `run` again until `updates` are done, on what it was made on as far as this machine has that.
+
+    `tick`: told of each number of updates that is done.
 
     Raises:
         ResultsError: it keeps no log, is shorter than that, or its configuration is not the pinned one.
@@ -92,7 +95,7 @@ def retrain(run: Run, *, updates: int) -> Retrained:
     except ConfigError as error:  # groups that the manifest says and no agent of this configuration can have
         raise ResultsError(f"{run.spec}: {error}") from error
     try:
-        found = _first_actions(agent, updates)
+        found = _first_actions(agent, updates, tick)
         paths = paths + agent.paths
         done = agent.updates
     finally:
@@ -126,12 +129,13 @@ def _refuse_unfit(run: Run, updates: int) -> None:
         )
 
 
-def _first_actions(agent: Agent, updates: int) -> np.ndarray:
+def _first_actions(agent: Agent, updates: int, tick: Callable[[int], None]) -> np.ndarray:
     """[vector steps, environments] uint8, until so many updates are done."""
     actions = []
     for event in agent.train():
         if isinstance(event, Progress):
             actions.append(event.actions)
+            tick(event.updates)
             if event.updates >= updates:
                 break
     return np.concatenate(actions)

@@ -41,16 +41,14 @@ _MAX_RETRAINED = 1_000_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replay", action="store_true", help="play games again from the actions that runs keep")
-    parser.add_argument(
-        "--sample", type=int, metavar="N", help=f"environments of each run to play again (default: {_SAMPLE})"
-    )
+    parser.add_argument("--sample", metavar="N", help=f"environments of each run to play again (default: {_SAMPLE})")
     parser.add_argument("--all", action="store_true", help="every environment whose actions are kept")
     parser.add_argument("--part", metavar="I/N", help="one of N parts of them: 1/7 to 7/7 are all, one a day")
     parser.add_argument(
-        "--sample-seed", type=int, metavar="N", help="which environments (default: drawn anew each time, and said)"
+        "--sample-seed", metavar="N", help="which environments (default: drawn anew each time, and said)"
     )
-    parser.add_argument("--retrain", type=int, metavar="N", help="train the first N updates again, compare the actions")
-    parser.add_argument("--threads", type=int, metavar="N", help="emulator threads (default: all cores)")
+    parser.add_argument("--retrain", metavar="N", help="train the first N updates again, compare the actions")
+    parser.add_argument("--threads", metavar="N", help="with --replay: emulator threads (default: all cores)")
     flags.add_selection(parser, "which runs (default: all)", or_all=True)
     flags.add_results(parser)
     flags.add_json(parser)
@@ -60,8 +58,12 @@ def run(parsed: argparse.Namespace) -> int:
     from results.store import BrokenRun, scan
     from results.verify import problems_of
 
-    _refuse_bad_numbers(parsed)
+    _refuse_unfit_flags(parsed)
+    sample = _SAMPLE if parsed.sample is None else arguments.parse_count(parsed.sample, "--sample", 2**15)
+    retrained = None if parsed.retrain is None else arguments.parse_count(parsed.retrain, "--retrain", _MAX_RETRAINED)
+    threads = None if parsed.threads is None else arguments.parse_threads(parsed.threads)
     part = None if parsed.part is None else _parse_part(parsed.part)
+    seed = secrets.randbelow(2**31) if parsed.sample_seed is None else _parse_sample_seed(parsed.sample_seed)
     results = arguments.results_folder(parsed.results)
     selection = flags.parse_selection(parsed)
     there = scan(results)
@@ -74,11 +76,11 @@ def run(parsed: argparse.Namespace) -> int:
         entry.directory: {"directory": str(entry.directory), "problems": problems} for entry, problems in checked
     }
     sound = [entry for entry, problems in checked if not problems and not isinstance(entry, BrokenRun)]
-    seed = secrets.randbelow(2**31) if parsed.sample_seed is None else parsed.sample_seed
     if parsed.replay:
-        _replay(results, sound, rows, parsed, seed, part)
-    if parsed.retrain is not None:
-        _retrain(sound, rows, parsed)
+        count = None if parsed.all or part else sample
+        _replay(results, sound, rows, sample=None if count is None else (count, seed), part=part, threads=threads)
+    if retrained is not None:
+        _retrain(sound, rows, retrained)
     bad = [row for row in rows.values() if row["problems"]]
     if parsed.json:
         summary: dict[str, Any] = {"runs": list(rows.values()), "sound": len(rows) - len(bad), "unsound": len(bad)}
@@ -98,7 +100,7 @@ def run(parsed: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
-def _refuse_bad_numbers(parsed: argparse.Namespace) -> None:
+def _refuse_unfit_flags(parsed: argparse.Namespace) -> None:
     has_sample = parsed.sample is not None or parsed.sample_seed is not None
     if not parsed.replay and (has_sample or parsed.all or parsed.part is not None):
         raise UserError("--sample, --all, --part and --sample-seed say what to play again; add --replay")
@@ -106,15 +108,17 @@ def _refuse_bad_numbers(parsed: argparse.Namespace) -> None:
         raise UserError("--part says which environments; leave out --all, --sample and --sample-seed")
     if parsed.all and has_sample:
         raise UserError("--all leaves nothing to sample; give it alone, or --sample")
-    for flag, value, most in (
-        ("--sample", parsed.sample, 2**15),
-        ("--threads", parsed.threads, arguments.MAX_JOBS),
-        ("--retrain", parsed.retrain, _MAX_RETRAINED),
-    ):
-        if value is not None and not 1 <= value <= most:
-            raise UserError(f"{flag} {value} is out of range; give from 1 to {most}")
-    if parsed.sample_seed is not None and not 0 <= parsed.sample_seed <= arguments.MAX_SEED:
-        raise UserError(f"--sample-seed {parsed.sample_seed} is out of range; give from 0 to {arguments.MAX_SEED}")
+    if not parsed.replay and parsed.threads is not None:
+        raise UserError(
+            "--threads is of the emulators that play games again; add --replay, or leave it out "
+            "(a run is trained again with the threads that it had)"
+        )
+
+
+def _parse_sample_seed(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", text.strip()) or int(text) > arguments.MAX_SEED:
+        raise UserError(f"--sample-seed {text!r} is not allowed; give a whole number from 0 to {arguments.MAX_SEED}")
+    return int(text)
 
 
 def _parse_part(text: str) -> tuple[int, int]:
@@ -130,10 +134,12 @@ def _replay(
     results: Path,
     sound: list[Run],
     rows: dict[Path, dict[str, Any]],
-    parsed: argparse.Namespace,
-    seed: int,
+    *,
+    sample: tuple[int, int] | None,
     part: tuple[int, int] | None,
+    threads: int | None,
 ) -> None:
+    """`sample`: how many environments of each run, and the seed that draws them; None for a part, or for all."""
     from results.proofs import PROOF_FILE, read_proofs, standing_of
     from suite.cores import available_cores
     from suite.proof import keep_proof, replay
@@ -142,15 +148,15 @@ def _replay(
     played = 0
     logged = [entry for entry in sound if entry.is_done and entry.manifest["actions"] is not None]
     read_proofs(results)  # a table of proofs that cannot be read is told of before the work
-    count = None if parsed.all or part else parsed.sample or _SAMPLE
+    parts = part[1] if part else 1
     try:
-        with ReplayProgress(sys.stderr, logged, sample=count, parts=part[1] if part else 1) as progress:
+        with ReplayProgress(sys.stderr, logged, sample=sample and sample[0], parts=parts) as progress:
             for entry in logged:
                 outcome = replay(
                     entry,
-                    sample=None if count is None else (count, seed),
+                    sample=sample,
                     part=part,
-                    threads=parsed.threads or available_cores(),
+                    threads=threads or available_cores(),
                     tick=progress.tick,
                 )
                 keep_proof(results, outcome)
@@ -181,21 +187,24 @@ def _note_replayed(row: dict[str, Any], outcome: Replayed) -> None:
     }
 
 
-def _retrain(sound: list[Run], rows: dict[Path, dict[str, Any]], parsed: argparse.Namespace) -> None:
+def _retrain(sound: list[Run], rows: dict[Path, dict[str, Any]], updates: int) -> None:
     from suite.retraining import retrain
+    from suite.stage_progress import StageProgress
 
-    for entry in sound:
-        if entry.manifest["actions"] is None:
-            continue
-        print(f"{entry.spec}: training {display.plural(parsed.retrain, 'update')} again", file=sys.stderr, flush=True)
+    progress = StageProgress(sys.stderr)
+    for number, entry in enumerate(sound, 1):
+        words = f"{entry.spec} ({number} of {len(sound)}): training {display.plural(updates, 'update')} again"
+        progress.say(words)
+        progress.stage(words, updates)
         row = rows[entry.directory]
         try:
-            outcome = retrain(entry, updates=parsed.retrain)
+            outcome = retrain(entry, updates=updates, tick=progress.tick)
         except ResultsError as error:  # the others can be trained all the same
             row["retrained"] = {"words": f"not trained again: {error}"}
             continue
         row["retrained"] = outcome.facts()
         row["problems"] = [*row["problems"], *outcome.problems]
+    progress.clear()
 
 
 def _print_row(row: dict[str, Any]) -> None:

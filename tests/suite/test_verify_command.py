@@ -100,12 +100,13 @@ def test_what_agreed_before_ctrl_c_or_an_error_is_kept_and_said(
     assert said.out == ""
 
 
-def test_a_run_without_a_log_is_on_its_word(runs, tmp_path, capsys):
-    def without(manifest):
-        manifest["actions"] = None
-        del manifest["files"]["actions.parquet"]
+def without_log(manifest):
+    manifest["actions"] = None
+    del manifest["files"]["actions.parquet"]
 
-    with_manifest(runs[0], without)
+
+def test_a_run_without_a_log_is_on_its_word(runs, tmp_path, capsys):
+    with_manifest(runs[0], without_log)
     (runs[0].directory / "actions.parquet").unlink()
     assert verify(tmp_path, "--replay", "--sample", "2") == 0
     said = capsys.readouterr().out.splitlines()
@@ -126,7 +127,13 @@ def test_training_again_tells_of_the_runs_that_it_cannot_train(runs, tmp_path, c
     assert "not trained again: pqn Breakout 3840 seed 0: its configuration" in capsys.readouterr().out
     monkeypatch.setattr(retraining, "load_pinned", tiny_pinned)
     assert verify(tmp_path, "--retrain", "2", "--games", "breakout") == 0
-    assert "the same actions in 6 environments" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "the same actions in 6 environments" in said.out
+    assert said.err == "pqn Breakout 3840 seed 0 (1 of 1): training 2 updates again\n"
+    with_manifest(runs[0], without_log)
+    (runs[0].directory / "actions.parquet").unlink()
+    assert verify(tmp_path, "--retrain", "2", "--games", runs[0].spec.game) == 0
+    assert "keeps no action log" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -140,11 +147,13 @@ def test_training_again_tells_of_the_runs_that_it_cannot_train(runs, tmp_path, c
         (["--replay", "--part", "0/7"], "--part 0/7 is none; give which of how many"),
         (["--replay", "--part", "8/7"], "--part 8/7 is none"),
         (["--replay", "--part", "seven"], "--part seven is none"),
-        (["--replay", "--sample", "0"], "--sample 0 is out of range"),
-        (["--replay", "--sample-seed", "-1"], "--sample-seed -1 is out of range"),
-        (["--replay", "--threads", "0"], "--threads 0 is out of range"),
-        (["--retrain", "0"], "--retrain 0 is out of range"),
-        (["--replay", "--sample", "many"], "invalid int value"),
+        (["--replay", "--sample", "0"], "--sample '0' is not allowed; give a whole number from 1 to 32768"),
+        (["--replay", "--sample-seed", "-1"], "--sample-seed '-1' is not allowed; give a whole number from 0 to"),
+        (["--replay", "--threads", "0"], "--threads '0' is not allowed"),
+        (["--retrain", "0"], "--retrain '0' is not allowed"),
+        (["--replay", "--sample", "many"], "--sample 'many' is not allowed; give a whole number from 1 to 32768"),
+        (["--threads", "2"], "--threads is of the emulators that play games again; add --replay"),
+        (["--retrain", "2", "--threads", "2"], "a run is trained again with the threads that it had"),
     ],
 )
 def test_bad_arguments_are_one_line(tmp_path, arguments, words, capsys):
