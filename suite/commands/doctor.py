@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from baselines.registry import is_own
 from suite import arguments, cluster_flags, display, flags
 from suite.errors import UserError
 
@@ -53,6 +54,10 @@ def run(parsed: argparse.Namespace) -> int:
         _refuse_local_flags(parsed)
         return _nodes(parsed, games)
     baselines = () if parsed.baselines is None else arguments.parse_baselines(parsed.baselines)
+    if baselines and not any(map(is_own, baselines)):
+        raise UserError(
+            "doctor checks the suite's own baselines anyway; leave out --baselines, or give FILE.toml of yours"
+        )
     from suite import device_checks, preflight
 
     checks = []

@@ -63,6 +63,7 @@ def call(capsys):
         (["status", "--frames", "0"], "out of range"),
         (["list", "everything"], "invalid choice: 'everything'"),
         (["doctor", "--games", "pogn"], "unknown game 'pogn'"),
+        (["doctor", "--baselines", "pqn"], "doctor checks the suite's own baselines anyway; leave out --baselines"),
         (["doctor", "--device", "tpu"], "unknown device 'tpu'; allowed: auto, cpu"),
         (["doctor", "--executor", "ray", "--device", "tpu"], "unknown device 'tpu'; allowed: auto, cpu"),
         (["export", "runs.zip"], "runs.zip is neither .tar.gz (runs) nor .csv (scores)"),
