@@ -241,6 +241,8 @@ def means_all_protocols(text: str) -> bool:
 
 def _own(file: Path) -> str:
     """The name of the baseline in a user's TOML."""
+    if not file.is_file():
+        raise UserError(f"there is no file {file}; write a baseline of your own with: python -m suite new encoder NAME")
     name = add_own(file)
     if name in PROTOCOLS:
         raise UserError(f"{file}: {name} is the name of a protocol, whose runs have that folder; give it another name")

@@ -266,9 +266,9 @@ def _claims(
     from reports.judging.claims_file import load_claims
     from suite.own_catalogue import claims_against
 
-    (reference, *others) = arguments.parse_baselines(parsed.against)
-    if others:
-        raise UserError("--against takes one baseline")
+    references = arguments.parse_baselines(parsed.against) if parsed.against.strip() else ()
+    if len(references) != 1:
+        raise UserError("--against takes one baseline; give a name such as pqn")
     own = [info.name for info in known.baselines if info.is_own]
     names = own if parsed.baselines is None else [*arguments.parse_baselines(parsed.baselines)]
     if not names:
@@ -280,7 +280,7 @@ def _claims(
         load_claims(parsed.claims, with_built_in=known.protocol.judges_the_paper)  # names this file if it is unfit
         given = parsed.claims.read_text(encoding="utf-8")
     path = scratch / "claims.toml"
-    path.write_text(f"{given}\n{claims_against(reference, names, folders, known, reading.scan)}", encoding="utf-8")
+    path.write_text(f"{given}\n{claims_against(references[0], names, folders, known, reading.scan)}", encoding="utf-8")
     return path
 
 
