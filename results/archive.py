@@ -72,7 +72,9 @@ def export_archive(
     found = scan(root)
     chosen = [run for run in found if isinstance(run, Run) and select(run)]
     if not chosen:
-        raise ResultsError(f"no run to export below {root}; see what is there with: python -m suite status")
+        raise ResultsError(
+            f"no run to export below {root}; see what is there with: python -m suite status --results {root}"
+        )
     for run in chosen:
         problems = verify_run(run)
         if problems:

@@ -98,7 +98,7 @@ def _named(root: Path, places: Sequence[str]) -> tuple[list[Run], list[str]]:
     for place in places:
         found = open_run(_folder(root, place))
         if isinstance(found, BrokenRun):
-            raise ResultsError(f"{found.reason}; list the runs with: python -m suite status")
+            raise ResultsError(f"{found.reason}; list the runs with: python -m suite status --results {root}")
         if (root / found.spec.directory).resolve() != found.directory.resolve():
             raise ResultsError(f"{place}: is no run's place below {root}; its place there is {found.spec.directory}")
         runs[found.spec] = found
@@ -117,7 +117,9 @@ def _found(root: Path, wanted: Callable[[RunSpec], bool]) -> tuple[list[Run], li
     runs = [run for run in found if isinstance(run, Run)]
     done = [run for run in runs if run.is_done]
     if not done:
-        raise ResultsError(f"no finished run to send in below {root}; see what is there with: python -m suite status")
+        raise ResultsError(
+            f"no finished run to send in below {root}; see what is there with: python -m suite status --results {root}"
+        )
     return done, [*broken, *(f"{run.spec}: {run.status}" for run in runs if not run.is_done)]
 
 

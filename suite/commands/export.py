@@ -162,7 +162,9 @@ def _export_scores(results: Path, file: Path, wanted: Callable[[Run], bool]) -> 
     found = ((run.spec, final_score(run)) for run in loaded.runs if wanted(run))
     scores = {spec: score for spec, score in found if score is not None}
     if not scores:
-        raise ResultsError(f"no run to export below {results}; see what is there with: python -m suite status")
+        raise ResultsError(
+            f"no run to export below {results}; see what is there with: python -m suite status --results {results}"
+        )
     rows = (ExternalScore(spec.baseline, spec.game, spec.seed, spec.frames, score) for spec, score in scores.items())
     write_bytes(file, scores_csv(rows))
     return Exported(tuple(scores), tuple(run.reason for run in loaded.broken))

@@ -119,7 +119,7 @@ def _run_of(parsed: argparse.Namespace) -> Run:
         if folder is None:
             raise UserError(
                 f"{parsed.run_folder} is no run: neither there nor below {results} is a folder with a {MANIFEST_FILE}; "
-                "give one such as pqn/Pong/4M/seed-0, or see: python -m suite status"
+                f"give one such as pqn/Pong/4M/seed-0, or see: python -m suite status --results {results}"
             )
         found = open_run(folder)
         if isinstance(found, BrokenRun):

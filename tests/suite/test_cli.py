@@ -68,6 +68,8 @@ def call(capsys):
         (["doctor", "--executor", "ray", "--device", "tpu"], "unknown device 'tpu'; allowed: auto, cpu"),
         (["export", "runs.zip"], "runs.zip is neither .tar.gz (runs) nor .csv (scores)"),
         (["export", "nowhere/runs.tar.gz"], "nowhere is no folder"),
+        (["export", "runs.tar.gz"], "see what is there with: python -m suite status --results results/runs"),
+        (["export", "scores.csv"], "see what is there with: python -m suite status --results results/runs"),
         (["list", "--baselines", "narow.toml"], "there is no file narow.toml; write a baseline of your own with"),
         (["report", "--against", ""], "--against takes one baseline; give a name such as pqn"),
         (["report", "--against", "pqn,c51"], "--against takes one baseline; give a name such as pqn"),
