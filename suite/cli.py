@@ -1,6 +1,6 @@
 """The command line: one verb a subcommand, result on stdout, progress on stderr, one line for a user's mistake.
 
-Exit codes: 0 done, 1 something failed, 2 bad arguments or input, 130 interrupted.
+Exit codes: 0 done, 1 something failed, 2 bad arguments or input, 130 interrupted (Ctrl-C or SIGTERM).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from results.errors import ResultsError
 from suite import display, streams
 from suite.commands import COMMANDS
 from suite.errors import UserError
+from suite.stop_signals import sigterm_interrupts
 
 FAILED = 1
 BAD_INPUT = 2
@@ -89,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     streams.prepare()
     try:
         parsed = _parsed(sys.argv[1:] if argv is None else argv)
-        code = parsed.run(parsed)
+        with sigterm_interrupts():
+            code = parsed.run(parsed)
         sys.stdout.flush()
         return code
     except (UserError, ResultsError, ConfigError, ReportsError) as error:

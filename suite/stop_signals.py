@@ -31,6 +31,16 @@ class StopSignals:
 
 
 @contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does: what is half written is removed. For the main thread."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
 def unheard_by_children(*numbers: signal.Signals) -> Iterator[None]:
     """Processes that are started meanwhile block these signals from their first instruction on.
 

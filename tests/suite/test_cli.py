@@ -1,6 +1,8 @@
 """The command line in this process: what it refuses, what it prints. As a real process: `test_commands.py`."""
 
 import json
+import os
+import signal
 
 import pytest
 from stored_runs import store_run
@@ -460,6 +462,21 @@ def test_an_error_of_the_system_is_one_line_that_names_the_file(call, monkeypatc
 
     monkeypatch.setattr("suite.commands.status.run", full)
     assert call("status") == (1, "", "error: results/runs/x cannot be written or read (No space left on device)\n")
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does_so_that_it_clears_up(call, monkeypatch, tmp_path):
+    before, cleared = signal.getsignal(signal.SIGTERM), []
+
+    def work(_parsed):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            cleared.append(True)
+
+    monkeypatch.setattr("suite.commands.status.run", work)
+    assert call("status") == (130, "", "")
+    assert cleared
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_gpu_that_a_fast_path_broke_is_one_line(call, monkeypatch):
