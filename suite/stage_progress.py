@@ -22,17 +22,21 @@ class StageProgress:
     def stage(self, words: str, total: int) -> None:
         """What is done from now on, in how many steps."""
         self._words, self._total = words, max(1, total)
-        self._began = self._last = self._clock()
+        self._last = self._clock()
+        self._first: tuple[int, float] | None = None
 
     def tick(self, done: int) -> None:
         """So many steps of the stage are done."""
         now = self._clock()
+        # Speed counts from the first tick on: before it an emulator or an encoder starts, which is not done again.
+        first_done, began = self._first = self._first or (done, now)
         if now - self._last < (_LIVE_SECONDS if self._live else _PLAIN_SECONDS):
             return
         self._last = now
-        left = (now - self._began) * (self._total - done) / max(1, done)
-        share = display.percent(min(1.0, done / self._total))
-        line = f"{self._words}: {share}, about {display.duration(max(0.0, left))} left"
+        line = f"{self._words}: {display.percent(min(1.0, done / self._total))}"
+        if done > first_done:
+            left = (now - began) * (self._total - done) / (done - first_done)
+            line += f", about {display.duration(max(0.0, left))} left"
         self._stream.write(f"\r\x1b[2K{line}" if self._live else f"{line}\n")
         self._stream.flush()
 
