@@ -82,13 +82,14 @@ def run(parsed: argparse.Namespace) -> int:
     if retrained is not None:
         _retrain(sound, rows, retrained)
     bad = [row for row in rows.values() if row["problems"]]
+    failed = bool(bad) or _tell_of_nothing_done(parsed, rows)
     if parsed.json:
         summary: dict[str, Any] = {"runs": list(rows.values()), "sound": len(rows) - len(bad), "unsound": len(bad)}
         if parsed.replay:
             summary["sample_seed"] = None if parsed.all or part else seed
             summary["part"] = part and {"number": part[0], "of": part[1]}
         print(json.dumps(summary, indent=2))
-        return 1 if bad else 0
+        return 1 if failed else 0
     for row in rows.values():
         _print_row(row)
     if parsed.replay and not parsed.all and not part:
@@ -97,7 +98,7 @@ def run(parsed: argparse.Namespace) -> int:
     elsewhere = flags.of_other_protocols((e.spec for e in there if not isinstance(e, BrokenRun)), selection)
     if elsewhere:
         print(elsewhere.replace("not shown", "not checked"))
-    return 1 if bad else 0
+    return 1 if failed else 0
 
 
 def _refuse_unfit_flags(parsed: argparse.Namespace) -> None:
@@ -200,11 +201,23 @@ def _retrain(sound: list[Run], rows: dict[Path, dict[str, Any]], updates: int) -
         try:
             outcome = retrain(entry, updates=updates, tick=progress.tick)
         except ResultsError as error:  # the others can be trained all the same
-            row["retrained"] = {"words": f"not trained again: {error}"}
+            row["not_retrained"] = str(error)
             continue
         row["retrained"] = outcome.facts()
         row["problems"] = [*row["problems"], *outcome.problems]
     progress.clear()
+
+
+def _tell_of_nothing_done(parsed: argparse.Namespace, rows: dict[Path, dict[str, Any]]) -> bool:
+    """Whether what was asked for was possible with none of the runs, which is no success."""
+    nothing = False
+    if parsed.replay and not any("replayed" in row for row in rows.values()):
+        print("error: no game was played again: no finished, sound run here keeps its actions", file=sys.stderr)
+        nothing = True
+    if parsed.retrain is not None and not any("retrained" in row for row in rows.values()):
+        print("error: no run was trained again; the reasons stand beside the runs", file=sys.stderr)
+        nothing = True
+    return nothing
 
 
 def _print_row(row: dict[str, Any]) -> None:
@@ -217,6 +230,8 @@ def _print_row(row: dict[str, Any]) -> None:
         told.append(f"standing: {row['standing']}")
     if "retrained" in row:
         told.append(row["retrained"]["words"])
+    if "not_retrained" in row:
+        told.append(f"not trained again: {row['not_retrained']}")
     if told:
         print(row["directory"])
         for line in told:

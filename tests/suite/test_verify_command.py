@@ -111,6 +111,8 @@ def test_a_run_without_a_log_is_on_its_word(runs, tmp_path, capsys):
     assert verify(tmp_path, "--replay", "--sample", "2") == 0
     said = capsys.readouterr().out.splitlines()
     assert said[:2] == [str(runs[0].directory), "  standing: on its word"]
+    assert verify(tmp_path, "--replay", "--sample", "2", "--games", runs[0].spec.game) == 1
+    assert "error: no game was played again: no finished, sound run here keeps its actions" in capsys.readouterr().err
 
 
 def test_the_drawn_seed_is_said_and_draws_the_same_again(runs, tmp_path, capsys):
@@ -123,8 +125,10 @@ def test_the_drawn_seed_is_said_and_draws_the_same_again(runs, tmp_path, capsys)
 
 
 def test_training_again_tells_of_the_runs_that_it_cannot_train(runs, tmp_path, capsys, monkeypatch):
-    assert verify(tmp_path, "--retrain", "2", "--games", "breakout") == 0  # this tiny PQN is not the pinned one
-    assert "not trained again: pqn Breakout 3840 seed 0: its configuration" in capsys.readouterr().out
+    assert verify(tmp_path, "--retrain", "2", "--games", "breakout") == 1  # this tiny PQN is not the pinned one
+    said = capsys.readouterr()
+    assert "not trained again: pqn Breakout 3840 seed 0: its configuration" in said.out
+    assert said.err.endswith("error: no run was trained again; the reasons stand beside the runs\n")
     monkeypatch.setattr(retraining, "load_pinned", tiny_pinned)
     assert verify(tmp_path, "--retrain", "2", "--games", "breakout") == 0
     said = capsys.readouterr()
@@ -132,7 +136,7 @@ def test_training_again_tells_of_the_runs_that_it_cannot_train(runs, tmp_path, c
     assert said.err == "pqn Breakout 3840 seed 0 (1 of 1): training 2 updates again\n"
     with_manifest(runs[0], without_log)
     (runs[0].directory / "actions.parquet").unlink()
-    assert verify(tmp_path, "--retrain", "2", "--games", runs[0].spec.game) == 0
+    assert verify(tmp_path, "--retrain", "2") == 0  # the other one can be
     assert "keeps no action log" in capsys.readouterr().out
 
 
