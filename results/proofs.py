@@ -56,7 +56,7 @@ class Proof:
             and episodes["sha256"] == self.episodes_sha256
         )
 
-    def standing(self, run: Run) -> str:
+    def state(self, run: Run) -> str:
         """In words: "re-played", "sampled (k of n games)" or "on its word"."""
         if not self.replayed or not self.holds_for(run):
             return ON_ITS_WORD
@@ -72,16 +72,16 @@ class Proof:
         return replace(later, replayed={**self.replayed, **later.replayed})
 
 
-def standing_of(run: Run, proofs: Mapping[str, Proof]) -> str:
+def proof_state(run: Run, proofs: Mapping[str, Proof]) -> str:
     """How far `run` has been played again, in words; `proofs` as `read_proofs` gives them."""
     proof = proofs.get(str(run.spec.directory))
-    return ON_ITS_WORD if proof is None else proof.standing(run)
+    return ON_ITS_WORD if proof is None else proof.state(run)
 
 
 def read_proofs(root: Path) -> Mapping[str, Proof]:
     """Place of a run below the results folder `root` ("pqn/Pong/4M/seed-0") -> its proof; empty without PROOF_FILE.
 
-    Stale ones are among them: ask `standing_of`, or `Proof.holds_for`.
+    Stale ones are among them: ask `proof_state`, or `Proof.holds_for`.
 
     Raises:
         ResultsError: the file cannot be read, or is of another form.

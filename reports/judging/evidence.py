@@ -21,7 +21,7 @@ from reports.told import Tell, nobody
 from results.credits import Credit, Credits, read_credits
 from results.errors import ResultsError
 from results.processors import processor
-from results.proofs import PROOF_FILE, Proof, read_proofs, standing_of
+from results.proofs import PROOF_FILE, Proof, proof_state, read_proofs
 from results.schema import FIRST_PROTOCOL, RunSpec
 from results.scores import human_normalised
 from results.store import BrokenRun, Run, scan
@@ -309,7 +309,7 @@ def _record(run: Run, root: Path, figures: RunFigures, beside: _Beside) -> RunRe
         untimed=untimed,
         rough_timing=rough_timing,
         finished_at=manifest["finished_at"],
-        proof=standing_of(run, beside.proofs),
+        proof=proof_state(run, beside.proofs),
         credit=beside.credits.of(run),
     )
 

@@ -141,7 +141,7 @@ def _replay(
     threads: int | None,
 ) -> None:
     """`sample`: how many environments of each run, and the seed that draws them; None for a part, or for all."""
-    from results.proofs import PROOF_FILE, read_proofs, standing_of
+    from results.proofs import PROOF_FILE, proof_state, read_proofs
     from suite.cores import available_cores
     from suite.proof import keep_proof, replay
     from suite.replay_progress import ReplayProgress
@@ -170,7 +170,7 @@ def _replay(
         raise
     known = read_proofs(results)
     for entry in sound:
-        rows[entry.directory]["standing"] = standing_of(entry, known)
+        rows[entry.directory]["proof"] = proof_state(entry, known)
 
 
 def _note_replayed(row: dict[str, Any], outcome: Replayed) -> None:
@@ -223,11 +223,11 @@ def _tell_of_nothing_done(parsed: argparse.Namespace, rows: dict[Path, dict[str,
 def _print_row(row: dict[str, Any]) -> None:
     """What was found of a run; nothing where only its checksums were looked at, and are right."""
     problems = map(display.one_line, row["problems"])  # they can quote what a stranger wrote
-    told = [f"WRONG: {problem}" for problem in problems] if "standing" in row else list(problems)
+    told = [f"WRONG: {problem}" for problem in problems] if "proof" in row else list(problems)
     if "replayed" in row:
         told.append(_replayed_line(row["replayed"]))
-    if "standing" in row:
-        told.append(f"standing: {row['standing']}")
+    if "proof" in row:
+        told.append(f"proof: {row['proof']}")
     if "retrained" in row:
         told.append(row["retrained"]["words"])
     if "not_retrained" in row:

@@ -9,7 +9,7 @@ import pytest
 from run_builder import build_run, edit_manifest
 
 from results.errors import ResultsError
-from results.proofs import PROOF_FILE, PROOF_LOCK, Proof, read_proofs, standing_of, write_proofs
+from results.proofs import PROOF_FILE, PROOF_LOCK, Proof, proof_state, read_proofs, write_proofs
 from results.schema import EPISODES_FILE
 from results.store import Run, open_run
 
@@ -37,18 +37,18 @@ def proof_of(run: Run, **replayed: int) -> Proof:
 
 
 def test_a_run_is_on_its_word_until_it_is_played_again(run: Run, tmp_path: Path):
-    assert standing_of(run, read_proofs(tmp_path)) == "on its word"
+    assert proof_state(run, read_proofs(tmp_path)) == "on its word"
     write_proofs(tmp_path, {PLACE: proof_of(run, train_0=2)})
-    assert standing_of(run, read_proofs(tmp_path)) == "sampled (2 of 5 games)"
+    assert proof_state(run, read_proofs(tmp_path)) == "sampled (2 of 5 games)"
 
 
 def test_samples_of_one_log_add_up_to_the_whole(run: Run, tmp_path: Path):
     write_proofs(tmp_path, {PLACE: proof_of(run, train_0=2, train_1=1)})
     write_proofs(tmp_path, {PLACE: proof_of(run, train_1=1)})
     assert read_proofs(tmp_path)[PLACE].games_replayed == 3
-    assert standing_of(run, read_proofs(tmp_path)) == "sampled (3 of 5 games)"  # one environment is not played yet
+    assert proof_state(run, read_proofs(tmp_path)) == "sampled (3 of 5 games)"  # one environment is not played yet
     write_proofs(tmp_path, {PLACE: proof_of(run, greedy_0=2)})
-    assert standing_of(run, read_proofs(tmp_path)) == "re-played"
+    assert proof_state(run, read_proofs(tmp_path)) == "re-played"
 
 
 def test_what_another_envpool_played_is_not_added(run: Run, tmp_path: Path):
@@ -62,11 +62,11 @@ def test_what_was_played_of_other_games_or_actions_is_not_added(run: Run, tmp_pa
     """A run that was trained anew would else be proven by the games of the one before it."""
     write_proofs(tmp_path, {PLACE: replace(proof_of(run, train_0=2, greedy_0=2), **{key: "b" * 64})})
     write_proofs(tmp_path, {PLACE: proof_of(run, train_1=1)})
-    assert standing_of(run, read_proofs(tmp_path)) == "sampled (1 of 5 games)"
+    assert proof_state(run, read_proofs(tmp_path)) == "sampled (1 of 5 games)"
 
 
 def test_a_proof_of_nothing_proves_nothing(run: Run, tmp_path: Path):
-    assert proof_of(run).standing(run) == "on its word"
+    assert proof_of(run).state(run) == "on its word"
     write_proofs(tmp_path, {PLACE: proof_of(run)})
     assert not (tmp_path / PROOF_FILE).exists()
 
@@ -74,7 +74,7 @@ def test_a_proof_of_nothing_proves_nothing(run: Run, tmp_path: Path):
 @pytest.mark.parametrize("key", ["actions_sha256", "episodes_sha256"])
 def test_a_proof_of_other_games_or_actions_counts_for_nothing(run: Run, key: str):
     stale = replace(proof_of(run, train_0=2, train_1=1, greedy_0=2), **{key: "b" * 64})
-    assert stale.standing(run) == "on its word"
+    assert stale.state(run) == "on its word"
 
 
 def test_a_run_that_lost_its_log_is_on_its_word(run: Run, tmp_path: Path):
@@ -82,7 +82,7 @@ def test_a_run_that_lost_its_log_is_on_its_word(run: Run, tmp_path: Path):
     edit_manifest(run.directory, actions=None)
     without = open_run(run.directory)
     assert isinstance(without, Run)
-    assert standing_of(without, read_proofs(tmp_path)) == "on its word"
+    assert proof_state(without, read_proofs(tmp_path)) == "on its word"
 
 
 def test_what_was_refuted_is_dropped(run: Run, tmp_path: Path):

@@ -7,7 +7,7 @@ import pytest
 from played_runs import copied, opened, play, with_actions, with_games, with_manifest
 from stored_runs import store_run
 
-from results.proofs import Proof, read_proofs, standing_of, write_proofs
+from results.proofs import Proof, proof_state, read_proofs, write_proofs
 from results.store import read_episodes
 from results.verify import verify_run
 from suite.proof import Replayed, choose, keep_proof, origin_problems, part_of, proof_of, replay
@@ -39,7 +39,7 @@ def test_all_games_of_an_honest_run_agree(run):
     assert list(outcome.agreed) == ["train 0", "train 1", "train 2", "train 3", "greedy 0", "greedy 1"]
     assert outcome.escape_probability == 0
     assert agent_steps == 6 * 320
-    assert standing_of(run, {str(run.spec.directory): proof_of(outcome)}) == "re-played"
+    assert proof_state(run, {str(run.spec.directory): proof_of(outcome)}) == "re-played"
 
 
 def test_a_sample_says_what_it_would_miss(run):
@@ -48,7 +48,7 @@ def test_a_sample_says_what_it_would_miss(run):
     assert agent_steps == 2 * 320
     assert 0 < outcome.games_agreed < outcome.games
     assert outcome.escape_probability == pytest.approx(1 - outcome.games_agreed / outcome.games)
-    words = standing_of(run, {str(run.spec.directory): proof_of(outcome)})
+    words = proof_state(run, {str(run.spec.directory): proof_of(outcome)})
     assert words == f"sampled ({outcome.games_agreed} of {outcome.games} games)"
 
 

@@ -15,7 +15,7 @@ from results.credits import read_credits
 from results.errors import ResultsError
 from results.hashing import config_hash, sha256_hex
 from results.manifest import read_manifest, write_manifest
-from results.proofs import read_proofs, standing_of
+from results.proofs import proof_state, read_proofs
 from results.store import BrokenRun, open_run, run_directory, scan
 from results.submissions import SUBMISSION_FILE, Submission
 from suite import submission_rules
@@ -180,7 +180,7 @@ def test_an_honest_bundle_lands_with_its_makers_name_and_its_proof(mine, runs, f
     credits, proofs = read_credits(theirs), read_proofs(theirs)
     for run in scan(theirs):
         assert credits.of(run).name == "Ada Lovelace"
-        assert standing_of(run, proofs) == "re-played"
+        assert proof_state(run, proofs) == "re-played"
         for name in ("manifest.json", "episodes.parquet", "actions.parquet"):
             assert (run.directory / name).read_bytes() == (mine / run.spec.directory / name).read_bytes()
     assert take(file, theirs) == 0  # the same bundle again

@@ -34,7 +34,7 @@ def richer(games):
 def test_all_games_are_played_again_and_it_is_kept_and_said(runs, tmp_path, capsys):
     assert verify(tmp_path, "--replay", "--all") == 0
     said = capsys.readouterr()
-    assert said.out.count("standing: re-played") == 2
+    assert said.out.count("proof: re-played") == 2
     assert "in 6 of 6 environments; " in said.out
     assert "2 runs checked, 2 sound, 0 not" in said.out
     assert "games agree (2 of 2)" in said.err
@@ -43,7 +43,7 @@ def test_all_games_are_played_again_and_it_is_kept_and_said(runs, tmp_path, caps
     rows = json.loads(capsys.readouterr().out)
     assert rows["sample_seed"] == 3
     # What a smaller sample finds again adds nothing, and takes nothing away.
-    assert [row["standing"] for row in rows["runs"]] == ["re-played", "re-played"]
+    assert [row["proof"] for row in rows["runs"]] == ["re-played", "re-played"]
     assert rows["runs"][0]["replayed"]["environments_replayed"] == 1
     assert 0 < rows["runs"][0]["replayed"]["escape_probability"] < 1
     assert (tmp_path / PROOF_FILE).read_bytes() == before
@@ -55,7 +55,7 @@ def test_the_parts_together_are_all_games(runs, tmp_path, capsys):
         said = json.loads(capsys.readouterr().out)
         assert (said["part"], said["sample_seed"]) == ({"number": number, "of": 7}, None)
         assert all(row["replayed"]["environments_replayed"] <= 1 for row in said["runs"])
-    assert [row["standing"] for row in said["runs"]] == ["re-played", "re-played"]
+    assert [row["proof"] for row in said["runs"]] == ["re-played", "re-played"]
     assert [len(proof.replayed) for proof in read_proofs(tmp_path).values()] == [6, 6]
 
 
@@ -70,7 +70,7 @@ def test_a_forged_game_ends_with_1_names_run_environment_and_game_and_undoes_the
     assert lines[0] == str(runs[0].directory)
     assert lines[1].startswith("  WRONG: ")
     assert ", game 1: episode return " in lines[1]
-    assert "standing: on its word" in lines[3]
+    assert "proof: on its word" in lines[3]
     assert "DIFFERS" in said.err
     assert list(read_proofs(tmp_path)) == [str(runs[1].spec.directory)]
 
@@ -110,7 +110,7 @@ def test_a_run_without_a_log_is_on_its_word(runs, tmp_path, capsys):
     (runs[0].directory / "actions.parquet").unlink()
     assert verify(tmp_path, "--replay", "--sample", "2") == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[:2] == [str(runs[0].directory), "  standing: on its word"]
+    assert said[:2] == [str(runs[0].directory), "  proof: on its word"]
     assert verify(tmp_path, "--replay", "--sample", "2", "--games", runs[0].spec.game) == 1
     assert "error: no game was played again: no finished, sound run here keeps its actions" in capsys.readouterr().err
 
