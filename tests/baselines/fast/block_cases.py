@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -77,7 +77,10 @@ INTERPRETED = [case for case in SMALL if case.height < 11]  # the interpreter is
 
 
 def inputs(case: Case, *, dtype: torch.dtype = torch.float32, images: int = 3, seed: int = 0) -> list[Tensor]:
-    """Branches, or one, and scales and biases (none for the image norm), all of `dtype`, all wanting gradients."""
+    """Branches, or one, and scales and biases (none for the image norm), all of `dtype`, all wanting gradients.
+
+    Every window of theirs has a largest product that rounding does not turn into the second largest.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -87,7 +90,33 @@ def inputs(case: Case, *, dtype: torch.dtype = torch.float32, images: int = 3, s
     found = [(2 * normal(*shape) + 0.5).contiguous(memory_format=torch.channels_last) for _ in "ab"[: case.branches]]
     if not case.norm.per_image:
         found += [0.3 * normal(case.channels) + (1 - k % 2) for k in range(2 * case.branches)]
-    return [tensor.to(dtype).requires_grad_() for tensor in found]
+    found = [tensor.to(dtype) for tensor in found]
+    while (near := near_ties(case, found)).any():
+        for image in found[: case.branches]:
+            image += (near * 0.25 * normal(*shape)).to(dtype)
+    return [tensor.requires_grad_() for tensor in found]
+
+
+def near_ties(case: Case, tensors: list[Tensor], margin: float = 1e-5) -> Tensor:
+    """[N, C, H, W] bool: pixels with the largest product of a window whose second largest is within `margin`."""
+    alone = replace(case, size=1, stride=1, padding=0)
+    products = plain(alone, [tensor.detach().double() for tensor in tensors])
+    near, pooling = torch.zeros_like(products, dtype=torch.bool), case.pooling
+    if pooling.size == 1:
+        return near
+    after = max(0, (pooling.rows - 1) * pooling.stride + pooling.size - case.height - pooling.padding)
+    padded = F.pad(products, [pooling.padding, after] * 2, value=-math.inf)
+    windows = padded.unfold(2, pooling.size, pooling.stride).unfold(3, pooling.size, pooling.stride).flatten(-2)
+    best, place = windows.topk(2)
+    tied = best[..., 0] - best[..., 1] < margin * best[..., 0].abs().clamp(min=1)
+    if case.norm.rectified:
+        tied &= best[..., 0] > 0  # a product of 0 sends nothing back
+    n, c, row, column = tied.nonzero(as_tuple=True)
+    inside = place[..., 0][tied]
+    rows = row * pooling.stride - pooling.padding + inside // pooling.size
+    columns = column * pooling.stride - pooling.padding + inside % pooling.size
+    near[n, c, rows, columns] = True
+    return near
 
 
 def block(function: Any, case: Case, tensors: list[Tensor]) -> Tensor:

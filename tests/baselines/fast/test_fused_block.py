@@ -11,10 +11,12 @@ from block_cases import (
     IMAGE_NORM,
     RECTIFIED,
     SMALL,
+    Case,
     block,
     exact,
     inputs,
     largest_difference,
+    near_ties,
     plain,
     with_gradients,
 )
@@ -45,6 +47,18 @@ def fresh_native():
     native._native.cache_clear()
     yield
     native._native.cache_clear()
+
+
+def test_inputs_leave_no_window_to_rounding():
+    case = Case(32, 9, 4, 4, IMAGE_NORM)
+    given = [tensor.detach() for tensor in inputs(case)]
+    assert not near_ties(case, given).any()
+    for image in given:
+        image[:, :, 4, 5] = 9
+        image[:, :, 5, 6] = 9  # in the same window
+    near = near_ties(case, given)
+    assert near.sum() == 3 * 32
+    assert (near[:, :, 4, 5] | near[:, :, 5, 6]).all()
 
 
 @each_case
