@@ -58,7 +58,7 @@ def gain_curve(
     if final is not None and final.low is not None and final.high is not None:
         found.low[-1], found.high[-1] = final.low, final.high
     if not why_unknown((ours, theirs)):  # of too few seeds the curve has no band anywhere, and stays
-        found = _told(found)
+        found = _told(found, ends_with_it=final is not None and final.is_complete)
     if np.isnan(found.estimate).all():
         return None
     frames = np.arange(EVERY, CURVE_POINTS + 1, EVERY) * basis.frames / CURVE_POINTS
@@ -66,9 +66,14 @@ def gain_curve(
     return GainCurve(frames, found, published, begins)
 
 
-def _told(found: Band) -> Band:
-    """Without the points whose interval is so wide, or so open, that the point says nothing."""
+def _told(found: Band, *, ends_with_it: bool) -> Band:
+    """Without the points whose interval is so wide, or so open, that the point says nothing.
+
+    Args:
+        ends_with_it: whether the last point is the claim's own, which stays however wide it is.
+    """
     is_told = found.high - found.low <= WIDEST  # nan is not
+    is_told[-1] |= ends_with_it
     return Band(*(np.where(is_told, values, np.nan) for values in (found.estimate, found.low, found.high)))
 
 

@@ -147,7 +147,7 @@ def _gaps(found: GainCurve) -> str:
     if np.isnan(found.gain.low).all():
         return f"{no_score}, and {near_zero}."
     widest = f"{100 * WIDEST:.0f} percentage points"
-    return f"{BAND} {no_score}, {near_zero}, and where its interval is wider than {widest} or not known."
+    return f"{BAND} {no_score}, {near_zero}, and before its end where its interval is wider than {widest} or not known."
 
 
 def _paper_text(found: GainCurve, budget: int) -> str:

@@ -13,7 +13,7 @@ from reports.judging.claims import Claim
 from reports.judging.claims_file import find_claim, load_claims
 from reports.judging.evidence import load
 from reports.judging.judge import judge
-from reports.judging.sample import gain_curve
+from reports.judging.sample import WIDEST, gain_curve
 from reports.judging.sides import find_basis
 from reports.pages.lead import gain_figure
 from reports.pages.site import Site
@@ -98,6 +98,28 @@ def test_of_three_seeds_a_curve_whose_band_is_open_everywhere_is_a_gap(tmp_path:
     basis = find_basis(load(tmp_path, CATALOGUE), claim)
     assert basis is not None
     assert gain_curve(claim, basis) is None  # nothing but a gap
+
+
+def test_it_ends_with_the_claims_own_interval_however_wide_that_is(tmp_path: Path) -> None:
+    """It used to leave out the very gain that the page leads with."""
+    for game in ("Pong", "Breakout", "Qbert"):
+        for seed, factor in enumerate((0.8, 1.0, 1.2)):
+            for name, hns in (("pqn", 0.1 * factor), ("hadamax-pqn", 0.6 / factor)):
+                write_run(tmp_path, name, game, 4_000_000, seed, hns, games=400, metric_rows=2)
+    claim = claim_of(tmp_path)
+    runs = load(tmp_path, CATALOGUE)
+    basis = find_basis(runs, claim)
+    assert basis is not None
+    own = judge(claim, runs, CATALOGUE, repetitions=400).interval
+    assert own.low is not None
+    assert own.high is not None
+    assert own.high - own.low > WIDEST
+    found = gain_curve(claim, basis, own)
+    assert found is not None
+    assert found.gain.estimate[-1] == pytest.approx(own.estimate)
+    assert (found.gain.low[-1], found.gain.high[-1]) == (own.low, own.high)
+    before = found.gain.high[:-1] - found.gain.low[:-1]
+    assert not (before > WIDEST).any()
 
 
 @pytest.mark.parametrize(("seeds", "has_band"), [(2, False), (3, True)])
