@@ -117,7 +117,8 @@ def what_was_seen(judgement: Judgement, catalogue: Catalogue) -> str:
     other = catalogue.title(claim.reference) if claim.reference else ""
     value = judgement.interval.estimate
     if value is None:
-        return f"{other or title}: {judgement.interval.reason}."
+        where = ", ".join(filter(None, (rests_on(judgement), caveat(judgement))))
+        return f"There is no estimate from {where}, for {judgement.interval.reason}."
     ends = interval_text(judgement)
     if claim.kind.is_timed and not judgement.is_preliminary:  # what a preliminary one rests on stands beside it
         ends += f"; {timed_runs(basis)}"
@@ -163,6 +164,8 @@ def sentence(judgement: Judgement, catalogue: Catalogue) -> str:
         why = lacks(judgement, catalogue)
     if not seen:
         return f"{why} There is nothing to estimate from yet.{origin}"
+    if judgement.interval.estimate is None:
+        return f"{why} {seen}{origin}"
     label = f"{why_none}, " if (why_none := caveat(judgement)) else ""
     return f"{why} Preliminary, {label}from {rests_on(judgement)}: {seen}{origin}"
 

@@ -242,9 +242,23 @@ def test_a_reference_near_zero_gives_no_gain_instead_of_thousands_of_percent(tmp
     assert found.verdict == "inconclusive"
     assert found.interval.estimate is None
     said = sentence(found, CATALOGUE)
-    assert "PQN: the reference's score is too near zero for a ratio" in said
-    assert "4" not in said.split("near zero")[0]
+    assert "There is no estimate from 3 games (Pong, Breakout, Qbert)" in said
+    assert "for the reference's score is too near zero for a ratio" in said
+    assert "%" not in said
     assert "cannot be judged on these runs" in said
+
+
+def test_runs_too_small_for_a_gain_are_not_called_a_preliminary_one(tmp_path: Path) -> None:
+    """The sentence was "Preliminary, from 1 game (Pong), ...: PQN: the reference's score is not above 0.02, ..."."""
+    for name in ("pqn", "hadamax-pqn"):
+        write_run(tmp_path, name, "Pong", 200_000, 0, 0.01, games=100, metric_rows=2)
+    found = judged(tmp_path, own_claim())
+    assert found.verdict == "insufficient evidence"
+    said = sentence(found, CATALOGUE)
+    assert (
+        f"There is no estimate from 1 game (Pong), at 200k frames, 1 seed a game and side, for {NO_REFERENCE}." in said
+    )
+    assert "Preliminary" not in said
 
 
 def test_a_chance_of_improvement_ends_at_one(tmp_path: Path) -> None:
