@@ -222,7 +222,8 @@ def cost_text(missing: Missing, catalogue: Catalogue) -> str:
     runs, cost = counted(len(missing.runs), "run"), missing.cost
     if cost is None:
         return f"{runs}; how long they take is not known, for no run of these baselines was timed well enough yet."
-    time = f"about {duration(cost.seconds)} one after the other, as measured on {cost.hardware}"
+    in_turn = " one after the other" if len(missing.runs) > 1 else ""
+    time = f"about {duration(cost.seconds)}{in_turn}, as measured on {cost.hardware}"
     if not cost.unknown:
         return f"{runs}, {time}."
     known = sorted({run.baseline for run in missing.runs} - set(cost.unknown))

@@ -15,12 +15,20 @@ from reports.errors import ReportsError
 from reports.judging.claims_file import find_claim, load_claims
 from reports.judging.evidence import load
 from reports.judging.judge import judge
-from reports.judging.missing import estimate_cost, find_missing, missing_runs, run_arguments
-from reports.wording import sentence
+from reports.judging.missing import Cost, Missing, estimate_cost, find_missing, missing_runs, run_arguments
+from reports.wording import cost_text, sentence
 from results.games import ATARI10
 from results.schema import RunSpec
 
 CATALOGUE = make_catalogue()
+
+
+def test_a_single_run_goes_after_no_other() -> None:
+    """It read "1 run, about 2.0 hours one after the other"."""
+    runs = tuple(RunSpec("pqn", "Pong", 4_000_000, seed, "0" * 16) for seed in range(2))
+    texts = [cost_text(Missing(runs[:n], (), "", (), Cost(7200.0, "this CPU")), CATALOGUE) for n in (1, 2)]
+    assert texts[0] == "1 run, about 2.0 hours, as measured on this CPU."
+    assert texts[1] == "2 runs, about 2.0 hours one after the other, as measured on this CPU."
 
 
 def test_without_results_a_claim_lacks_three_seeds_of_every_game_on_both_sides(tmp_path: Path) -> None:
