@@ -57,7 +57,7 @@ def _deciding(parts: Parts, names: list[str], least: float = 0.0) -> str:
 def _layer_text(claim: Claim, value: float | None, *, is_difference: bool) -> str:
     """A value of a layer's measure, or a difference of two."""
     if claim.measure == "dead_fraction":
-        digits = 1 if value is None or abs(value) >= 0.01 else 2
+        digits = 2 if value and abs(value) < 0.01 else 1
         return percent(value, digits=digits, signed=is_difference)
     return signed(value, 1) if is_difference else number(value)
 

@@ -12,7 +12,7 @@ from made_up_runs import make_catalogue
 
 from reports.build import build
 from reports.judging.claims import Contrast, Kind
-from reports.judging.claims_file import load_claims
+from reports.judging.claims_file import find_claim, load_claims
 from reports.judging.kinds import KINDS
 from reports.judging.verdicts import (
     AHEAD,
@@ -79,3 +79,9 @@ def test_a_kind_says_what_each_of_its_verdicts_means(kind: Kind) -> None:
     assert {INCONCLUSIVE} | ends <= kind.meanings.keys()
     assert all(kind.meanings.values())
     assert kind.rule.endswith(".")
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0, "0.0"), (0.004, "0.40"), (0.02, "2.0"), (0.08, "8.0")])
+def test_a_small_share_of_dead_neurons_has_a_digit_more_and_none_at_all_has_not(value: float, text: str) -> None:
+    """The axis read "0.00 %, 2.0 %, 4.0 %"."""
+    assert find_claim(load_claims(), "dead-8").written(value) == f"{text}\N{NO-BREAK SPACE}%"
