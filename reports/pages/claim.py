@@ -209,6 +209,7 @@ def _games(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] |
                 "chart": chart,
             }
         )
+    has_gaps = any(row["change"] == numerals.number(None) for row in rows)
     names = [side.baseline for side in basis.sides]
     csv = site.csv(
         f"claim-{claim.id}-games",
@@ -221,6 +222,7 @@ def _games(judgement: Judgement, report: Report, site: Site) -> dict[str, Any] |
         "rows": rows,
         "csv": csv,
         "is_pair": len(names) == 2,
+        "least": LEAST_REFERENCE if has_gaps and claim.measure in SCORE_MEASURES else None,
     }
 
 

@@ -63,6 +63,8 @@ def rank_figure(judgement: Judgement, report: Report, site: Site) -> dict[str, A
     label = "Effective rank over training of both sides"
     chart = LineChart(label, "frames", "effective rank", tuple(series), (ceiling(used),), y_low=0.0)
     caption = "One run a side, of those with the largest sample the longest."
+    if len(claim.layers) > 1:
+        caption += f" Thick: {claim.layers[-1]}; thin: {numerals.listed(claim.layers[:-1])}."
     if len({run.observations for run in used}) > 1:
         caption += " The sides' samples differ, and their ranks can't be compared."
     elif not enough:

@@ -102,6 +102,8 @@ def test_a_gain_over_nothing_is_no_preliminary_estimate(tmp_path: Path) -> None:
     page = site.index.read_text()
     assert "has the runs that a verdict needs." in page
     assert "preliminary estimate" not in page
+    page = (site.index.parent / "claims/pqn-80.html").read_text()
+    assert "no difference over a score of 0.02 or less" in page
 
 
 def test_a_preliminary_estimate_is_labelled_with_what_it_rests_on(built: Outcome) -> None:
@@ -410,6 +412,9 @@ def test_what_a_reader_may_take_for_more_than_it_is_is_said(built: Outcome) -> N
     assert "the seeds of a side agree to the last digit" in method
     assert "where intervals overlap, another may be as good" in front
     assert "Frames/s: emulator frames by the clock on the wall" in (site / "games/Pong.html").read_text()
+    by_game = (site / "claims/pqn-80.html").read_text()
+    assert "circle: Hadamax-PQN, square: PQN, dashes: zero, on a square-root scale; <a" in by_game
+    assert "Thick: conv3; thin: conv2." in (site / "claims/rank.html").read_text()
 
 
 def test_markdown_has_every_claim_and_row(built: Outcome) -> None:
