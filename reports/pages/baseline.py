@@ -202,7 +202,9 @@ def _cost(info: BaselineInfo, report: Report) -> list[dict[str, Any]]:
                     "hardware": hardware,
                     "runs": len(values),
                     "speed": numerals.score(1 / typical),
-                    "range": f"{numerals.score(1 / max(values))} to {numerals.score(1 / min(values))}",
+                    "range": f"{numerals.score(1 / max(values))} to {numerals.score(1 / min(values))}"
+                    if len(values) > 1
+                    else "",
                     "short": numerals.duration(40e6 * typical),
                     "long": numerals.duration(200e6 * typical),
                 }
