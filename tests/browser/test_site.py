@@ -115,6 +115,16 @@ def test_on_a_phone_claims_are_stacked_and_other_tables_scroll_inside(
     assert violations(page, axe) == []
 
 
+def test_on_a_phone_a_leaderboard_shows_its_first_score(visit: Callable[..., Any], full_site: Path) -> None:
+    """The names, sources, seeds and runs alone filled the screen."""
+    page = visit(full_site / "index.html", width=390).page
+    ends = page.eval_on_selector_all(
+        ".wrap tbody tr", "all => all.map((row) => row.querySelector('.estimate .value').getBoundingClientRect().right)"
+    )
+    assert ends
+    assert max(ends) <= 390
+
+
 @pytest.mark.parametrize("width", [320, 390])
 @pytest.mark.parametrize("name", ["claims/own.html", "index.html", "baselines/pqn.html"])
 def test_on_a_phone_no_word_of_a_first_column_is_broken(
@@ -213,3 +223,5 @@ def test_paper_shows_no_navigation_and_all_claims(visit: Callable[..., Any], ful
     assert not page.locator("header nav").is_visible()
     assert page.locator("table.claims tbody tr").last.is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    kept = "all => all.map((one) => getComputedStyle(one).printColorAdjust)"  # browsers leave out what is not exact
+    assert set(page.eval_on_selector_all(".key, .progress .done", kept)) == {"exact"}
