@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
+from reports.judging.timing import timing_of
 from reports.numerals import MINUS, number
 from results.schema import format_frames
 from results.store import read_episodes
@@ -55,3 +57,30 @@ def test_the_documentations_example_of_a_mean_that_one_game_lifts() -> None:
     text = " ".join((RESULTS.parent / "docs/reports.md").read_text(encoding="utf-8").split())
     expected = f"one game of {lone:.0f} lifts a run of PQN in bf16 on Breakout from {number(others, 1)}, the mean"
     assert f"{expected} of the other 99, to {number(mean, 1)}." in text
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("PQN", "pqn"),
+        ("PQN in bf16", "pqn-bf16"),
+        ("Hadamax-PQN", "hadamax-pqn"),
+        ("Hadamax-PQN in bf16", "hadamax-pqn-bf16"),
+    ],
+)
+def test_the_repositorys_readme_has_the_speeds_of_these_runs(title: str, name: str) -> None:
+    """Within 2 %: a run more moves the median a little. A baseline's page has it to the digit."""
+    readme = (RESULTS.parent / "README.md").read_text(encoding="utf-8")
+    (cells,) = re.findall(rf"^\| {title} \| ([\d,]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", readme, re.MULTILINE)
+    files = (RESULTS / "runs" / name).glob("*/*/seed-*/manifest.json")
+    timings = [timing_of(json.loads(file.read_text(encoding="utf-8")))[0] for file in files]
+    seconds = [
+        found.seconds_per_frame
+        for found in timings
+        if found and found.where == "AMD EPYC (AVX512 avx512_bf16), 2 cores, 1 thread, processor time, fast path"
+    ]
+    assert int(cells[0].replace(",", "")) == pytest.approx(1 / median(seconds), rel=0.02)
+    units = {"min": 60, "h": 3600, "days": 86400}
+    for text, frames in zip(cells[1:], (4e6, 40e6, 200e6), strict=True):
+        told = sum(float(count) * units[unit] for count, unit in re.findall(r"([\d.]+) (\w+)", text))
+        assert told == pytest.approx(frames * median(seconds), rel=0.04)
