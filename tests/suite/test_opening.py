@@ -106,3 +106,30 @@ def test_a_checkpoint_that_the_gpu_has_no_room_for_fails_the_run_with_that_reaso
 def test_groups_say_nothing_to_a_replay_agent():
     config = registry.load_pinned("c51").config
     assert groups_problem("c51", config.train_environments + 1, config) == ""
+
+
+def test_a_resumed_run_trains_with_the_number_of_threads_it_began_with(tmp_path, monkeypatch):
+    """Sums split over threads round differently: with another number it would be another run from there on."""
+    monkeypatch.setattr(opening, "load_pinned", tiny_pinned)
+    prepare, asked = opening.prepare, []
+
+    def noted(device, *, threads, plain):
+        asked.append(threads)
+        return prepare(device, threads=1, plain=plain)
+
+    monkeypatch.setattr(opening, "prepare", noted)
+    for threads in (1, 2, 3):
+        options = RunOptions(device="cpu", threads=threads, emulator_threads=1)
+        execute(SPEC, results=tmp_path, options=options, report=lambda _: None, stop_requested=lambda: True)
+        assert read_manifest(tmp_path / SPEC.directory)["hardware"]["torch_threads"] == 1
+    assert asked == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("asked_plain", "began_with", "plain"),
+    [(False, None, False), (True, None, True), (False, [], True), (True, [FUSED_BLOCK], False)],
+)
+def test_a_resumed_run_takes_the_path_it_began_with_whatever_is_asked(asked_plain, began_with, plain):
+    options = RunOptions(device="cpu", threads=1, emulator_threads=1, plain=asked_plain)
+    state = None if began_with is None else {"fast_paths": began_with}
+    assert opening._task(SPEC, tiny_pinned("pqn"), options, state).plain is plain
