@@ -66,6 +66,19 @@ def test_an_unfinished_runs_curve_ends_where_it_stopped(tmp_path: Path) -> None:
     assert np.isnan(entry.run.curve[100:]).all()
 
 
+def test_an_unfinished_run_has_no_final_diagnostics_however_far_it_got(tmp_path: Path) -> None:
+    """A claim about layers would take them for those of a whole run."""
+    write_run(
+        tmp_path, "pqn", "Pong", 1_000_000, 0, 0.5,
+        metric_rows=200, diagnostics={"dead_fraction/dense": 0.25}, status="interrupted", frames_done=990_000,
+    )  # fmt: skip
+    (entry,) = load(tmp_path, CATALOGUE).entries
+    assert entry.run is not None
+    assert entry.run.final_diagnostics == {}
+    assert entry.run.diagnostics["dead_fraction/dense"][98] == 0.25
+    assert np.isnan(entry.run.diagnostics["dead_fraction/dense"][99])
+
+
 def test_a_final_diagnostic_is_the_mean_over_the_last_tenth_of_the_budget(tmp_path: Path) -> None:
     rising = np.arange(1.0, 101.0)  # one value each 1 % of the budget; the last ten are 91 to 100
     write_run(tmp_path, "pqn", "Pong", 1_000_000, 0, 0.5, metric_rows=200, diagnostics={"dead_fraction/dense": rising})
@@ -130,6 +143,21 @@ def test_a_copied_run_is_named_and_the_report_is_made(tmp_path: Path) -> None:
     assert place == "backup/hadamax-pqn/Pong/1M/seed-0"
     assert "delete it if it is a copy" in reason
     assert str(tmp_path) not in reason
+
+
+def test_of_a_run_that_lies_in_two_folders_the_first_sound_copy_counts_and_the_other_is_named(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for root, hns in ((first, 0.5), (second, 0.9)):
+        write_run(root, "pqn", "Pong", 1_000_000, 0, hns)
+    evidence = load(first, CATALOGUE, more=[second])
+    assert [entry.hns for entry in evidence.entries] == [pytest.approx(0.5)]
+    place = "pqn/Pong/1M/seed-0"
+    assert evidence.broken == ((place, f"{second} has it a second time; the one in {first} is used"),)
+    (first / place / "episodes.parquet").write_bytes(b"junk")
+    evidence = load(first, CATALOGUE, more=[second])
+    assert [entry.hns for entry in evidence.entries] == [pytest.approx(0.9)]
+    ((broken, reason),) = evidence.broken
+    assert (broken, "SHA-256 differs" in reason) == (place, True)
 
 
 def test_two_entries_are_equal_only_if_they_are_one(tmp_path: Path) -> None:
