@@ -218,3 +218,13 @@ def test_every_flipped_bit_of_a_digit_or_letter_is_noticed(directory: Path):
         path.write_bytes(bytes(flipped))
         with pytest.raises(ResultsError):
             assert read_manifest(directory) == sound, place
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_a_number_too_large_for_a_float_is_no_value_of_a_configuration(directory: Path, number: str):
+    """JSON has no infinity, but numbers of which Python makes one: no JSON could be written of them again."""
+    edit_manifest(directory, config={"baseline": {"x": [12345.5]}, "protocol": {}})
+    path = directory / MANIFEST_FILE
+    path.write_text(path.read_text().replace("12345.5", number))
+    with pytest.raises(ResultsError, match=r"config must be plain data, is or holds -?inf"):
+        read_manifest(directory)

@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from run_builder import Game, build_run
 
 from results.errors import ResultsError
-from results.schema import EPISODES_FILE, MANIFEST_FILE, METRICS_FILE
+from results.schema import EPISODES_FILE, MANIFEST_FILE, METRICS_FILE, TIMING_FILE
 from results.tables import final_score, load_runs, read_tables
 
 
@@ -80,6 +82,18 @@ def test_a_curve_is_the_score_at_each_point(tmp_path: Path):
     points = [10_000, 40_000, 100_000, 200_000]
     assert tables.curve("train", points) == pytest.approx([np.nan, -21.0, -20.5, -20.0], nan_ok=True)
     assert tables.curve("greedy", points) == pytest.approx([np.nan, np.nan, -21.0, -19.5], nan_ok=True)
+
+
+def test_cells_of_an_unfinished_run_are_looked_at_too(tmp_path: Path):
+    """No checksum speaks for them: one that cannot be read would stop a report halfway."""
+    directory = build_run(tmp_path, status="running", finished_at=None)
+    path = directory / TIMING_FILE
+    table = pq.read_table(path)
+    holed = pa.array([None] * table.num_rows, table.schema.field(1).type)
+    pq.write_table(pa.Table.from_arrays([table.column(0), holed, table.column(2)], schema=table.schema), path)
+    runs = load_runs(tmp_path)
+    assert runs.runs == ()
+    assert [broken.reason for broken in runs.broken] == [f"{path}: has empty cells"]
 
 
 @pytest.mark.parametrize("kind", ["train", "greedy"])
