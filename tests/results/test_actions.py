@@ -12,7 +12,7 @@ from results.actions import PackedLog, pack, read_log, witnesses, write_log
 from results.archive import export_archive, import_archive
 from results.errors import ResultsError
 from results.manifest import read_manifest, write_manifest
-from results.schema import ACTIONS_FILE
+from results.schema import ACTIONS_FILE, FULL_ACTIONS_FILE
 from results.store import Run, open_run
 from results.verify import verify_run
 
@@ -54,6 +54,16 @@ def test_the_same_log_gives_the_same_bytes_and_another_another_identity():
     assert pack(other, train=TRAIN).sha256 != pack(logged(), train=TRAIN).sha256
     exchanged = logged()[:, [1, 0, *range(2, TRAIN + GREEDY)]]  # each with the other's seed
     assert pack(exchanged, train=TRAIN).sha256 != pack(logged(), train=TRAIN).sha256
+
+
+@pytest.mark.parametrize(("steps", "kept"), [(3700, "all"), (4000, "witnesses")])
+def test_a_log_of_half_a_megabyte_is_kept_whole_and_a_longer_one_is_not(tmp_path: Path, steps: int, kept: str):
+    """Runs of 4M frames have half of that: all of their games can be played again by anybody."""
+    noise = np.random.default_rng(0).integers(0, 256, (steps, TRAIN + GREEDY), dtype=np.uint8)  # no byte of it packs
+    entry, _ = write_log(tmp_path, pack(noise, train=TRAIN))
+    assert entry["kept"] == kept
+    assert (tmp_path / FULL_ACTIONS_FILE).exists() is (kept == "witnesses")
+    assert (tmp_path / ACTIONS_FILE).stat().st_size < 520_000
 
 
 def test_of_a_long_log_a_few_environments_of_each_kind_stay_and_the_whole_lies_beside_it(tmp_path, monkeypatch):
