@@ -114,6 +114,13 @@ def test_learning_never_starts_before_there_is_something_to_sample(name):
     assert first >= layout.n_steps  # that many vector steps are stored when it begins
 
 
+@pytest.mark.parametrize("batch", [32, 100, 200])
+def test_a_short_budget_never_starts_learning_before_a_batch_is_there(batch):
+    """A batch of fewer different transitions than it has places would be mostly one of them."""
+    plan = schedule(dataclasses.replace(pinned("c51"), batch=batch), 1024)
+    assert plan.learning_start == batch  # two vector steps of 16 environments are 32
+
+
 @pytest.mark.parametrize("environments", [1, 4, 16])
 @pytest.mark.parametrize("n_steps", [1, 3, 5])
 @pytest.mark.parametrize("agent_steps_per_update", [1, 3, 4, 8])
