@@ -18,6 +18,7 @@ from reports.judging.claims_file import find_claim, load_claims
 from reports.judging.evidence import COUNTS, MEASURED, UNFINISHED, Entry, Evidence, load
 from reports.judging.run_figures import OBSERVATIONS
 from reports.judging.sides import Basis, find_basis, side_at, value_of, why_unanswered
+from reports.measures import RANK_MEASURE
 from results.games import GAME_SETS
 from results.schema import RANK_OBSERVATIONS, RunSpec, format_frames, format_seeds, parse_frames_directory, rank_rows
 
@@ -171,12 +172,12 @@ def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue, seeds: int)
         if basis is not None and not basis.is_preliminary:
             return ()
         timed = timed_together(evidence, claim, basis)
-    lacking = []
+    sample, lacking = _sample(evidence, claim), []
     for name in claim.sides:
         pinned = catalogue.find(name)
         if pinned is None:
             continue
-        side = side_at(evidence, claim, name, claim.frames)
+        side = side_at(evidence, claim, name, claim.frames, observations=sample)
         if not claim.kind.is_timed and side.seeds(claim.games)[0] >= seeds:
             continue
         taken, begun = _occupied(evidence, name, claim)
@@ -191,6 +192,17 @@ def _lacking(evidence: Evidence, claim: Claim, catalogue: Catalogue, seeds: int)
                 for seed in islice(free, max(0, seeds - have))
             ]
     return tuple(sorted(lacking))
+
+
+def _sample(evidence: Evidence, claim: Claim) -> int | None:
+    """Over how many observations the ranks of the runs that count were taken: those that settle the claim, or else
+    those that are made now. None where the claim is not about ranks."""
+    if claim.measure != RANK_MEASURE:
+        return None
+    basis = find_basis(evidence, claim)
+    if basis is None or basis.is_preliminary:
+        return observations_of(claim.frames)
+    return next(e.run.observations for entries in basis.sides[0].entries.values() for e in entries if e.run)
 
 
 def timed_together(evidence: Evidence, claim: Claim, basis: Basis | None) -> Counter[tuple[str, str]]:

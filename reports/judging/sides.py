@@ -228,9 +228,10 @@ def find_basis(evidence: Evidence, claim: Claim) -> Basis | None:
     if claim.kind.is_timed:
         basis = _timed_basis(evidence, claim, allow_off_protocol=False)
         return basis or _timed_basis(evidence, claim, allow_off_protocol=True)
-    full = sides_at(evidence, claim, claim.frames)
-    if all(side.seeds(claim.games)[0] >= MINIMUM_SEEDS for side in full):
-        return Basis(claim.frames, claim.games, full, is_preliminary=False)
+    for observations in _sample_sizes(evidence, claim):
+        full = sides_at(evidence, claim, claim.frames, observations=observations)
+        if all(side.seeds(claim.games)[0] >= MINIMUM_SEEDS for side in full):
+            return Basis(claim.frames, claim.games, full, is_preliminary=False)
     for allow_off_protocol in (False, True):
         for frames, observations in product(_budgets(evidence, claim), _sample_sizes(evidence, claim)):
             sides = sides_at(evidence, claim, frames, allow_off_protocol=allow_off_protocol, observations=observations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -116,6 +117,24 @@ def test_a_first_estimate_never_mixes_ranks_over_different_numbers_of_observatio
     write_one_seed(tmp_path, "effective_rank_2048", 1, pqn=860.0)
     found = judged(tmp_path, "rank")
     assert found.interval.estimate == pytest.approx(40.0)
+
+
+def test_nor_does_a_verdict_on_a_claim_that_takes_ranks_over_any_number(tmp_path: Path) -> None:
+    """256 against 2,048 observations are two ceilings: it was "reproduced", by a difference of 700."""
+    rank = find_claim(load_claims(), "rank")
+    claim = replace(rank, games=("Qbert",), frames=4_000_000, least=None, observations=None)
+    for seed in range(3):
+        write_one_seed(tmp_path, "effective_rank", seed, pqn=200.0 + seed)
+        write_one_seed(tmp_path, "effective_rank_2048", seed, hadamax_pqn=900.0 + 2 * seed)
+    found = judge(claim, load(tmp_path, CATALOGUE), CATALOGUE, repetitions=300)
+    assert (found.verdict, found.basis) == ("insufficient evidence", None)
+    assert {(run.baseline, run.seed) for run in found.missing.runs} == {("pqn", seed) for seed in (3, 4, 5)}
+    for seed in (3, 4, 5):
+        write_one_seed(tmp_path, "effective_rank_2048", seed, pqn=850.0 + seed)
+    found = judge(claim, load(tmp_path, CATALOGUE), CATALOGUE, repetitions=300)
+    assert found.verdict == "reproduced"
+    assert found.interval.estimate == pytest.approx(902 - 854)
+    assert found.missing.runs == ()
 
 
 def test_the_largest_sample_that_every_layer_has_is_taken() -> None:
