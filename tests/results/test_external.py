@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from results import external
@@ -60,6 +61,7 @@ def test_columns_may_stand_in_any_order_and_blanks_do_not_matter(tmp_path: Path)
         (b"PK\x03\x04\0", "is no text"),
         ((HEADER + "c51,Pong,0,40M,1\n").encode("utf-16"), "is no text in UTF-8; save it as CSV in UTF-8, with"),
         (HEADER.encode() + b"caf\xe9,Pong,0,40M,1\n", "is no text in UTF-8"),
+        (HEADER.encode() + b"c51,Pong,0,40M,1\xc3", "is no text in UTF-8"),
         (HEADER.replace(",", ";") + "c51;Pong;0;40M;1,5\n", "by commas, not by semicolons, and write numbers with a"),
         ("sep=;\n" + HEADER.replace(",", ";"), "line 1: the columns must .* separate the cells by commas, not by semi"),
         (HEADER.replace(",", "\t") + "c51\tPong\t0\t40M\t1\n", "separate the cells by commas, not by tabs"),
@@ -87,6 +89,7 @@ def test_columns_may_stand_in_any_order_and_blanks_do_not_matter(tmp_path: Path)
         (HEADER + "c51,Pong,0,40M,2_0\n", "line 2, column score: '2_0' is no number"),
         (HEADER + "c51,Pong,0,40M,\u0662\u0660\n", "line 2, column score: '\u0662\u0660' is no number"),
         (HEADER + "c51,Pong,0,40M,1e308\n", "line 2, column score: '1e308' is more than any game gives"),
+        (HEADER + "c51,Pong,0,40M,-1e308\n", "line 2, column score: '-1e308' is more than any game gives"),
         (HEADER + "c51,Pong,0,40M,1e9999\n", "line 2, column score: '1e9999' is more than any game gives"),
         (HEADER + f"c51,Pong,0,40M,{'9' * 5000}\n", r"column score: '9+\.\.\. \(5,002 characters\) is no number"),
         (HEADER + "c51,Pong,0,99999999999999999999M,1\n", "line 2, column frames: '99999999999999999999M'"),
@@ -171,6 +174,27 @@ def test_a_score_is_imported_once(results: Path):
     assert sorted(load_external(results).provenance) == ["mine", "yours"]
 
 
+def test_a_run_at_two_budgets_has_two_scores(results: Path):
+    at = [ExternalScore("c51", "Pong", 0, frames, 1.0) for frames in (40_000_000, 100_000_000, 200_000_000)]
+    store_scores(results, "mine", at[:2], source="here")
+    store_scores(results, "yours", at[2:], source="there")
+    assert load_external(results).scores["frames"].tolist() == [score.frames for score in at]
+
+
+@pytest.mark.parametrize("score", [1 / 3, 1_234_567.25, -1e-9, 1e15])
+def test_a_score_comes_back_to_its_last_digit(results: Path, score: float):
+    store_scores(results, "mine", [ExternalScore("c51", "Pong", 0, 40_000_000, score)], source="here")
+    assert load_external(results).scores["score"].tolist() == [score]
+
+
+def test_a_set_of_a_newer_suite_is_named_and_left_out(results: Path):
+    path = store_scores(results, "mine", SCORES, source="here").with_suffix(".json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 2}))
+    stored = load_external(results)
+    assert (len(stored.scores), stored.provenance) == (0, {})
+    assert [broken.reason for broken in stored.broken] == [f"{path}: format 2 is unknown: upgrade the suite"]
+
+
 def test_duplicates_and_empty_sets_and_unfit_names_are_refused(results: Path):
     with pytest.raises(ResultsError, match="the same baseline, game, seed and frames"):
         store_scores(results, "mine", [SCORES[0], SCORES[0]], source="here")
@@ -220,6 +244,14 @@ def test_dopamines_runs_as_scores_give_the_medians_known_for_them(results: Path)
     assert np.median(normalised) == pytest.approx(1.48, abs=0.005)
     store_dopamine(results, "rainbow")
     assert "sticky actions" in load_external(results).provenance["dopamine-rainbow"]["protocol"]
+
+
+def test_a_score_of_dopamines_is_the_mean_of_a_runs_last_five_iterations(monkeypatch: pytest.MonkeyPatch):
+    """Whatever the order of the table; a run of fewer iterations has no score."""
+    points = [("Pong", 0, frames, frames) for frames in (7, 3, 6, 1, 5, 4, 2)] + [("Pong", 1, f, 9) for f in range(4)]
+    curves = pd.DataFrame(points, columns=["game", "run", "frames", "mean_return"])
+    monkeypatch.setattr(external, "dopamine_curves", lambda agents: curves)
+    assert dopamine_scores("C51") == [ExternalScore("dopamine-c51", "Pong", 0, 199_000_000, 5.0)]
 
 
 def test_an_unknown_agent_of_dopamines_is_refused():
