@@ -14,7 +14,9 @@ from reports.judging.published import (
     paper_curves,
 )
 from reports.statistics import aggregate
+from results.external import dopamine_scores
 from results.reference import DRAWN_ONLY, PAPER
+from results.scores import human_normalised
 
 
 @pytest.mark.parametrize(("agent", "median"), [("Rainbow", 1.48), ("C51", 1.09)])
@@ -22,6 +24,15 @@ def test_median_of_dopamines_runs_is_the_known_one(agent: str, median: float) ->
     scores = dopamine_final_scores(agent)
     assert scores.shape == (5, 55)
     assert aggregate.median(scores) == pytest.approx(median, abs=0.005)
+
+
+@pytest.mark.parametrize("agent", ["Rainbow", "C51"])
+def test_dopamines_final_scores_are_those_that_an_import_of_them_gives(agent: str) -> None:
+    """The leaderboard's row of them, and `import dopamine-...`: two readers of one table."""
+    imported = {(score.game, score.seed): score.score for score in dopamine_scores(agent)}
+    runs = sorted({seed for _, seed in imported})
+    columns = [[human_normalised(imported[game, run], game) for run in runs] for game in dopamine_games()]
+    np.testing.assert_allclose(dopamine_final_scores(agent), np.array(columns).T, rtol=1e-12)
 
 
 def test_dopamine_lacks_two_games() -> None:
