@@ -14,9 +14,10 @@ from reports.judging.claims import Claim
 from reports.judging.claims_file import _claim, find_claim, load_claims
 from reports.judging.evidence import Evidence, load
 from reports.judging.imported import imported_entries
-from reports.judging.judge import MOST_FURTHER_SEEDS, NO_REFERENCE, Judgement, judge
+from reports.judging.judge import MOST_FURTHER_SEEDS, NO_REFERENCE, Judgement, estimate_claim, judge
 from reports.judging.kinds import KINDS
 from reports.judging.missing import Cost, estimate_cost, missing_runs
+from reports.judging.sides import find_basis
 from reports.judging.timing import timing_of
 from reports.statistics.bootstrap import SAME_RUNS
 from reports.wording import power_text, rests_on, sentence, standing_of_estimate
@@ -423,6 +424,25 @@ def test_a_question_is_answered_and_nothing_is_reproduced(
     assert found.verdict == verdict
     assert found.estimate is not None
     assert {"median", "iqm"} <= found.estimate.parts.keys()
+
+
+def test_a_ratio_of_scores_and_its_inverse_have_inverse_intervals(tmp_path: Path) -> None:
+    """Which side a claim names first must not decide what three seeds tell: so it is on a log scale alone."""
+    for baseline, hns in (("pqn", 0.6), ("hadamax-pqn", 0.9)):
+        write_side(tmp_path, baseline, hns, (0.7, 1.0, 1.3))
+    evidence = load(tmp_path, CATALOGUE, fractions=[1.0])
+    for name in ("gain", "ahead", "alike", "reaches"):
+        found = []
+        for pair in (("hadamax-pqn", "pqn"), ("pqn", "hadamax-pqn")):
+            changes = {"kind": KINDS[name], "tolerance": 0.25, "at_frames": 4_000_000 if name == "reaches" else None}
+            claim = Claim(**{**vars(own_claim()), **changes, "baseline": pair[0], "reference": pair[1]})
+            basis = find_basis(evidence, claim)
+            assert basis is not None
+            found.append(estimate_claim(claim, basis, repetitions=1000).interval)
+        ours, theirs = found
+        assert (1 + ours.low) * (1 + theirs.high) == pytest.approx(1, abs=0.1), name
+        assert (1 + ours.high) * (1 + theirs.low) == pytest.approx(1, abs=0.1), name
+        assert ours.high - ours.low > 0.9, name  # so far that it shows on which scale
 
 
 def layers(kind: str, **values: float) -> Mapping[str, float]:
