@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from made_up_runs import make_catalogue, write_run
 
 from reports.judging.claims import Claim
 from reports.judging.claims_file import find_claim, load_claims
-from reports.judging.evidence import load
+from reports.judging.evidence import Evidence, load
 from reports.judging.judge import judge
-from reports.judging.sample import WIDEST, gain_curve
+from reports.judging.sample import WIDEST, _published, _told, gain_curve
 from reports.judging.sides import find_basis
 from reports.pages.lead import gain_figure
 from reports.pages.site import Site
+from reports.statistics.aggregate import Band
 from reports.summary import gather
 
 CATALOGUE = make_catalogue()
@@ -142,3 +144,36 @@ def test_a_claim_about_costs_has_no_such_curve(tmp_path: Path) -> None:
     basis = find_basis(load(tmp_path / "runs", CATALOGUE), claim)
     assert basis is not None
     assert gain_curve(claim, basis) is None
+
+
+def test_the_papers_gain_is_that_of_the_same_two_encoders_whatever_their_precision(tmp_path: Path) -> None:
+    claim = claim_of(tmp_path)
+    (frames, gain), begins = _published(claim, 40_000_000)
+    coarse = replace(claim, baseline="hadamax-pqn-bf16", reference="pqn-bf16")
+    (also, same), also_begins = _published(coarse, 40_000_000)
+    np.testing.assert_array_equal([also, same], [frames, gain])
+    assert begins == also_begins == 10_000_000
+    for change in ({"baseline": "pqn-bf16"}, {"reference": "rainbow"}, {"measure": "iqm"}):
+        assert _published(replace(claim, **change), 40_000_000) == (None, None)
+
+
+def test_a_point_whose_interval_is_too_wide_or_open_is_left_out() -> None:
+    nothing, one = np.nan, np.ones(4)
+    told = _told(Band(one, np.array([-1.0, -1.0, nothing, 0.5]), np.array([3.0, 3.1, 2.0, 1.5])))
+    np.testing.assert_array_equal(told.estimate, [1, nothing, nothing, 1])
+    np.testing.assert_array_equal(told.low, [-1, nothing, nothing, 0.5])
+    np.testing.assert_array_equal(told.high, [3, nothing, nothing, 1.5])
+
+
+def test_a_moment_of_a_run_and_imported_scores_have_no_curve(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    played(root, 4_000_000)
+    claim = claim_of(tmp_path)
+    evidence = load(root, CATALOGUE)
+    basis = find_basis(evidence, claim)
+    assert basis is not None
+    assert gain_curve(replace(claim, at_frames=2_000_000), basis) is None
+    entries = [replace(entry, source="external") if entry.baseline == "pqn" else entry for entry in evidence.entries]
+    imported = find_basis(Evidence(tuple(entries)), claim)
+    assert imported is not None
+    assert gain_curve(claim, imported) is None
