@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from made_up_runs import make_catalogue, write_run
 
-from reports.judging.evidence import load
-from reports.judging.leaderboard import build_groups
+from reports.judging.evidence import Evidence, load
+from reports.judging.leaderboard import _better_first, build_groups
+from reports.statistics.bootstrap import Interval
 from results.games import ATARI5
 
 CATALOGUE = make_catalogue()
+NAMED = ("hadamax-pqn", "rainbow")  # imported
 
 
 def groups_of(root: Path) -> list[tuple[str, list[str]]]:
@@ -61,3 +64,22 @@ def test_every_score_stands_in_a_group(tmp_path: Path) -> None:
     groups = build_groups(load(tmp_path, CATALOGUE), CATALOGUE)
     shown = {(row.baseline, entry.game) for group in groups for row in group.rows for entry in row.entries}
     assert shown == {(baseline, game) for baseline, games in played.items() for game in games}
+
+
+def test_of_two_the_better_one_is_named_first_and_the_interval_turns_with_it() -> None:
+    assert _better_first("a", "b", Interval(0.5, 0.2, 0.8)) == ("a", "b", Interval(0.5, 0.2, 0.8))
+    better, other, chance = _better_first("a", "b", Interval(0.25, 0.125, 0.5))
+    assert (better, other) == ("b", "a")
+    assert (chance.estimate, chance.low, chance.high) == (0.75, 0.5, 0.875)
+    assert _better_first("a", "b", Interval(0.0, reason="why"))[2] == Interval(1.0, reason="why")
+
+
+def test_measured_and_imported_scores_are_not_played_against_each_other(tmp_path: Path) -> None:
+    for name in ("pqn", "c51"):
+        write_run(tmp_path, name, "Pong", 4_000_000, 0, 0.5)
+    evidence = load(tmp_path, CATALOGUE)
+    theirs = [replace(entry, baseline=name, source="external") for entry in evidence.entries[:1] for name in NAMED]
+    (group,) = build_groups(Evidence((*evidence.entries, *theirs)), CATALOGUE)
+    assert [row.source for row in group.rows].count("external") == 2
+    pairs = [{first, second} for first, second, _ in group.improvements]
+    assert pairs == [{"pqn", "c51"}, {*NAMED}]
