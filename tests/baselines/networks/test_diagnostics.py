@@ -62,7 +62,7 @@ def test_a_relu_unit_is_dead_only_if_it_is_zero_everywhere():
 def test_a_smooth_unit_is_dead_if_it_hardly_varies():
     activations = torch.full((4, 3), 5.0)
     activations[:, 1] += torch.tensor([0.0, 0.1, 0.0, 0.1])
-    activations[:, 2] += torch.tensor([0.0, 0.001, 0.0, 0.001])  # population deviation 0.0005
+    activations[:, 2] += torch.tensor([0.0, 0.0019, 0.0, 0.0019])  # population deviation 0.00095, a sample's 0.0011
     assert dead_smooth_units(activations).tolist() == [True, False, True]
     assert dead_smooth_units(activations, 1e-4).tolist() == [True, False, False]
 
@@ -105,6 +105,21 @@ def test_a_channel_whose_norm_is_pushed_below_zero_counts_as_dead():
         net.encoder.conv2.norm.bias.fill_(1.0)
         net.encoder.conv2.norm.bias[:16] = -1.0
     assert layer_diagnostics(net, observations())["dead_fraction/conv2"] == 0.25
+
+
+def test_a_sum_is_dead_where_it_hardly_varies_though_its_network_has_relu_units():
+    net = network("impala")
+    with torch.no_grad():
+        for parameter in net.encoder.seq5.parameters():
+            parameter.zero_()
+        net.encoder.seq5.residual2.conv2.bias[:16] = 3.0
+    found = layer_diagnostics(net, observations())
+    assert found["dead_fraction/seq5"] == 1.0  # 48 of its 64 channels are 0, and 16 are 3
+    with torch.no_grad():
+        net.encoder.dense.weight.zero_()
+        net.encoder.dense.bias.fill_(-1.0)
+        net.encoder.dense.bias[:64] = 3.0
+    assert layer_diagnostics(net, observations())["dead_fraction/dense"] == 0.75  # a ReLU that is never 0 is not dead
 
 
 def test_the_activation_norm_is_a_root_mean_square():

@@ -8,6 +8,7 @@ from own_net import NET
 
 from baselines import code
 from baselines.config import ConfigError
+from baselines.networks.diagnostics import layer_diagnostics
 from baselines.networks.distribution_network import build_c51_network
 from baselines.networks.q_network import build_q_network
 from baselines.networks.rainbow_network import build_rainbow_network
@@ -105,6 +106,9 @@ MISTAKES = {
     "layer_names a text": (named("layer_names = 'dense'"), "layer_names must be names of its parts"),
     "layer_names numbers": (named("layer_names = ('dense', 3)"), "is ('dense', 3)"),
     "rectified_layers None": (named("layer_names = (); rectified_layers = None"), "rectified_layers must be names"),
+    "features 0": (NET.replace("features = 16", "features = 0"), "a whole number from 1 (it is 0)"),
+    "features True": (NET.replace("features = 16", "features = True"), "a whole number from 1 (it is True)"),
+    "no features": (NET.replace("    features = 16\n", ""), "a whole number from 1 (it is missing)"),
     "features raises": (
         NET.replace("features = 16", "features = property(lambda self: 1 // 0)"),
         "features failed: ZeroDivisionError",
@@ -169,3 +173,22 @@ def test_every_agent_draws_all_weights_of_an_encoder_from_its_seed_and_lets_it_d
     assert torch.equal(first.scale, again.scale)
     assert not torch.equal(first.scale, other.scale)
     assert first.drawn.item() == again.drawn.item() != 0
+
+
+SPECTRAL = "nn.utils.parametrizations.spectral_norm(nn.Linear(4 * 7 * 7, 16))"
+
+
+def test_a_pass_may_change_buffers_as_spectral_norm_does(tmp_path):
+    source = NET.replace("nn.Linear(4 * 7 * 7, 16)", SPECTRAL).replace("self.dense.weight.dtype", "torch.float32")
+    assert tried(tmp_path, source).notes == ()
+
+
+def test_diagnosing_an_encoder_leaves_no_hooks_in_it_and_knows_its_relu(tmp_path):
+    """Hooks that stay would hold every batch's activations, and be in each graph that is recorded afterwards."""
+    source = NET.replace("nn.Linear(4 * 7 * 7, 16)", "nn.Sequential(nn.Linear(4 * 7 * 7, 16), nn.ReLU())")
+    source = source.replace("self.dense.weight.dtype", "torch.float32")
+    network = build_q_network(found(tmp_path, source), 6, torch.Generator().manual_seed(0))
+    assert network.encoder.rectified_layers == ("dense",)
+    assert not network.encoder.smooth
+    layer_diagnostics(network, torch.zeros(8, 4, 84, 84, dtype=torch.uint8))
+    assert [name for name, part in network.named_modules() if part._forward_hooks] == []

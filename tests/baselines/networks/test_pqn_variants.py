@@ -99,6 +99,17 @@ def test_a_variants_maps_have_the_sizes_of_what_it_varies(name):
     assert list(activations) == list(encoder.layer_names)
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_says_of_each_layer_whether_it_ends_in_relu(name):
+    """Dead units of a ReLU and of GELU are counted by two rules."""
+    encoder = encoder_of(name)
+    rectified = name.startswith("nature") or name == "hadamax-relu"
+    assert encoder.rectified_layers == (encoder.layer_names if rectified else ())
+    activations = {}
+    encoder(observations(), activations)
+    assert all(bool((activations[layer] < 0).any()) is not rectified for layer in encoder.layer_names)
+
+
 def test_a_variant_that_changes_nothing_is_the_encoder_itself():
     for plain, same in ((HadamaxEncoder(), HadamaxVariant()), (PQN_ENCODERS["nature-layernorm"](), NatureVariant())):
         plain.reset_parameters(torch.Generator().manual_seed(3))
