@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import weakref
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -17,7 +18,7 @@ from baselines.agent import FinishedGame, Progress, Task
 from baselines.config import ConfigError
 from baselines.emulator.envs import AtariEnvironments, number_of_actions
 from baselines.emulator.frame_stacks import FrameStacks, StackedEvaluation, why_not_stacked
-from baselines.emulator.group_choice import GROUP_NUMBERS, groups_of_few, rollout_speed
+from baselines.emulator.group_choice import GROUP_NUMBERS, groups_of_few, measures_groups, rollout_speed
 from baselines.emulator.groups import all_observations, make_groups
 from baselines.emulator.rollout_play import RolloutPlay
 from baselines.fast.cuda_graph import Captured, cuda_graph, remember_learner
@@ -242,6 +243,30 @@ def test_a_gpu_run_takes_the_fastest_number_of_groups_unless_told_another(monkey
     told = make(groups=2)
     assert (told.environment_groups, told.group_speeds) == (2, {})
     told.close()
+
+
+@pytest.mark.parametrize(
+    ("device", "plain", "groups", "measures"),
+    [("cuda", False, None, True), ("cuda", True, None, False), ("cuda", False, 2, False), ("cpu", False, None, False)],
+)
+def test_groups_are_measured_on_a_gpu_where_nobody_asked_for_a_number_or_for_the_plain_path(
+    device, plain, groups, measures
+):
+    task = Task("Pong-v5", PROTOCOL, 0, 0, torch.device(device), 1, plain, groups)
+    assert measures_groups(task) is measures
+
+
+def test_a_sample_of_a_rollout_is_spread_over_it_and_the_same_each_time():
+    """Ranks are taken over it: the observations of one moment would be alike."""
+    groups = make_groups("Pong-v5", [1, 2], [3], PROTOCOL, threads=1, groups=1)
+    play = RolloutPlay(groups, brightness, agent_steps=64, device=CPU, spans=lambda name: nullcontext())
+    play.observations[:] = torch.arange(128, dtype=torch.uint8).reshape(64, 2, 1, 1, 1)
+    places = play.sample_observations(16)[:, 0, 0, 0].tolist()
+    assert len(set(places)) == 16
+    assert min(places) < 32 < 96 < max(places)
+    assert play.sample_observations(16)[:, 0, 0, 0].tolist() == places
+    assert len(play.sample_observations(500)) == 128
+    play.close()
 
 
 def test_measuring_groups_leaves_no_pass_in_buffers(monkeypatch):

@@ -77,6 +77,11 @@ def test_a_game_that_ends_inside_a_reset_step_is_recorded_there_and_counted():
     assert tracker.unreported == 1
 
 
+def test_a_game_that_ends_at_the_very_step_of_the_time_limit_was_not_cut_short():
+    (game,), _ = track(step(reward=2.0), step(game_over=True, truncated=True, lives=0))
+    assert (game.end, game.length) == ("game_over", 2)
+
+
 def test_lives_that_rise_after_a_reported_end_are_an_ordinary_new_game():
     games, tracker = track(step(game_over=True, lives=0), step(reset=True, lives=START_LIVES))
     assert len(games) == 1
