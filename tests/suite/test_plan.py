@@ -28,6 +28,13 @@ def test_a_finished_run_is_done_with_its_score(tmp_path):
     assert (state.state, state.fraction, state.score) == ("done", 1.0, -20.0)
 
 
+def test_a_whole_comparison_comes_before_a_second_seed_of_anything():
+    specs = plan.plan_runs(["pqn", "c51"], ["Pong", "Alien"], 200_000, [1, 0])
+    assert [(spec.seed, spec.game, spec.baseline) for spec in specs] == [
+        (seed, game, name) for seed in (1, 0) for game in ("Pong", "Alien") for name in ("pqn", "c51")
+    ]
+
+
 def test_a_run_without_a_folder_is_missing(tmp_path):
     store_run(tmp_path)
     assert [s.state for s in wanted(tmp_path, seeds=(0, 1))] == ["done", "missing"]
