@@ -195,3 +195,25 @@ def test_a_record_of_another_bundle_with_the_same_name_is_not_changed(kept, tmp_
     with pytest.raises(ResultsError, match="is the record of another bundle"):
         write_record(tmp_path, read(SOUND | {"by": {**SOUND["by"], "name": "Odon Co"}}), "ab" * 4 + "cd" * 28, [run])
     assert path.read_bytes() == before
+
+
+def test_a_record_keeps_the_runs_that_it_had_when_the_rest_of_its_bundle_lands(kept, tmp_path):
+    run, path = kept
+    rest = open_run(build_run(tmp_path, seed=1))
+    submission = read(SOUND | {"by": SOUND["by"] | {"name": "Ödön & Co."}})
+    assert write_record(tmp_path, submission, "ab" * 32, [rest]) == path
+    credits = read_credits(tmp_path)
+    assert [credits.of(found).record for found in (run, rest)] == [path.stem, path.stem]
+
+
+@pytest.mark.parametrize(
+    ("by", "words"),
+    [
+        (f"{'x' * 101} <https://a.org>", "is too long; at most 100 characters"),
+        (f"Ada <https://a.org/{'x' * 200}>", "nor a plain https link"),
+    ],
+)
+def test_words_too_long_for_a_page_are_refused_where_they_are_given(by, words):
+    """Whoever takes the bundle in would refuse them, days later."""
+    with pytest.raises(ResultsError, match=words):
+        parse_by(by)
