@@ -139,6 +139,20 @@ def test_another_emulator_than_the_protocols_is_found(run, change, problem):
     assert outcome.problems == [problem]
 
 
+@pytest.mark.parametrize(
+    ("part", "values", "problem"),
+    [
+        ("protocol", {"noop_max": 29}, "the values of its protocol are not those of 'paper'"),
+        ("baseline", {"train_environments": 5}, "it has 4 train environments, its configuration says 5"),
+        ("baseline", {"greedy_environments": 0}, "it has 2 greedy environments, its configuration says 0"),
+    ],
+)
+def test_environments_that_the_configuration_does_not_have_are_found(run, part, values, problem):
+    changed = with_manifest(run, lambda manifest: manifest["config"][part].update(values))
+    assert origin_problems(run) == []
+    assert origin_problems(changed) == [problem]
+
+
 def test_the_choice_depends_on_seed_and_run_and_holds_a_greedy_environment(run):
     kept = [("train", i) for i in range(128)] + [("greedy", i) for i in range(8)]
     drawn = [choose(run, kept, count=4, seed=seed) for seed in range(20)]
