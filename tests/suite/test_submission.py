@@ -10,17 +10,19 @@ from played_runs import copied, opened, play, tiny_pinned, with_actions, with_ga
 from submitted_runs import BY, export, members_of, rewrite, stated, take, with_member
 
 from results import archive
+from results.actions import read_log
 from results.archive import export_archive, write_archive
 from results.credits import read_credits
 from results.errors import ResultsError
 from results.hashing import config_hash, sha256_hex
 from results.manifest import read_manifest, write_manifest
 from results.proofs import proof_state, read_proofs
-from results.store import BrokenRun, open_run, run_directory, scan
+from results.store import BrokenRun, open_run, read_episodes, run_directory, scan
 from results.submissions import SUBMISSION_FILE, Submission
-from suite import submission_rules
+from suite import submission_checks, submission_rules
 from suite.cli import main
-from suite.submission_checks import Examined, Sample, Verdict
+from suite.proof import Replayed, choose
+from suite.submission_checks import Examined, Sample, Verdict, _environments_for
 from suite.submission_rules import first_problems
 from suite.submission_verdict import as_table
 
@@ -94,6 +96,14 @@ def test_runs_are_named_by_their_places_or_chosen(mine, runs, file, capsys, monk
     assert json.loads(capsys.readouterr().out)["runs"] == [place]
     assert export(mine, file, place, "--seeds", "0,", "--force") == 2
     assert "not both" in capsys.readouterr().err
+
+
+def test_a_copy_that_lies_elsewhere_is_not_packed_as_the_run_itself(mine, runs, file, capsys):
+    shutil.copytree(mine / "pqn", mine / "backup" / "pqn")
+    place = runs[0].spec.directory
+    assert export(mine, file, f"backup/{place}") == 2
+    assert f"its place there is {place}" in capsys.readouterr().err
+    assert not file.exists()
 
 
 @pytest.mark.parametrize(
@@ -319,6 +329,29 @@ def test_a_copy_with_an_action_that_changes_no_game_is_refused(mine, runs, file,
     assert_nothing_landed(theirs)
 
 
+def test_a_copy_of_a_run_that_is_here_is_refused_when_it_comes_alone(mine, runs, file, theirs, capsys):
+    copy = passed_off_as_bf16(runs[0], mine)
+    copied(runs[0], theirs)
+    assert export(mine, file, str(copy.relative_to(mine))) == 0
+    assert take(file, theirs) == 1
+    assert "its actions are those of pqn Breakout 3840 seed 0 to the last one" in capsys.readouterr().out
+    assert [run.spec for run in scan(theirs)] == [runs[0].spec]
+
+
+def test_two_runs_that_never_score_may_have_the_same_games(mine, runs, file, theirs, monkeypatch, capsys):
+    games = read_episodes(runs[0].directory).astype({"kind": str, "end": str}).assign(episode_return=0.0)
+    for run in runs:
+        with_games(run, lambda _: games)
+    monkeypatch.setattr(submission_checks, "replay", lambda run, **_: Replayed(run, len(games)))
+    assert export(mine, file) == 0
+    assert take(file, theirs, "--check") == 0, capsys.readouterr().out
+    scored = richer(games.copy())
+    for run in runs:
+        with_games(run, lambda _: scored)
+    assert export(mine, file, "--force") == 0
+    assert take(file, theirs, "--check") == 1
+
+
 def test_a_temporary_folder_that_is_not_there_is_one_line(file, theirs, tmp_path, monkeypatch, capsys):
     write_archive(file, [(SUBMISSION_FILE, b"{}")])
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
@@ -424,6 +457,44 @@ def test_the_sample_follows_from_the_bundle_and_the_salt(mine, file, theirs, cap
     assert len({str(sampled("--salt", str(salt))) for salt in range(4)}) > 1
 
 
+def test_another_bundle_has_another_sample(mine, tmp_path, theirs, monkeypatch):
+    """Whoever packs a bundle could else leave the same environments unplayed each time, and alter those."""
+    seeds = []
+
+    def noted(run, *, sample, **_):
+        seeds.append(sample[1])
+        return Replayed(run, 1, agreed={"train 0": 1})
+
+    monkeypatch.setattr(submission_checks, "replay", noted)
+    for name in ("Ada", "Grace"):
+        bundle = tmp_path / f"{name}.tar.gz"
+        assert export(mine, bundle, by=f"{name} <https://a.org>") == 0
+        assert take(bundle, theirs, "--check", "--sample", "1") == 0
+    assert seeds[0] == seeds[1] != seeds[2] == seeds[3]
+
+
+def test_so_many_environments_are_drawn_as_hold_the_games_that_are_wanted(played):
+    log, table = read_log(played[0]), read_episodes(played[0].directory)
+
+    def held(count):
+        chosen = choose(played[0], log.kept, count=count, seed=5)
+        return sum(environment in chosen for environment in zip(table["kind"], table["environment"], strict=True))
+
+    for games in (1, 2, held(2), held(2) + 1, len(table)):
+        count = _environments_for(played[0], games, 5)
+        assert held(count) >= games
+        assert all(held(fewer) < games for fewer in range(1, count))
+    assert _environments_for(played[0], len(table) + 1, 5) == len(log.kept)
+
+
+def test_without_a_record_that_can_be_read_nothing_is_taken(file, theirs, capsys):
+    write_archive(file, [(SUBMISSION_FILE, b"{}")])
+    (theirs / "submissions").mkdir(parents=True)
+    (theirs / "submissions" / "ada-00000000.json").write_text("[")
+    assert take(file, theirs) == 2
+    assert "without it nobody can tell whose runs are here" in capsys.readouterr().err
+
+
 def test_a_plain_archive_is_no_submission(mine, file, theirs, capsys):
     export_archive(mine, file)
     assert take(file, theirs, "--check", "--markdown") == 2
@@ -450,6 +521,23 @@ def test_a_landing_that_fails_takes_the_record_back(mine, runs, file, theirs, mo
     assert take(file, theirs, "--sample", "1") == 2
     assert "the disk is full" in capsys.readouterr().err
     assert_nothing_landed(theirs)
+
+
+def test_a_landing_that_fails_leaves_the_record_of_what_landed_before(mine, runs, file, theirs, monkeypatch, capsys):
+    assert export(mine, file) == 0
+    assert take(file, theirs, "--sample", "1") == 0
+    shutil.rmtree(run_directory(theirs, runs[0].spec))  # as if the command had been killed before this one
+
+    def full(*arguments):
+        raise ResultsError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "_place", full)
+        assert take(file, theirs, "--sample", "1") == 2
+    (left,) = scan(theirs)
+    assert read_credits(theirs).of(left).name == "Ada Lovelace"
+    assert take(file, theirs, "--sample", "1") == 0
+    assert [read_credits(theirs).of(run).name for run in scan(theirs)] == ["Ada Lovelace"] * 2
 
 
 def test_the_markdown_of_a_hostile_name_is_text(mine, file, theirs, capsys):
