@@ -159,7 +159,7 @@ def test_the_papers_gain_is_that_of_the_same_two_encoders_whatever_their_precisi
 
 def test_a_point_whose_interval_is_too_wide_or_open_is_left_out() -> None:
     nothing, one = np.nan, np.ones(4)
-    told = _told(Band(one, np.array([-1.0, -1.0, nothing, 0.5]), np.array([3.0, 3.1, 2.0, 1.5])))
+    told = _told(Band(one, np.array([-1.0, -1.0, nothing, 0.5]), np.array([3.0, 3.1, 2.0, 1.5])), ends_with_it=False)
     np.testing.assert_array_equal(told.estimate, [1, nothing, nothing, 1])
     np.testing.assert_array_equal(told.low, [-1, nothing, nothing, 0.5])
     np.testing.assert_array_equal(told.high, [3, nothing, nothing, 1.5])
