@@ -157,7 +157,9 @@ def _diagnostic_figures(info: BaselineInfo, entries: list[Entry], report: Report
         label = f"{info.title}: {title.lower()} by layer over frames"
         chart = LineChart(label, "frames", title.lower(), tuple(series), levels, y_low=0.0)
         csv = site.csv(f"{info.name}-{measure}", ("layer", "frames", "mean", "quartile_low", "quartile_high"), rows)
-        where = f"{numerals.counted(len(of_measure), 'run')} at {numerals.frames(budget)} frames"
+        where = f"{numerals.counted(len(chosen), 'run')} at {numerals.frames(budget)} frames"
+        if len(of_measure) < len(chosen):
+            where = f"{len(of_measure)} of {where}, those with the largest sample"
         figures.append(
             site.line_figure(
                 f"{measure}-{info.name}",
@@ -173,12 +175,16 @@ def _diagnostic_figures(info: BaselineInfo, entries: list[Entry], report: Report
 
 
 def _spread(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lower quartile, mean and upper quartile over runs [runs, points]; nan where no run has a value."""
+    """Lower quartile, mean and upper quartile over runs [runs, points]; nan where no run has a value.
+
+    A single run has no quartiles.
+    """
     low, mean, high = (np.full(stack.shape[1], np.nan) for _ in range(3))
     some = ~np.isnan(stack).all(axis=0)
     if some.any():
         mean[some] = np.nanmean(stack[:, some], axis=0)
-        low[some], high[some] = np.nanquantile(stack[:, some], [0.25, 0.75], axis=0)
+        if len(stack) > 1:
+            low[some], high[some] = np.nanquantile(stack[:, some], [0.25, 0.75], axis=0)
     return low, mean, high
 
 

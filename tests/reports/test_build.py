@@ -404,6 +404,20 @@ def test_a_baseline_says_what_it_is_and_leads_to_others(built: Outcome) -> None:
     assert 'What hadamax-c51 is, beside <a href="pqn.html">PQN</a> and speed.' in page
 
 
+def test_the_diagnostics_of_a_single_run_have_no_band_and_runs_left_out_are_counted(tmp_path: Path) -> None:
+    """A single run had a band from its value to its value."""
+    for seed, size in enumerate(("", "_2048")):
+        ranks = {"dead_fraction/conv1": 0.1 * seed, f"effective_rank{size}/conv1": 100.0}
+        write_run(tmp_path / "runs", "pqn", "Pong", 4_000_000, seed, 0.5, diagnostics=ranks)
+    site = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE).index.parent
+    page = (site / "baselines/pqn.html").read_text()
+    assert "From 1 of 2 runs at 4M frames, those with the largest sample." in page
+    assert "Mean of 2 runs at 4M frames; band: middle half of the runs." in page
+    ranks, dead = ((site / f"data/pqn-{name}.csv").read_text() for name in ("effective_rank", "dead_fraction"))
+    assert ranks.splitlines()[-1].endswith(",100.0,,")
+    assert [float(end) for end in dead.splitlines()[-1].split(",")[3:]] == pytest.approx([0.025, 0.075])
+
+
 def test_what_a_reader_may_take_for_more_than_it_is_is_said(built: Outcome) -> None:
     """Nothing is corrected for the number of claims; bold is no finding; a run's speed is not the cost table's."""
     site = built.index.parent
