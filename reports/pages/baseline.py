@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,8 +50,8 @@ def baseline_page(info: BaselineInfo, report: Report, site: Site) -> dict[str, A
         "budgets": _budgets(entries),
         "games": _games(entries),
         "figures": _diagnostic_figures(info, entries, report, site),
-        "cost": (cost := _cost(info, report)),
-        "untimed": _untimed(entries, sum(row["runs"] for row in cost)),
+        "cost": _cost(info, report),
+        "untimed": _untimed(entries),
         "left_out": [
             {"run": str(e), "standing": e.standing, "reason": e.reason} for e in entries if e.standing != COUNTS
         ],
@@ -188,12 +189,13 @@ def _spread(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return low, mean, high
 
 
-def _untimed(entries: list[Entry], timed: int) -> str:
+def _untimed(entries: list[Entry]) -> str:
     """How many finished runs the table of costs leaves out, and why; "" for none."""
-    done = [e for e in entries if e.standing == COUNTS and e.run is not None and e.run.status == "done"]
-    left = len(done) - timed
-    runs = numerals.counted(left, "run is", "runs are")
-    return f"{runs} not timed here: they shared a GPU, or older code made them." if left > 0 else ""
+    done = [e.run for e in entries if e.standing == COUNTS and e.run is not None and e.run.status == "done"]
+    reasons = Counter(run.untimed.removeprefix("not timed: ") for run in done if run.rough_timing is None)
+    runs = numerals.counted(reasons.total(), "run is", "runs are")
+    each = "; ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
+    return f"{runs} not timed here: {each}." if reasons else ""
 
 
 def _cost(info: BaselineInfo, report: Report) -> list[dict[str, Any]]:

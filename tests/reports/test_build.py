@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import jsonschema
 import pytest
-from made_up_runs import make_catalogue, write_run
+from made_up_runs import HARDWARE, make_catalogue, write_run
 
 import reports
 from reports.build import Outcome, build, summarise
@@ -416,6 +416,18 @@ def test_the_diagnostics_of_a_single_run_have_no_band_and_runs_left_out_are_coun
     ranks, dead = ((site / f"data/pqn-{name}.csv").read_text() for name in ("effective_rank", "dead_fraction"))
     assert ranks.splitlines()[-1].endswith(",100.0,,")
     assert [float(end) for end in dead.splitlines()[-1].split(",")[3:]] == pytest.approx([0.025, 0.075])
+
+
+def test_a_baselines_page_says_why_runs_have_no_speed(tmp_path: Path) -> None:
+    """It gave every reason that there is, whichever was the runs'."""
+    for seed in range(3):
+        hardware = HARDWARE | ({"jobs": 2} if seed else {"fast_paths": [], "fast_paths_missed": []})
+        write_run(tmp_path / "runs", "pqn", "Pong", 4_000_000, seed, 0.5, hardware=hardware)
+    site = build(results=tmp_path / "runs", out=tmp_path / "html", catalogue=CATALOGUE).index.parent
+    assert (
+        "3 runs are not timed here: other runs went on beside it, and the wall time is theirs too (2); "
+        "the manifest does not say whether freed memory was kept (1)."
+    ) in (site / "baselines/pqn.html").read_text()
 
 
 def test_what_a_reader_may_take_for_more_than_it_is_is_said(built: Outcome) -> None:
