@@ -16,26 +16,28 @@ UNSTATED = "unknown"  # the protocol of a set that was imported without naming o
 
 
 def imported_from(roots: Iterable[Path], catalogue: Catalogue) -> tuple[list[Entry], list[tuple[str, str]]]:
-    """`imported_entries` of several folders of results. Of a score that two have, the first one's is used.
+    """`imported_entries` of several folders of results. Of a score that two sets have, the first one's is used.
 
     A second copy would count as another seed, and narrow the interval.
     """
     entries: list[Entry] = []
     broken: list[tuple[str, str]] = []
-    first: dict[tuple[str, str, int, int], Path] = {}
+    first: dict[tuple[str, str, int, int], tuple[Path, str]] = {}  # folder, set
     for root in roots:
         found, unfit = imported_entries(root, catalogue)
         broken += unfit
-        again: dict[tuple[str, Path], int] = defaultdict(int)
+        again: dict[tuple[str, Path, str], int] = defaultdict(int)
         for entry in found:
-            kept = first.setdefault((entry.baseline, entry.game, entry.frames, entry.seed), root)
-            if kept == root:
+            name = entry.origin.partition(":")[0]
+            kept = first.setdefault((entry.baseline, entry.game, entry.frames, entry.seed), (root, name))
+            if kept == (root, name):
                 entries.append(entry)
             else:
-                again[entry.origin.partition(":")[0], kept] += 1
-        for (name, kept), count in sorted(again.items()):
+                again[name, *kept] += 1
+        for (name, beside, kept_name), count in sorted(again.items()):
             scores = f"{counted(count, 'score')} of {root} {'is' if count == 1 else 'are'} there a second time"
-            broken.append((f"external/{name}", f"{scores}; what lies beside {kept} is used"))
+            used = f"external/{kept_name}" if beside == root else f"what lies beside {beside}"
+            broken.append((f"external/{name}", f"{scores}; {used} is used"))
     return entries, broken
 
 

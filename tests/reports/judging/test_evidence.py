@@ -194,6 +194,20 @@ def test_a_copy_of_imported_scores_beside_another_folder_is_no_second_seed(tmp_p
     assert reason == f"2 scores of {folders[1]} are there a second time; what lies beside {folders[0]} is used"
 
 
+def test_a_set_of_scores_that_was_copied_by_hand_is_no_second_seed(tmp_path: Path) -> None:
+    """`import` refuses a score that is there already; a copy of its two files went past it, and counted twice."""
+    root = tmp_path / "runs"
+    root.mkdir()
+    scores = [ExternalScore("pqn", "Pong", seed, 4_000_000, 1.0 + seed) for seed in (0, 1)]
+    stored = store_scores(root, "theirs", scores, source="a table", protocol="paper")
+    for file in (stored, stored.with_suffix(".json")):
+        shutil.copy(file, file.with_stem("yours"))
+    report = gather(results=root, catalogue=CATALOGUE)
+    assert [(entry.seed, entry.score) for entry in report.evidence.entries] == [(0, 1.0), (1, 2.0)]
+    told = f"2 scores of {root} are there a second time; external/theirs is used"
+    assert report.evidence.broken_files == (("external/yours", told),)
+
+
 def test_a_baselines_page_has_no_mean_of_measured_and_imported_scores(tmp_path: Path) -> None:
     """The mean of a game used to be over both, and of scores that state no protocol too."""
     runs = tmp_path / "runs"
