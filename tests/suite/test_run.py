@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from baselines.agent import RetraceMismatch
 from baselines.emulator.envs import AtariEnvironments
 from baselines.fast.names import FOURIER, FUSED_BLOCK, FUSED_INPUT, KEPT_MEMORY
 from results.errors import ResultsError
-from results.manifest import read_manifest
+from results.manifest import read_manifest, write_manifest
 from results.store import read_episodes, read_metrics, run_directory
-from suite import opening, run_manifest
+from suite import opening, run, run_manifest
 from suite.checkpoint import ActionLog, checkpoint_files
 from suite.protocol import load_protocol, run_spec
 from suite.run import RunOptions, execute
@@ -243,7 +244,18 @@ def test_a_failure_is_told_in_the_manifest_and_the_run_goes_on_when_called_again
     assert manifest["error"] == {"type": "RuntimeError", "message": "the disk is on fire"}
     assert go(spec, tmp_path)[0] == "done"
     assert table_bytes(spec, tmp_path) == table_bytes(spec, whole)
-    assert read_manifest(run_directory(tmp_path, spec))["error"] is None
+    manifest = read_manifest(run_directory(tmp_path, spec))
+    assert manifest["error"] is None
+    assert [stop["reason"] for stop in manifest["interruptions"]] == ["failed: RuntimeError"]
+
+
+def test_a_run_that_ctrl_c_ends_at_once_was_interrupted_and_has_not_failed(tmp_path):
+    def leave(status):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(spec_of(updates=2), results=tmp_path, options=OPTIONS, report=leave, stop_requested=lambda: False)
+    assert read_manifest(run_directory(tmp_path, spec_of(updates=2)))["status"] == "interrupted"
 
 
 def test_a_corrupt_checkpoint_is_named_with_what_to_do(tmp_path):
@@ -389,3 +401,42 @@ def test_a_run_begun_when_checkpoints_had_no_digest_goes_on(whole, tmp_path):
     assert go(spec, tmp_path)[0] == "done"
     assert table_bytes(spec, whole) == table_bytes(spec, tmp_path)
     assert not (directory / "checkpoint.pt").exists()
+
+
+def test_a_stop_that_comes_with_the_last_update_leaves_a_run_that_is_done(tmp_path):
+    spec = spec_of(updates=1)
+    assert go(spec, tmp_path, stop_after=0)[0] == "done"
+    assert read_manifest(run_directory(tmp_path, spec))["interruptions"] == []
+
+
+def test_a_finished_runs_log_that_was_never_packed_stays_when_it_is_skipped(tmp_path):
+    """Code before packed logs left it so, and `pack` needs it; one that is packed is spare."""
+    spec = spec_of(updates=1)
+    go(spec, tmp_path)
+    directory = run_directory(tmp_path, spec)
+    manifest = read_manifest(directory)
+    for actions, stays in ((manifest["actions"], False), (None, True)):
+        write_manifest(directory, {**manifest, "actions": actions})
+        (directory / ACTION_LOG_FILE).write_bytes(b"left behind")
+        assert go(spec, tmp_path)[0] == "skipped"
+        assert (directory / ACTION_LOG_FILE).exists() is stays
+
+
+def test_a_checkpoint_is_written_each_time_that_so_many_seconds_are_over(tmp_path, monkeypatch):
+    """One after every update, once the first was due, would take longer than the training."""
+    now, saved = [0.0], []
+    clock = SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: now[0])
+    save = run._save
+
+    def noted(opened, status):
+        saved.append((now[0], status))
+        save(opened, status)
+
+    def later(status):
+        now[0] += 10 if status.phase == "training" and status.frames % FRAMES_PER_UPDATE == 0 else 0
+
+    monkeypatch.setattr(run, "time", clock)
+    monkeypatch.setattr(run, "_save", noted)
+    options = dataclasses.replace(OPTIONS, checkpoint_seconds=25.0)
+    execute(spec_of(updates=8), results=tmp_path, options=options, report=later, stop_requested=lambda: False)
+    assert saved == [(30.0, "running"), (60.0, "running"), (80.0, "done")]
