@@ -14,7 +14,7 @@ from reports.pages.baseline import baseline_page
 from reports.pages.site import Site
 from reports.summary import gather, summarise
 from results.external import ExternalScore, store_scores
-from results.store import external_directory
+from results.store import external_directory, read_episodes
 
 CATALOGUE = make_catalogue()
 
@@ -86,6 +86,25 @@ def test_a_final_diagnostic_is_the_mean_over_the_last_tenth_of_the_budget(tmp_pa
     assert entry.run is not None
     assert entry.run.final_diagnostics["dead_fraction/dense"] == pytest.approx(95.5)
     np.testing.assert_array_equal(entry.run.diagnostics["dead_fraction/dense"], rising)
+
+
+def test_a_diagnostic_is_drawn_where_it_was_taken_alone(tmp_path: Path) -> None:
+    write_run(tmp_path, "pqn", "Pong", 1_000_000, 0, 0.5, metric_rows=100, diagnostics={"dead_fraction/dense": 0.25})
+    (entry,) = load(tmp_path, CATALOGUE).entries
+    assert entry.run is not None
+    curve = entry.run.diagnostics["dead_fraction/dense"]
+    assert np.isnan(curve[0::2]).all()  # one value each 2 % of the budget, and a point each 1 %
+    assert (curve[1::2] == 0.25).all()
+
+
+def test_the_median_is_of_the_games_that_the_score_is_the_mean_of(tmp_path: Path) -> None:
+    directory = write_run(tmp_path, "pqn", "Pong", 1_000_000, 0, 0.5, games=400)
+    (entry,) = load(tmp_path, CATALOGUE).entries
+    assert entry.run is not None
+    games = read_episodes(directory)
+    last = games[games["kind"] == "train"]["episode_return"].to_numpy()[-100:]
+    assert entry.run.median_score == np.median(last)
+    assert entry.score == pytest.approx(np.mean(last))
 
 
 def test_a_run_stopped_before_its_first_tables_is_unfinished_and_not_broken(tmp_path: Path) -> None:

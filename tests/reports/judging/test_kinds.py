@@ -85,3 +85,15 @@ def test_a_kind_says_what_each_of_its_verdicts_means(kind: Kind) -> None:
 def test_a_small_share_of_dead_neurons_has_a_digit_more_and_none_at_all_has_not(value: float, text: str) -> None:
     """The axis read "0.00 %, 2.0 %, 4.0 %"."""
     assert find_claim(load_claims(), "dead-8").written(value) == f"{text}\N{NO-BREAK SPACE}%"
+
+
+def test_power_is_about_what_a_claim_is_held_against() -> None:
+    """A ratio is a gain there, a bound the way to it, and equivalence asks for its margin, whatever was seen."""
+    claims = {claim.id: claim for claim in load_claims()}
+    cost, dead, alike = (claims[name] for name in ("cost", "dead-8", "bf16-alike"))
+    found = cost.kind.contrast(cost, np.array([0.5, 2.25]), 2.0)
+    np.testing.assert_allclose([*found.draws, found.effect], [-0.5, 1.25, 1.25])
+    found = dead.kind.contrast(dead, np.array([0.10, 0.05]), 0.03)
+    np.testing.assert_allclose([*found.draws, found.effect], [0.02, -0.03, 0.05])
+    found = alike.kind.contrast(alike, np.array([0.1]), 0.1)
+    assert found.margin == alike.tolerance
