@@ -51,6 +51,12 @@ def test_samples_of_one_log_add_up_to_the_whole(run: Run, tmp_path: Path):
     assert proof_state(run, read_proofs(tmp_path)) == "re-played"
 
 
+def test_an_environment_without_a_game_is_played_again_too_or_the_run_is_only_sampled(run: Run, tmp_path: Path):
+    """Its actions might play games that the table leaves out."""
+    write_proofs(tmp_path, {PLACE: proof_of(run, train_0=3, train_1=2)})
+    assert proof_state(run, read_proofs(tmp_path)) == "sampled (5 of 5 games)"
+
+
 def test_what_another_envpool_played_is_not_added(run: Run, tmp_path: Path):
     write_proofs(tmp_path, {PLACE: proof_of(run, train_0=2)})
     write_proofs(tmp_path, {PLACE: replace(proof_of(run, train_1=1), versions={"suite": "0.1.0", "envpool": "2"})})

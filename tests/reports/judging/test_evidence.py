@@ -179,6 +179,17 @@ def test_of_a_run_that_lies_in_two_folders_the_first_sound_copy_counts_and_the_o
     assert (broken, "SHA-256 differs" in reason) == (place, True)
 
 
+def test_runs_of_an_unknown_baseline_count_if_they_are_of_one_configuration(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path, "mine", "Pong", 1_000_000, seed, 0.5)
+    assert [entry.standing for entry in load(tmp_path, CATALOGUE).entries] == ["counts"] * 2
+    write_run(tmp_path, "mine", "Pong", 1_000_000, 2, 0.5, changes={"discount": 0.9})
+    entries = load(tmp_path, CATALOGUE).entries
+    assert {(entry.standing, entry.reason) for entry in entries} == {
+        ("not comparable", "not pinned, and its runs have several configurations")
+    }
+
+
 def test_two_entries_are_equal_only_if_they_are_one(tmp_path: Path) -> None:
     write_run(tmp_path, "pqn", "Pong", 1_000_000, 0, 0.5)
     one, other = (load(tmp_path, CATALOGUE).entries[0] for _ in range(2))
