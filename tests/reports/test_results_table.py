@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
 
+from reports.judging.claims_file import find_claim, load_claims
+from reports.judging.evidence import load
+from reports.judging.judge import judge
 from reports.judging.timing import timing_of
 from reports.numerals import MINUS, number
-from results.schema import format_frames
+from reports.statistics.bootstrap import LINEAR, Interval
+from results.schema import FIRST_PROTOCOL, format_frames
 from results.store import read_episodes
+from suite.catalogue import catalogue
 
 RESULTS = Path(__file__).parents[2] / "results"
 README = (RESULTS / "README.md").read_text(encoding="utf-8")
@@ -84,3 +90,29 @@ def test_the_repositorys_readme_has_the_speeds_of_these_runs(title: str, name: s
     for text, frames in zip(cells[1:], (4e6, 40e6, 200e6), strict=True):
         told = sum(float(count) * units[unit] for count, unit in re.findall(r"([\d.]+) (\w+)", text))
         assert told == pytest.approx(frames * median(seconds), rel=0.04)
+
+
+def test_documents_have_the_suites_own_answer_and_what_it_would_be_on_another_scale() -> None:
+    """The scale of gains was changed when 22 of its runs were there, and the verdict follows from it."""
+    known = catalogue(FIRST_PROTOCOL)
+    claim, evidence = find_claim(load_claims(), "one-million"), load(RESULTS / "runs", known)
+    as_if = replace(claim, kind=replace(claim.kind, scale=LINEAR))
+    found, other = judge(claim, evidence, known), judge(as_if, evidence, known)
+    assert (found.verdict, other.verdict) == ("ahead", "inconclusive")
+    assert found.estimate is not None
+    assert other.estimate is not None
+    answer, on_its_own = found.estimate.parts["median"], other.estimate.parts
+    readme, reports = (
+        " ".join((RESULTS.parent / name).read_text(encoding="utf-8").split())
+        for name in ("README.md", "docs/reports.md")
+    )
+    assert f"score is {100 * answer.estimate:.0f} % above PQN's (95 % interval {in_percent(answer)};" in readme
+    assert f"by {100 * answer.estimate:.0f} % in the median, with a 95 % interval of {in_percent(answer)};" in readme
+    assert (
+        f"the gain of the median would have the interval {in_percent(on_its_own['median'])}, that of the IQM "
+        f"{in_percent(on_its_own['iqm'])}, and the question would be open."
+    ) in reports
+
+
+def in_percent(interval: Interval) -> str:
+    return f"{100 * interval.low:+.0f} to {100 * interval.high:+.0f} %"
