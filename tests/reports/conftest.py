@@ -5,25 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_up_runs import LAYERS, make_catalogue, write_run
+from made_up_runs import CLAIMED_GAMES, LAYERS, OWN_CLAIM, make_catalogue, write_run
 
 from reports.catalogue import Catalogue
 
-OWN_CLAIM = """
-[[claim]]
-id = "own"
-kind = "gain"
-title = "Hadamax-PQN gains 50 % on three games"
-statement = "A claim of ours."
-source = "nobody"
-baseline = "hadamax-pqn"
-reference = "pqn"
-games = ["Pong", "Breakout", "Qbert"]
-frames = "4M"
-measure = "median"
-claimed = 0.5
-"""
-GAMES = ("Pong", "Breakout", "Qbert")
 SPREAD = (0.97, 1.0, 1.03)  # of three seeds
 
 
@@ -44,7 +29,7 @@ def mixed_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of every standing: a claim's worth at 4M, and some that are broken, foreign, unfinished or off protocol."""
     root = tmp_path_factory.mktemp("mixed") / "runs"
     diagnostics = {f"{kind}/{layer}": value for layer in LAYERS for kind, value in _DIAGNOSTICS}
-    for game in GAMES:
+    for game in CLAIMED_GAMES:
         for seed, factor in enumerate(SPREAD):
             write_run(root, "pqn", game, 4_000_000, seed, 0.5 * factor, diagnostics=diagnostics)
             write_run(

@@ -26,6 +26,21 @@ TITLES = {
     "rainbow": "Rainbow",
 }
 PROTOCOL = {"frame_skip": 4, "sticky_action_probability": 0.0}
+OWN_CLAIM = """
+[[claim]]
+id = "own"
+kind = "gain"
+title = "Hadamax-PQN gains 50 % on three games"
+statement = "A claim of ours."
+source = "nobody"
+baseline = "hadamax-pqn"
+reference = "pqn"
+games = ["Pong", "Breakout", "Qbert"]
+frames = "4M"
+measure = "median"
+claimed = 0.5
+"""
+CLAIMED_GAMES = ("Pong", "Breakout", "Qbert")
 HARDWARE = {
     "cpu": "Made-up CPU",
     "instructions": "AVX2",

@@ -7,8 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import OWN_CLAIM
-from made_up_runs import make_catalogue, raw, write_run
+from made_up_runs import OWN_CLAIM, make_catalogue, raw, write_run
 
 from reports.build import Other, build
 from reports.summary import gather

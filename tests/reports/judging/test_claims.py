@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import OWN_CLAIM
+from made_up_runs import OWN_CLAIM
 
 from reports.errors import ReportsError
 from reports.judging.claims_file import find_claim, load_claims

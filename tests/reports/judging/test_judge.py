@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import OWN_CLAIM
-from made_up_runs import LAYERS, make_catalogue, raw, write_run
+from made_up_runs import LAYERS, OWN_CLAIM, make_catalogue, raw, write_run
 
 from reports.judging.claims import Claim
 from reports.judging.claims_file import _claim, find_claim, load_claims

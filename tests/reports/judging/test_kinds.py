@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import OWN_CLAIM
-from made_up_runs import make_catalogue
+from made_up_runs import OWN_CLAIM, make_catalogue
 
 from reports.build import build
 from reports.judging.claims import Contrast, Kind

@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import GAMES
-from made_up_runs import make_catalogue, write_run
+from made_up_runs import CLAIMED_GAMES, make_catalogue, write_run
 
 from reports.build import build
 from reports.errors import ReportsError
@@ -65,7 +64,7 @@ def test_done_runs_are_not_asked_for_and_begun_ones_keep_their_seed(tmp_path: Pa
     write_run(tmp_path, "pqn", "Pong", 4_000_000, 7, 0.5, status="interrupted", frames_done=2_000_000)
     write_run(tmp_path, "pqn", "Qbert", 4_000_000, 1, 0.5, status="failed", frames_done=2_000_000)
     runs = missing_runs("own", results=tmp_path, catalogue=CATALOGUE, claims_file=own_claim)
-    pqn = {game: [r.seed for r in runs if (r.baseline, r.game) == ("pqn", game)] for game in GAMES}
+    pqn = {game: [r.seed for r in runs if (r.baseline, r.game) == ("pqn", game)] for game in CLAIMED_GAMES}
     assert pqn == {"Pong": [1, 7], "Breakout": [0, 1, 2], "Qbert": [0, 1, 2]}
 
 
@@ -89,7 +88,7 @@ def test_a_question_of_the_suites_own_is_asked_for_by_name_and_number_of_seeds(t
 def test_more_seeds_may_be_asked_for(mixed_results: Path, own_claim: Path) -> None:
     runs = missing_runs("own", results=mixed_results, catalogue=CATALOGUE, claims_file=own_claim, seeds=5)
     assert {(run.baseline, run.game, run.seed) for run in runs} == {
-        (baseline, game, seed) for baseline in ("pqn", "hadamax-pqn") for game in GAMES for seed in (3, 4)
+        (baseline, game, seed) for baseline in ("pqn", "hadamax-pqn") for game in CLAIMED_GAMES for seed in (3, 4)
     }
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import OWN_CLAIM
-from made_up_runs import make_catalogue, write_run
+from made_up_runs import OWN_CLAIM, make_catalogue, write_run
 
 from reports.judging.claims import Claim
 from reports.judging.claims_file import find_claim, load_claims
